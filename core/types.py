@@ -1,0 +1,170 @@
+"""The values that travel between layers: frozen, checked on construction, arrays on the CPU.
+
+Coordinates are pixels of the upright original picture: x to the right, y down, (0, 0) the top left
+corner. Pictures are (H, W, 3) uint8 RGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InputError
+
+Array = NDArray[np.generic]
+Seconds = Mapping[str, float]
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _is_rgb(array: Array) -> bool:
+    return array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """How a result came about; shown under every output.
+
+    `seconds` holds wall seconds by stage (`load`, `prepare`, `encode`, `forward`, `decode`, …).
+    `cache` says for each cached thing whether it was a "hit" or a "miss" (`model`, `output`).
+    `note` is a sentence when something else than what was asked for answered.
+    """
+
+    checkpoint: str
+    tier: str
+    device: str
+    precision: str = "fp32"
+    seconds: Seconds = field(default_factory=dict)
+    cache: Mapping[str, str] = field(default_factory=dict)
+    trained_on: str = ""
+    metric: str = ""
+    note: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """The same as plain JSON values."""
+        return {
+            "checkpoint": self.checkpoint,
+            "tier": self.tier,
+            "device": self.device,
+            "precision": self.precision,
+            "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
+            "cache": dict(self.cache),
+            "trained_on": self.trained_on,
+            "metric": self.metric,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classification:
+    """The K best classes, best first. `scores` (K,) float32 in 0..1."""
+
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32]
+    info: RunInfo
+
+    def __post_init__(self) -> None:
+        _check(self.scores.shape == (len(self.labels),), f"scores {self.scores.shape} for labels")
+        _check(bool(np.all(np.diff(self.scores) <= 0)), "scores must descend")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """N boxes, best first. `boxes` (N, 4) float32 xyxy pixels, `scores` (N,) float32."""
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: tuple[str, ...]
+    image_size: tuple[int, int]  # (W, H)
+    info: RunInfo
+
+    def __post_init__(self) -> None:
+        n = len(self.labels)
+        _check(self.boxes.shape == (n, 4), f"boxes {self.boxes.shape}, expected ({n}, 4)")
+        _check(self.scores.shape == (n,), f"scores {self.scores.shape}, expected ({n},)")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Masks:
+    """K masks. `masks` (K, H, W) bool; `scores` (K,) float32 predicted IoU.
+
+    `low_res` (K, h, w) float32 mask logits, which refine the next prompt; None where not kept.
+    """
+
+    masks: NDArray[np.bool_]
+    scores: NDArray[np.float32]
+    info: RunInfo
+    low_res: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.masks.ndim == 3 and self.masks.dtype == bool, f"masks {self.masks.shape}")
+        _check(self.scores.shape == (len(self.masks),), f"scores {self.scores.shape}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointPrompts:
+    """P points. `points` (P, 2) float32 xy pixels; `labels` (P,) 1 = include, 0 = exclude."""
+
+    points: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        _check(self.points.ndim == 2 and self.points.shape[1] == 2, f"points {self.points.shape}")
+        _check(self.labels.shape == (len(self.points),), f"labels {self.labels.shape}")
+        if not np.all(np.isfinite(self.points)):
+            raise InputError("A point has a coordinate that is not a number; click it again.")
+        if not np.all(np.isin(self.labels, (0, 1))):
+            raise InputError("A point's label must be 1 (include) or 0 (exclude).")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attention:
+    """Softmax attention. `weights` (L, heads, N, N), rows sum to 1; `grid` (rows, columns)."""
+
+    weights: NDArray[np.float32]
+    grid: tuple[int, int]
+    prefix_tokens: int
+
+    def __post_init__(self) -> None:
+        n = self.grid[0] * self.grid[1] + self.prefix_tokens
+        _check(self.weights.shape[2:] == (n, n), f"weights {self.weights.shape}, N = {n}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reconstruction:
+    """MAE's three views, each (H, W, 3) uint8, and `patch_mask` (rows, columns), True = hidden.
+
+    `masked` shows hidden patches in grey, `image` every predicted patch, `pasted` the prediction
+    in hidden patches with the visible ones kept. `hidden_mse` is over hidden pixels, in 0..1 units.
+    """
+
+    masked: NDArray[np.uint8]
+    image: NDArray[np.uint8]
+    pasted: NDArray[np.uint8]
+    patch_mask: NDArray[np.bool_]
+    hidden_mse: float
+    info: RunInfo
+
+    def __post_init__(self) -> None:
+        for picture in (self.masked, self.image, self.pasted):
+            _check(_is_rgb(picture), f"picture {picture.shape} {picture.dtype}")
+        _check(self.patch_mask.ndim == 2, f"patch_mask {self.patch_mask.shape}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Restoration:
+    """`image` (H * scale, W * scale, 3) uint8. `sigma` in grey levels 0..255 where it was used."""
+
+    image: NDArray[np.uint8]
+    scale: int
+    info: RunInfo
+    sigma: float | None = None
+
+    def __post_init__(self) -> None:
+        _check(_is_rgb(self.image), f"image {self.image.shape} {self.image.dtype}")
