@@ -1,0 +1,286 @@
+"""The model hub: time limits for its client, a probe that is remembered, and errors as sentences.
+
+`huggingface_hub` has no time limit on some calls and retries for 23 s on others; a silent server
+can hang it for ever. Here every request is capped, and a download that gets no new bytes for
+`STALL` seconds ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from huggingface_hub import (
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    set_client_factory,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    FileMetadataError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils._http import default_client_factory
+from tqdm import tqdm
+
+from core.errors import (
+    CheckpointError,
+    DamagedFile,
+    Gated,
+    HubError,
+    HubUnreachable,
+    ResourceError,
+)
+from core.settings import get_settings
+
+Progress = Callable[[float, str], None]
+
+PROBE_LIMIT = 2.0  # seconds for the probe, name look-up included
+READ_LIMIT = 4.0  # seconds without a byte before one request gives up
+STALL = 8.0  # seconds without a new byte, over all retries, before a download gives up
+REMEMBER_DOWN = 300.0  # seconds that "the hub does not answer" is believed
+REMEMBER_UP = 60.0
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
+_thread = threading.local()  # .last_byte: when the download of this thread last made progress
+_probe_lock = threading.Lock()
+_verdicts: dict[str, tuple[float, bool]] = {}  # endpoint -> (when, did it answer)
+
+
+def endpoint() -> str:
+    """The hub's address; `HF_ENDPOINT` names a mirror."""
+    return (get_settings().hub_endpoint or constants.ENDPOINT).rstrip("/")
+
+
+def cache_dir() -> Path:
+    """Where downloads are kept; shared with every program that uses the hub."""
+    return get_settings().hub_cache or Path(constants.HF_HUB_CACHE)
+
+
+def is_offline() -> bool:
+    """True where a setting forbids the network."""
+    return get_settings().offline or constants.is_offline_mode()
+
+
+def cached(repo: str, filename: str, revision: str | None) -> Path | None:
+    """The file in the local cache, without a request; None where it is not there."""
+    found = try_to_load_from_cache(repo, filename, cache_dir=cache_dir(), revision=revision)
+    return Path(found) if isinstance(found, str) and Path(found).exists() else None
+
+
+# --- time limits ---
+
+
+def _cap(request: httpx2.Request) -> None:
+    """Limit one request; refuse it when its download has had no new byte for `STALL` seconds."""
+    last_byte = getattr(_thread, "last_byte", None)
+    if last_byte is not None and time.monotonic() - last_byte > STALL:
+        raise HubUnreachable("The model hub stopped sending.")
+    limits = request.extensions.get("timeout") or {}
+    request.extensions["timeout"] = {
+        name: min(limits.get(name) or READ_LIMIT, READ_LIMIT)
+        for name in ("connect", "read", "write", "pool")
+    }
+
+
+def _capped_client() -> httpx2.Client:
+    client = default_client_factory()
+    hooks = client.event_hooks
+    client.event_hooks = {**hooks, "request": [*hooks["request"], _cap]}
+    return client
+
+
+@lru_cache(maxsize=1)
+def install_limits() -> None:
+    """Cap every request of this process's hub client, also those that other libraries make."""
+    set_client_factory(_capped_client)
+    # The Xet transfer is a second client, in Rust, on which no limit of ours holds.
+    constants.HF_HUB_DISABLE_XET = True
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns at each retry
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    _thread.last_byte = time.monotonic()
+    try:
+        yield
+    finally:
+        _thread.last_byte = None
+
+
+# --- the probe ---
+
+
+def _ask(address: str, answers: list[bool]) -> None:
+    try:
+        response = httpx2.head(address, timeout=PROBE_LIMIT, follow_redirects=True)
+        answers.append(response.status_code < 500 and response.status_code != 429)
+    except httpx2.HTTPError:
+        answers.append(False)
+    except Exception:  # a malformed address or proxy setting: no answer will come either
+        answers.append(False)
+
+
+def is_reachable() -> bool:
+    """Does the hub answer? At most about `PROBE_LIMIT` seconds; the verdict is remembered."""
+    if is_offline():
+        return False
+    address = endpoint()
+    with _probe_lock:
+        when, verdict = _verdicts.get(address, (float("-inf"), False))
+        if time.monotonic() - when < (REMEMBER_UP if verdict else REMEMBER_DOWN):
+            return verdict
+        answers: list[bool] = []
+        # A thread, because a slow name look-up heeds no time limit.
+        worker = threading.Thread(target=_ask, args=(address, answers), daemon=True)
+        worker.start()
+        worker.join(PROBE_LIMIT + 0.5)
+        verdict = bool(answers and answers[0])
+        _verdicts[address] = (time.monotonic(), verdict)
+        return verdict
+
+
+def forget_probe() -> None:
+    """Ask the hub again at the next call, for example when a person presses "retry"."""
+    with _probe_lock:
+        _verdicts.clear()
+
+
+# --- downloads ---
+
+
+def _bar_class(progress: Progress | None, title: str) -> type[tqdm]:
+    class Bar(tqdm):  # the hub's hook for progress; it prints nothing
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*args, **{**options, "disable": False, "file": io.StringIO()})
+            self.done = options.get("initial") or 0
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.done += n or 0
+            if n and n > 0:
+                _thread.last_byte = time.monotonic()
+            if progress is not None and self.total:
+                mb, of = self.done / 1e6, self.total / 1e6
+                share = min(self.done / self.total, 1.0)
+                progress(share, f"Downloading {title}: {mb:.0f} of {of:.0f} MB")
+            return None
+
+    return Bar
+
+
+def download(
+    repo: str, filename: str, revision: str | None, title: str, progress: Progress | None = None
+) -> Path:
+    """Fetch one file into the cache, within the limits above.
+
+    Raises:
+        HubError: one of `core.errors`, with a sentence that names `title`.
+    """
+    install_limits()
+    try:
+        with _watched():
+            url = hf_hub_url(repo, filename, revision=revision, endpoint=endpoint())
+            # Ask once by ourselves: on an error the library would ask again for 23 seconds.
+            get_hf_file_metadata(url, timeout=READ_LIMIT, endpoint=endpoint())
+            _thread.last_byte = time.monotonic()
+            path = hf_hub_download(
+                repo,
+                filename,
+                revision=revision,
+                cache_dir=cache_dir(),
+                endpoint=endpoint(),
+                tqdm_class=_bar_class(progress, title),
+            )
+    except Exception as error:  # every kind is told apart in `explain`
+        raise explain(error, title, repo) from error
+    return Path(path)
+
+
+# --- errors ---
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in found:
+        found.append(current)
+        current = current.__cause__ or current.__context__
+    return found
+
+
+def explain(error: BaseException, title: str, repo: str) -> HubError:
+    """The error of `core.errors` that says in one sentence what `error` and its causes mean."""
+    chain = _chain(error)
+    for one in chain:
+        if isinstance(one, HubError):
+            return one
+    for one in chain:
+        told = _by_kind(one, title, repo) or _by_number(one, title)
+        if told is not None:
+            return told
+    return CheckpointError(f"{title} could not be fetched from the model hub.")
+
+
+def _by_kind(error: BaseException, title: str, repo: str) -> HubError | None:
+    if isinstance(error, GatedRepoError):
+        return Gated(
+            f"{title} wants its licence accepted: accept it on {endpoint()}/{repo}, "
+            "set HF_TOKEN and start again."
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return CheckpointError(f"{title} is not on the hub in the version this program expects.")
+    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+        return CheckpointError(f"{title} is not on the hub under the expected file name.")
+    if isinstance(error, HfHubHTTPError):
+        return _by_status(error, title)
+    if isinstance(error, FileMetadataError):
+        return HubUnreachable("Something between here and the model hub answers in its place.")
+    if isinstance(error, httpx2.TransportError | OfflineModeIsEnabled):
+        return HubUnreachable("The model hub did not answer.")
+    return None
+
+
+def _by_status(error: HfHubHTTPError, title: str) -> HubError:
+    status = error.response.status_code
+    if status in (401, 403):
+        return Gated(
+            f"The hub refuses access to {title}: set HF_TOKEN to a token that may read it."
+        )
+    if isinstance(error, RepositoryNotFoundError) or status in (404, 410):
+        return CheckpointError(f"{title} was removed from the hub or made private.")
+    if status == 429:
+        return HubUnreachable("The model hub asks to wait: too many requests.")
+    if status in (408, 425) or status >= 500:
+        return HubUnreachable("The model hub has a fault of its own.")
+    return CheckpointError(f"The hub refused to hand out {title} (status {status}).")
+
+
+def _by_number(error: BaseException, title: str) -> HubError | None:
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in _NO_SPACE:
+        return ResourceError(f"The disk is full: {title} does not fit into {cache_dir()}.")
+    if error.errno in _NO_ACCESS:
+        return ResourceError(f"The folder {cache_dir()} cannot be written; set HF_HOME to another.")
+    if "onsistency check" in str(error):  # fewer or more bytes came than were announced
+        return DamagedFile(f"{title} did not arrive whole; please try again.")
+    return None

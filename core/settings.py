@@ -1,0 +1,65 @@
+"""Settings, read once from the environment; every name here is the name of a variable.
+
+For example `PORT=8000 VISION_HUB_CHECKPOINTS=~/models make run`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class Settings(BaseSettings):
+    """What a person can set without touching code.
+
+    Sizes are megabytes (1e6 bytes). `cache_mb` None leaves the model cache's budget to
+    `core.runtime` (half of the RAM, or 80 % of the GPU's memory).
+    """
+
+    model_config = SettingsConfigDict(populate_by_name=True, extra="ignore", env_ignore_empty=True)
+
+    port: int = Field(7860, ge=0, le=65535, validation_alias="PORT")
+    host: str = Field("127.0.0.1", validation_alias="HOST")
+    share: bool = Field(False, validation_alias="SHARE")
+    auth: str | None = Field(None, validation_alias="AUTH", repr=False)  # "user:password"
+    checkpoints: Path | None = Field(None, validation_alias="VISION_HUB_CHECKPOINTS")
+    cache_mb: int | None = Field(None, ge=1, validation_alias="VISION_HUB_CACHE_MB")
+    store_mb: int = Field(256, ge=1, validation_alias="VISION_HUB_STORE_MB")
+    device: Device = Field("auto", validation_alias="VISION_HUB_DEVICE")
+    precision: Precision = Field("auto", validation_alias="VISION_HUB_PRECISION")
+    offline: bool = Field(False, validation_alias="VISION_HUB_OFFLINE")
+    hub_endpoint: str | None = Field(None, validation_alias="HF_ENDPOINT")
+    hub_cache: Path | None = Field(None, validation_alias="HF_HUB_CACHE")
+
+    @field_validator("checkpoints", "hub_cache")
+    @classmethod
+    def _expand_home(cls, path: Path | None) -> Path | None:
+        return path.expanduser() if path else None
+
+    @field_validator("auth")
+    @classmethod
+    def _name_and_password(cls, auth: str | None) -> str | None:
+        if auth is not None and not all(auth.partition(":")):
+            raise ValueError("AUTH must be a name and a password, like 'anna:secret'")
+        return auth
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """(name, password) of `auth`, as Gradio takes it."""
+        if self.auth is None:
+            return None
+        name, _, password = self.auth.partition(":")
+        return name, password
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process; `get_settings.cache_clear()` reads them again."""
+    return Settings()
