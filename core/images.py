@@ -1,0 +1,176 @@
+"""Pictures in and out: what a caller may give as a picture, and how pictures are written.
+
+Inside the project a picture is an upright (H, W, 3) uint8 RGB array. Files are decoded by
+`core.decoding`, whose `decode` and limits are also names of this module.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from core.decoding import (
+    FORMATS,
+    MAX_BYTES,
+    MAX_PIXELS,
+    MIN_SIDE,
+    READABLE,
+    check_size,
+    decode,
+    load,
+    stretch,
+    to_rgb,
+)
+from core.errors import InputError, ResourceError
+
+__all__ = [
+    "FORMATS",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "MIN_SIDE",
+    "READABLE",
+    "decode",
+    "digest",
+    "from_any",
+    "mask_to_png_bytes",
+    "resize_max",
+    "save_jpeg",
+    "save_png",
+    "to_data_url",
+]
+
+RGB = NDArray[np.uint8]
+ImageLike = Image.Image | RGB | Path | str | None
+
+
+def from_any(image: Image.Image | RGB | Path | str | None) -> RGB:
+    """What a caller of the Python API gives as a picture, as (H, W, 3) uint8.
+
+    Args:
+        image: a path; a Pillow image (handled as `decode` does); or an array (H, W), (H, W, 1),
+            (H, W, 3) or (H, W, 4), where uint8 is taken as it is, uint16 is stretched, floats are
+            in 0..1, other integers in 0..255, bool is black and white, and a fourth channel is
+            alpha, laid over white.
+
+    Returns:
+        (H, W, 3) uint8; a uint8 RGB array is passed on without a copy.
+
+    Raises:
+        BadImage: the file or picture is refused.
+        InputError: nothing was given, or an array of another shape, type or range.
+    """
+    if image is None:
+        raise InputError("Please give a picture: upload one or choose an example.")
+    if isinstance(image, (str, Path)):
+        return np.array(decode(Path(image)))
+    if isinstance(image, Image.Image):
+        check_size(image)
+        return np.array(to_rgb(load(image)))
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    raise InputError("Please give a picture as a path, a Pillow image or a NumPy array.")
+
+
+def digest(rgb: RGB) -> str:
+    """SHA-256 (hex) of shape and pixels: equal for equal pictures, whatever file they came from."""
+    sha = hashlib.sha256(repr((rgb.shape, rgb.dtype.str)).encode())
+    sha.update(np.ascontiguousarray(rgb).data)
+    return sha.hexdigest()
+
+
+def save_png(rgb: RGB, path: Path) -> Path:
+    """Write (H, W, 3) uint8 losslessly, without metadata, and return the path.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    # Level 1 is five times faster than Pillow's default and about a tenth larger.
+    return _write(path, _encode(Image.fromarray(rgb), "PNG", compress_level=1))
+
+
+def save_jpeg(rgb: RGB, path: Path, quality: int = 90) -> Path:
+    """Write (H, W, 3) uint8 as JPEG, without metadata, and return the path.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    return _write(path, _encode(Image.fromarray(rgb), "JPEG", quality=quality))
+
+
+def to_data_url(rgb: RGB, max_side: int = 1024) -> str:
+    """`data:image/jpeg;base64,…` of (H, W, 3) uint8, shrunk so that no side exceeds `max_side`."""
+    content = _encode(Image.fromarray(resize_max(rgb, max_side)), "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
+
+
+def mask_to_png_bytes(mask: NDArray[np.bool_]) -> bytes:
+    """A (H, W) bool mask as a PNG of one bit per pixel, white where True."""
+    return _encode(Image.fromarray(mask.astype(bool)), "PNG", compress_level=1)
+
+
+def resize_max(rgb: RGB, side: int) -> RGB:
+    """Shrink (H, W, 3) uint8 so that the longer side is at most `side` pixels; never enlarge."""
+    height, width = rgb.shape[:2]
+    factor = side / max(height, width)
+    if factor >= 1:
+        return rgb
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return np.array(small)
+
+
+def _from_array(array: NDArray[np.generic]) -> RGB:
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise InputError(
+            f"The array has shape {array.shape}; please give (height, width, 3) in RGB order."
+        )
+    if 0 in array.shape:
+        raise InputError("The array is empty; please give a picture.")
+    pixels = _to_uint8(array)
+    if channels == 1:
+        pixels = np.repeat(pixels.reshape(*array.shape[:2], 1), 3, axis=2)
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    check_size(picture)
+    return np.array(to_rgb(picture)) if channels == 4 else np.ascontiguousarray(pixels)
+
+
+def _to_uint8(array: NDArray[np.generic]) -> RGB:
+    if array.dtype == np.uint8:
+        return array.astype(np.uint8, copy=False)
+    if array.dtype == bool:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint16:
+        return stretch(array)
+    if array.dtype.kind not in "iuf":
+        raise InputError("The array does not hold numbers; please give uint8 values in 0..255.")
+    top = 1.0 if array.dtype.kind == "f" else 255.0
+    low, high = float(array.min()), float(array.max())
+    if not (low >= 0 and high <= top):  # also refuses NaN
+        raise InputError(
+            f"The array's values run from {low:g} to {high:g}; please give floats in 0..1 or "
+            "integers in 0..255."
+        )
+    return np.rint(array.astype(np.float64) * (255.0 / top)).astype(np.uint8)
+
+
+def _encode(image: Image.Image, kind: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _write(path: Path, content: bytes) -> Path:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise ResourceError(
+            "The picture cannot be written: the disk is full or the folder is read-only."
+        ) from error
+    return path
