@@ -58,7 +58,7 @@ def resolve(
         return _best_at_hand(task, scale)
     checkpoint = find(key, task)
     if checkpoint.tier != "full":
-        return Resolved(checkpoint, checkpoint.tier, _local(checkpoint), checkpoint.note)
+        return Resolved(checkpoint, checkpoint.tier, _local(checkpoint))
     try:
         return Resolved(checkpoint, "full", _full(checkpoint, progress))
     except HubUnreachable as error:
@@ -71,11 +71,13 @@ def find(key: str, task: Task) -> Checkpoint:
     Raises:
         InputError: there is none, or it does another task.
     """
-    checkpoint = checkpoints.by_key(key) or next((c for c in _own() if c.key == key), None)
-    if checkpoint is not None and checkpoint.task == task:
-        return checkpoint
+    listed = checkpoints.by_key(key)
+    named = [listed] if listed else [c for c in _own() if c.key == key]
+    for checkpoint in named:  # an own restoration network can stand under two tasks
+        if checkpoint.task == task:
+            return checkpoint
     known = ", ".join(c.key for c in of_task(task))
-    what = f"{key} does another task" if checkpoint else f"There is no checkpoint called {key}"
+    what = f"{key} does another task" if named else f"There is no checkpoint called {key}"
     raise InputError(f"{what}; choose auto, {known}.")
 
 
@@ -99,7 +101,7 @@ def listing() -> list[dict[str, object]]:
             "task": c.task,
             "tier": c.tier,
             "available": is_at_hand(c),
-            "size_mb": round(c.size_mb, 1),
+            "size_mb": round(_size_mb(c), 1),
             "licence": c.licence,
             "params": round(c.params_m * 1e6) or None,
             "title": c.title,
@@ -110,6 +112,12 @@ def listing() -> list[dict[str, object]]:
         }
         for c in (*checkpoints.CATALOGUE, *_own())
     ]
+
+
+def _size_mb(checkpoint: Checkpoint) -> float:
+    if checkpoint.size_mb or checkpoint.tier == "full" or not is_at_hand(checkpoint):
+        return checkpoint.size_mb
+    return (ROOT / checkpoint.source).stat().st_size / 1e6
 
 
 # --- the steps of the order ---
