@@ -23,7 +23,8 @@ MAX_SIDE = 65_535
 MIN_SIDE = 8
 # Naming the formats keeps Pillow from trying its other readers, one of which (EPS) starts a
 # program; the name of the file plays no part.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+FTYP_FORMATS = ("AVIF", "HEIF")  # share one container, whose first box is "ftyp"
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 # Every scan of a progressive JPEG walks over the whole picture, so a small file with thousands of
 # scans decodes for minutes. Encoders write about ten.
@@ -31,7 +32,7 @@ MAX_JPEG_SCANS = 100
 MAX_JPEG_SCAN_PIXELS = 20 * MAX_PIXELS
 MAX_JPEG_MARKERS = 10_000
 # CPU seconds of the calling thread, so that a busy machine refuses nothing.
-MAX_SECONDS = 10.0
+MAX_SECONDS = 6.0
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -119,10 +120,12 @@ def _register_heif() -> None:
 
 def _open(data: bytes) -> Image.Image:
     """Read the header. Which errors a reader raises on odd bytes is not specified: all are met."""
-    if data[4:8] == b"ftyp":  # the container of HEIC and AVIF
+    formats = FORMATS
+    if data[4:8] == b"ftyp":
         _register_heif()
+        formats = FTYP_FORMATS
     try:
-        return Image.open(_TimedFile(data), formats=FORMATS)
+        return Image.open(_TimedFile(data), formats=formats)
     except MemoryError:
         raise
     except _TooSlow as error:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.decoding import (
-    FORMATS,
     MAX_BYTES,
     MAX_PIXELS,
     MIN_SIDE,
@@ -30,7 +29,6 @@ from core.decoding import (
 from core.errors import InputError, ResourceError
 
 __all__ = [
-    "FORMATS",
     "MAX_BYTES",
     "MAX_PIXELS",
     "MIN_SIDE",
