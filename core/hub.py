@@ -59,7 +59,7 @@ REMEMBER_DOWN = 300.0  # seconds that "the hub does not answer" is believed
 REMEMBER_UP = 60.0
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 _thread = threading.local()  # .last_byte: when the download of this thread last made progress
 _probe_lock = threading.Lock()
 _verdicts: dict[str, tuple[float, bool]] = {}  # endpoint -> (when, did it answer)
@@ -101,10 +101,19 @@ def _cap(request: httpx2.Request) -> None:
     }
 
 
+def _no_waiting(response: httpx2.Response) -> None:
+    """End a download that is told to wait: the library would sleep as long as the hub says."""
+    if response.status_code == 429 and getattr(_thread, "last_byte", None) is not None:
+        raise HubUnreachable("The model hub asks to wait: too many requests.")
+
+
 def _capped_client() -> httpx2.Client:
     client = default_client_factory()
     hooks = client.event_hooks
-    client.event_hooks = {**hooks, "request": [*hooks["request"], _cap]}
+    client.event_hooks = {
+        "request": [*hooks["request"], _cap],
+        "response": [*hooks["response"], _no_waiting],
+    }
     return client
 
 

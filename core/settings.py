@@ -25,18 +25,18 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(populate_by_name=True, extra="ignore", env_ignore_empty=True)
 
-    port: int = Field(7860, ge=0, le=65535, validation_alias="PORT")
-    host: str = Field("127.0.0.1", validation_alias="HOST")
-    share: bool = Field(False, validation_alias="SHARE")
-    auth: str | None = Field(None, validation_alias="AUTH", repr=False)  # "user:password"
-    checkpoints: Path | None = Field(None, validation_alias="VISION_HUB_CHECKPOINTS")
-    cache_mb: int | None = Field(None, ge=1, validation_alias="VISION_HUB_CACHE_MB")
-    store_mb: int = Field(256, ge=1, validation_alias="VISION_HUB_STORE_MB")
-    device: Device = Field("auto", validation_alias="VISION_HUB_DEVICE")
-    precision: Precision = Field("auto", validation_alias="VISION_HUB_PRECISION")
-    offline: bool = Field(False, validation_alias="VISION_HUB_OFFLINE")
-    hub_endpoint: str | None = Field(None, validation_alias="HF_ENDPOINT")
-    hub_cache: Path | None = Field(None, validation_alias="HF_HUB_CACHE")
+    port: int = Field(default=7860, ge=0, le=65535, validation_alias="PORT")
+    host: str = Field(default="127.0.0.1", validation_alias="HOST")
+    share: bool = Field(default=False, validation_alias="SHARE")
+    auth: str | None = Field(default=None, validation_alias="AUTH", repr=False)  # "user:password"
+    checkpoints: Path | None = Field(default=None, validation_alias="VISION_HUB_CHECKPOINTS")
+    cache_mb: int | None = Field(default=None, ge=1, validation_alias="VISION_HUB_CACHE_MB")
+    store_mb: int = Field(default=256, ge=1, validation_alias="VISION_HUB_STORE_MB")
+    device: Device = Field(default="auto", validation_alias="VISION_HUB_DEVICE")
+    precision: Precision = Field(default="auto", validation_alias="VISION_HUB_PRECISION")
+    offline: bool = Field(default=False, validation_alias="VISION_HUB_OFFLINE")
+    hub_endpoint: str | None = Field(default=None, validation_alias="HF_ENDPOINT")
+    hub_cache: Path | None = Field(default=None, validation_alias="HF_HUB_CACHE")
 
     @field_validator("checkpoints", "hub_cache")
     @classmethod

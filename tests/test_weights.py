@@ -1,0 +1,368 @@
+"""Where weight files come from: the order of sources, faults of the hub, time limits, checksums."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core import checkpoints, hub, weights
+from core.checkpoints import Checkpoint
+from core.errors import (
+    CheckpointError,
+    DamagedFile,
+    Gated,
+    HubUnreachable,
+    InputError,
+    ResourceError,
+)
+from core.settings import get_settings
+from tests import hub_server
+
+REPO = "lab/net"
+CONTENT = os.urandom(300_000)
+FULL = Checkpoint(
+    "full-net", "classify", "timm", REPO, "MIT", "Full net", "model.safetensors", metric="90 %"
+)
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_server.Hub]:
+    """A local hub with one full checkpoint, an empty cache, and one starter on disk."""
+    with hub_server.serve() as local:
+        for name in ("HF_HUB_OFFLINE", "VISION_HUB_OFFLINE", "VISION_HUB_CHECKPOINTS"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HF_ENDPOINT", local.url)
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+        local.put(REPO, "model.safetensors", CONTENT)
+        (tmp_path / "weights").mkdir()
+        (tmp_path / "weights/starter.safetensors").write_bytes(b"starter")
+        monkeypatch.setattr(weights, "ROOT", tmp_path)
+        get_settings.cache_clear()
+        hub.forget_probe()
+        catalogue(monkeypatch, FULL)
+        yield local
+    get_settings.cache_clear()
+    hub.forget_probe()
+
+
+def catalogue(monkeypatch: pytest.MonkeyPatch, *full: Checkpoint) -> None:
+    starter = Checkpoint(
+        "starter-net",
+        "classify",
+        "timm",
+        "weights/starter.safetensors",
+        "Apache-2.0",
+        "Starter net",
+        tier="starter",
+    )
+    monkeypatch.setattr(checkpoints, "CATALOGUE", (starter, *full))
+    monkeypatch.setattr(checkpoints, "_BY_KEY", {c.key: c for c in (starter, *full)})
+
+
+def within(seconds: float, work: Callable[[], object]) -> object:
+    """Run `work`, and fail where it takes longer than `seconds`."""
+    start = time.monotonic()
+    try:
+        return work()
+    finally:
+        assert time.monotonic() - start < seconds
+
+
+def resolve(key: str = "full-net") -> weights.Resolved:
+    return weights.resolve(key, "classify")
+
+
+# --- the order of sources ---
+
+
+def test_auto_takes_the_starter_and_asks_nobody(server):
+    assert resolve("auto").tier == "starter"
+    assert server.requests == []
+
+
+def test_a_named_checkpoint_is_downloaded_and_then_auto_prefers_it(server):
+    found = resolve()
+    assert (found.tier, found.note, found.path.read_bytes()) == ("full", "", CONTENT)
+    assert resolve("auto") == found
+
+
+def test_a_cached_checkpoint_makes_no_request(server):
+    resolve()
+    server.requests.clear()
+    assert resolve().tier == "full"
+    assert server.requests == []
+
+
+def test_a_cached_checkpoint_answers_when_the_hub_is_gone(server, monkeypatch):
+    path = resolve().path
+    server.faults["*"] = "silent"
+    hub.forget_probe()
+    assert within(1, resolve).path == path
+
+
+def test_a_pinned_revision_is_the_one_fetched(server, monkeypatch):
+    catalogue(monkeypatch, replace(FULL, revision="f" * 40))
+    assert "f" * 40 in resolve().path.parts
+    assert all("/resolve/" + "f" * 40 in p for _, p in server.requests if "/resolve/" in p)
+
+
+def test_extra_files_lie_beside_the_weights(server, monkeypatch):
+    server.put(REPO, "config.json", b"{}")
+    catalogue(monkeypatch, replace(FULL, extra_files=("config.json",)))
+    assert resolve().path.with_name("config.json").read_bytes() == b"{}"
+
+
+def test_a_missing_extra_file_means_not_at_hand(server, monkeypatch):
+    resolve()
+    with_config = replace(FULL, extra_files=("config.json",))
+    assert weights.is_at_hand(FULL)
+    assert not weights.is_at_hand(with_config)
+
+
+def test_unknown_key_and_wrong_task_are_told_apart(server):
+    with pytest.raises(InputError, match=r"no checkpoint called nonsense.*full-net"):
+        resolve("nonsense")
+    with pytest.raises(InputError, match="another task"):
+        weights.resolve("full-net", "detect")
+
+
+def test_auto_without_any_file_says_what_to_do(server, tmp_path):
+    (tmp_path / "weights/starter.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="pick one"):
+        resolve("auto")
+
+
+def test_auto_heeds_the_scale(server, monkeypatch, tmp_path):
+    starters = [
+        Checkpoint(f"x{s}", "super_resolve", "spandrel", f"x{s}.safetensors", "", tier="starter")
+        for s in (2, 4)
+    ]
+    starters = [replace(c, scale=int(c.key[1])) for c in starters]
+    monkeypatch.setattr(checkpoints, "CATALOGUE", tuple(starters))
+    for starter in starters:
+        (tmp_path / starter.source).write_bytes(b"")
+    assert weights.resolve("auto", "super_resolve", scale=4).checkpoint.key == "x4"
+    with pytest.raises(CheckpointError, match="x3"):
+        weights.resolve("auto", "super_resolve", scale=3)
+
+
+# --- a hub that does not answer: the starter does, with a note ---
+
+
+@pytest.mark.parametrize("fault", ["silent", "500", "429"])
+def test_a_dead_hub_gives_the_starter_and_is_remembered(server, fault):
+    server.faults["*"] = fault
+    found = within(5, resolve)
+    assert found.tier == "starter"
+    assert found.note.startswith("Full net could not be fetched.")
+    asked = len(server.requests)
+    assert within(0.2, resolve).tier == "starter"
+    assert len(server.requests) == asked
+
+
+@pytest.mark.parametrize("fault", ["silent", "500", "429", "wait", "proxy", "stall", "cut-always"])
+def test_a_hub_that_fails_after_the_probe_gives_the_starter(server, fault):
+    server.faults[REPO] = fault
+    found = within(13, resolve)
+    assert found.tier == "starter"
+    assert "Starter net answered instead." in found.note
+    assert "://" not in found.note
+
+
+def test_no_connection_gives_the_starter(server, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    get_settings.cache_clear()
+    assert within(4, resolve).tier == "starter"
+
+
+def test_offline_makes_no_request(server, monkeypatch):
+    monkeypatch.setenv("VISION_HUB_OFFLINE", "1")
+    get_settings.cache_clear()
+    assert resolve().tier == "starter"
+    assert server.requests == []
+
+
+def test_a_dead_hub_without_a_starter_is_an_error(server, tmp_path):
+    (tmp_path / "weights/starter.safetensors").unlink()
+    server.faults["*"] = "500"
+    with pytest.raises(HubUnreachable):
+        resolve()
+
+
+def test_a_live_verdict_is_remembered_and_can_be_forgotten(server):
+    assert hub.is_reachable()
+    assert hub.is_reachable()
+    assert len(server.requests) == 1
+    hub.forget_probe()
+    assert hub.is_reachable()
+    assert len(server.requests) == 2
+
+
+# --- a hub that answers no ---
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        ("404", CheckpointError, "removed"),
+        ("401", Gated, "HF_TOKEN"),
+        ("403", Gated, "HF_TOKEN"),
+        ("gated", Gated, "licence"),
+        ("bad-revision", CheckpointError, "version"),
+        ("bad-file", CheckpointError, "file name"),
+        ("flipped", DamagedFile, "damaged"),
+    ],
+)
+def test_a_refusal_is_one_sentence(server, fault, error, words):
+    server.faults[REPO] = fault
+    with pytest.raises(error, match=words) as caught:
+        within(5, resolve)
+    assert type(caught.value) is error
+    message = str(caught.value)
+    assert message.startswith("Full net") or "Full net" in message
+    assert message.endswith(".") and "\n" not in message and "Traceback" not in message
+
+
+def test_after_a_refusal_the_next_request_works(server):
+    server.faults[REPO] = "404"
+    with pytest.raises(CheckpointError):
+        resolve()
+    server.faults.clear()
+    assert resolve().tier == "full"
+
+
+def test_a_cut_download_goes_on(server):
+    server.faults[REPO] = "cut-once"
+    assert within(5, resolve).path.read_bytes() == CONTENT
+    assert server.downloads("model.safetensors") == 2
+
+
+def test_a_full_disk_says_so(server, monkeypatch):
+    def no_space(*args: object, **options: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(hub, "hf_hub_download", no_space)
+    with pytest.raises(ResourceError, match="disk is full"):
+        resolve()
+
+
+def test_a_cache_that_cannot_be_written_says_so(server, monkeypatch, tmp_path):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with pytest.raises(ResourceError, match="cannot be written"):
+        resolve()
+
+
+# --- checksums ---
+
+
+def test_a_wrong_pinned_sum_is_refused_and_the_next_try_downloads_again(server, monkeypatch):
+    catalogue(monkeypatch, replace(FULL, sha256="0" * 64))
+    with pytest.raises(DamagedFile):
+        resolve()
+    assert not weights.is_at_hand(FULL)
+    server.requests.clear()
+    catalogue(monkeypatch, replace(FULL, sha256=server.put(REPO, "model.safetensors", CONTENT)))
+    assert resolve().tier == "full"
+    assert server.downloads("model.safetensors") == 1
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_cached_file_that_was_altered_is_fetched_again(server, monkeypatch, pinned):
+    sha256 = server.put(REPO, "model.safetensors", CONTENT)
+    catalogue(monkeypatch, replace(FULL, sha256=sha256 if pinned else None))
+    blob = resolve().path.resolve()
+    blob.write_bytes(b"x" + CONTENT[1:])
+    os.utime(blob, ns=(1, 1))
+    assert resolve("auto").tier == "starter"
+    assert not blob.exists()
+    assert resolve().path.read_bytes() == CONTENT
+
+
+def test_a_file_is_hashed_once(server, monkeypatch):
+    hashed: list[Path] = []
+    real = weights.file_sha256
+    monkeypatch.setattr(weights, "file_sha256", lambda p: hashed.append(p) or real(p))
+    for _ in range(3):
+        resolve()
+    assert len(hashed) == 1
+
+
+def test_a_changed_pin_is_checked_although_the_file_was_hashed(server, monkeypatch):
+    resolve()
+    catalogue(monkeypatch, replace(FULL, sha256="0" * 64))
+    with pytest.raises(DamagedFile):
+        resolve()
+
+
+# --- many at once, progress, listing ---
+
+
+def test_sixteen_threads_make_one_download(server):
+    server.faults[REPO] = "slow"
+    found: list[weights.Resolved] = []
+    gate = threading.Barrier(16)
+
+    def work() -> None:
+        gate.wait()
+        found.append(resolve())
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert [f.tier for f in found] == ["full"] * 16
+    assert server.downloads("model.safetensors") == 1
+
+
+def test_progress_goes_up_to_one(server):
+    server.faults[REPO] = "slow"
+    told: list[tuple[float, str]] = []
+    weights.resolve("full-net", "classify", lambda share, text: told.append((share, text)))
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    assert all("Downloading Full net" in text for _, text in told)
+
+
+def test_a_failing_progress_bar_does_not_break_the_cache(server):
+    def broken(share: float, text: str) -> None:
+        raise KeyboardInterrupt  # how a cancelled job ends
+
+    with pytest.raises(KeyboardInterrupt):
+        weights.resolve("full-net", "classify", broken)
+    assert not weights.is_at_hand(FULL)
+    assert resolve().path.read_bytes() == CONTENT
+
+
+def test_listing_has_the_documented_fields(server):
+    resolve()
+    listed = {entry["key"]: entry for entry in weights.listing()}
+    assert set(listed) == {"starter-net", "full-net"}
+    documented = {"key", "task", "tier", "available", "size_mb", "licence", "params"}
+    assert all(documented <= set(entry) for entry in listed.values())
+    assert listed["full-net"]["available"] is True
+    assert listed["starter-net"]["tier"] == "starter"
+
+
+def test_listing_asks_nobody(server):
+    weights.listing()
+    assert server.requests == []
+
+
+def test_limits_hold_for_other_users_of_the_hub_client(server):
+    """transformers and timm call the hub by themselves; a silent one must not hang them."""
+    from huggingface_hub import HfApi
+
+    hub.install_limits()
+    server.faults["*"] = "silent"
+    with pytest.raises(Exception, match="timed out"):
+        within(8, lambda: HfApi(endpoint=server.url).model_info(REPO))
