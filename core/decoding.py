@@ -23,8 +23,8 @@ MAX_SIDE = 65_535
 MIN_SIDE = 8
 # Naming the formats keeps Pillow from trying its other readers, one of which (EPS) starts a
 # program; the name of the file plays no part.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-FTYP_FORMATS = ("AVIF", "HEIF")  # share one container, whose first box is "ftyp"
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+FTYP_FORMATS: tuple[str, ...] = ("AVIF", "HEIF")  # share one container, whose first box is "ftyp"
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 # Every scan of a progressive JPEG walks over the whole picture, so a small file with thousands of
 # scans decodes for minutes. Encoders write about ten.
