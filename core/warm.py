@@ -1,0 +1,29 @@
+"""Pay for slow imports and first loads before the first visitor does."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from core.errors import HubError
+
+_log = logging.getLogger(__name__)
+
+
+def everything() -> None:
+    """Run each task once on a small grey picture with the best checkpoint at hand."""
+    from core import classify, detect, reconstruct, restore, segment
+
+    grey = np.full((64, 64, 3), 127, np.uint8)
+    for run in (
+        lambda: classify.predict(grey),
+        lambda: segment.embed(grey),
+        lambda: restore.denoise(grey),
+        lambda: detect.predict(grey),
+        lambda: reconstruct.predict(grey),
+    ):
+        try:
+            run()
+        except HubError as error:
+            _log.info("not warmed: %s", error)

@@ -1,0 +1,106 @@
+"""The one picture input: stock gr.Image on the page, our own decoder behind it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import gradio as gr
+import numpy as np
+from cachetools import LRUCache
+from gradio.utils import get_upload_folder
+
+from core import images
+from core.errors import BadImage, HubError
+
+_DECODED_BYTES = 128 * 2**20
+_decoded: LRUCache[tuple[str, int], images.RGB] = LRUCache(_DECODED_BYTES, lambda rgb: rgb.nbytes)
+_lock = threading.Lock()
+
+
+class ImageIn(gr.Image):
+    """Gives the handler an upright (H, W, 3) uint8 array, or None while it is empty.
+
+    Only files that were uploaded to this server are read: the stock component opens any picture on
+    the server whose path a caller names. Refusals are one sentence.
+    """
+
+    is_template = True  # the page uses gr.Image's own front end
+
+    def __init__(
+        self,
+        *,
+        label: str = "Picture",
+        sources: Sequence[Literal["upload", "webcam", "clipboard"]] = (
+            "upload",
+            "clipboard",
+            "webcam",
+        ),
+        height: int | None = 300,
+        elem_id: str | None = None,
+        visible: bool = True,
+    ) -> None:
+        super().__init__(
+            label=label,
+            sources=list(sources),
+            type="filepath",
+            format="png",
+            height=height,
+            elem_id=elem_id,
+            visible=visible,
+            interactive=True,
+        )
+
+    def get_config(self, cls: type | None = None) -> dict[str, Any]:
+        """The configuration of gr.Image, which is what the page draws."""
+        return super().get_config(gr.Image)
+
+    def preprocess(self, payload: Any) -> images.RGB | None:  # type: ignore[override]
+        """Decode an uploaded file.
+
+        Raises:
+            gr.Error: the file is not an upload, is gone, or cannot be read as a picture.
+        """
+        if payload is None:
+            return None
+        try:
+            return load_upload(payload.path)
+        except HubError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+
+def load_upload(name: str | None) -> images.RGB:
+    """The decoded pixels of a file in the upload folder; kept for a while, by path and time.
+
+    Raises:
+        BadImage: not an upload, gone, or not readable.
+    """
+    path = upload_path(name)
+    key = (str(path), path.stat().st_mtime_ns)
+    with _lock:
+        if key in _decoded:
+            return _decoded[key]
+    rgb = np.asarray(images.decode(path))
+    rgb.flags.writeable = False  # shared between requests
+    with _lock:
+        if rgb.nbytes <= _decoded.maxsize:
+            _decoded[key] = rgb
+    return rgb
+
+
+def upload_path(name: str | None) -> Path:
+    """`name` as a path, only where it lies in the upload folder and still exists.
+
+    Raises:
+        BadImage: it does not.
+    """
+    if not name:
+        raise BadImage("Please upload a picture file.")
+    path = Path(name).resolve()
+    if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+        raise BadImage("Please upload a picture file.")
+    if not path.is_file():
+        raise BadImage("This picture is no longer on the server; please upload it again.")
+    return path

@@ -1,0 +1,215 @@
+"""What the tabs share: running on the device, errors, pickers, the info line, result files."""
+
+from __future__ import annotations
+
+import functools
+import html
+import inspect
+import logging
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from core import weights
+from core.checkpoints import Task
+from core.errors import HubError, InputError
+from core.types import RunInfo
+from demos._image import ImageIn
+
+F = TypeVar("F", bound=Callable[..., Any])
+# One queue for all model events. The limit is above one so that a load or a download does not hold
+# up the others; the forward passes themselves go one at a time through `core.runtime.forward`.
+DEVICE_ID, DEVICE_LIMIT = "device", 8
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+RESULT_SECONDS = 6 * 3600
+_UNEXPECTED = "Something went wrong on our side. Your picture is still here; please try again."
+_log = logging.getLogger(__name__)
+
+
+def guarded(fn: F) -> F:
+    """`fn`, with every error turned into one sentence on the page.
+
+    Plain functions and generators keep their kind: only generators stop when they are cancelled.
+    """
+
+    @functools.wraps(fn)
+    def call(*args: Any) -> Any:
+        try:
+            return fn(*args)
+        except Exception as error:
+            raise as_gradio_error(error) from None
+
+    @functools.wraps(fn)
+    def generate(*args: Any) -> Iterator[Any]:
+        try:
+            yield from fn(*args)
+        except Exception as error:
+            raise as_gradio_error(error) from None
+
+    return generate if inspect.isgeneratorfunction(fn) else call  # type: ignore[return-value]
+
+
+def as_gradio_error(error: Exception) -> gr.Error:
+    """The sentence to show; what was not foreseen goes to the log, never to the page."""
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, HubError):
+        return gr.Error(str(error), print_exception=False)
+    if isinstance(error, OSError) and error.errno == 28:
+        return gr.Error("The server's disk is full; please try later.", print_exception=False)
+    _log.error("unexpected error", exc_info=error)
+    return gr.Error(_UNEXPECTED, print_exception=False)
+
+
+def on_device(
+    triggers: Sequence[Any],
+    fn: Callable[..., Any],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    trigger_mode: str = "always_last",
+    show_progress: str = "minimal",
+) -> Any:
+    """Wire a model event: shared queue, plain errors, not part of the public API."""
+    # gr.on does not know the events of gr.HTML components, which are called by themselves.
+    one = triggers[0] if len(triggers) == 1 else functools.partial(gr.on, list(triggers))
+    return one(
+        fn=guarded(fn),
+        inputs=list(inputs),
+        outputs=list(outputs),
+        trigger_mode=trigger_mode,
+        show_progress=show_progress,
+        concurrency_id=DEVICE_ID,
+        concurrency_limit=DEVICE_LIMIT,
+        api_visibility="private",
+    )
+
+
+def download_progress(bar: gr.Progress) -> Callable[[float, str], None]:
+    """gr.Progress as the callback that `core` calls while it downloads."""
+    return lambda fraction, sentence: bar(fraction, desc=sentence)
+
+
+def image_input(tab: str, examples: Sequence[str], label: str = "Picture") -> ImageIn:
+    """The picture input of a tab, with bundled examples below it; a click on one runs it."""
+    image = ImageIn(label=label, elem_id=f"{tab}-image")
+    found = [str(EXAMPLES / name) for name in examples if (EXAMPLES / name).is_file()]
+    if found:
+        gr.Examples(
+            [[path] for path in found],
+            inputs=[image],
+            label="Examples",
+            elem_id=f"{tab}-examples",
+            examples_per_page=8,
+            cache_examples=False,
+            api_visibility="private",
+        )
+    return image
+
+
+def checkpoint_picker(tab: str, task: Task) -> gr.Dropdown:
+    """A dropdown of the task's checkpoints, and below it what the chosen one is."""
+    choices = [
+        ("Best at hand (auto)", "auto"),
+        *((_choice(c), c.key) for c in weights.of_task(task)),
+    ]
+    picker = gr.Dropdown(choices, value="auto", label="Checkpoint", elem_id=f"{tab}-checkpoint")
+    about = gr.HTML(describe("auto", task), elem_id=f"{tab}-about")
+    picker.change(
+        lambda key: describe(key, task),
+        [picker],
+        [about],
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    return picker
+
+
+def _choice(checkpoint: Any) -> str:
+    state = "at hand" if weights.is_at_hand(checkpoint) else "download"
+    size = f"{checkpoint.size_mb:.3g} MB, " if checkpoint.size_mb else ""
+    return f"{checkpoint.title} ({checkpoint.tier}, {size}{state})"
+
+
+def describe(key: str, task: Task) -> str:
+    """What a person should know before running a checkpoint, as HTML."""
+    if key == "auto":
+        try:
+            checkpoint = weights.resolve("auto", task).checkpoint
+        except HubError as error:
+            return f'<p class="about">{html.escape(str(error))}</p>'
+    else:
+        checkpoint = weights.find(key, task)
+    facts = [
+        f"<b>{html.escape(checkpoint.title)}</b>",
+        f'<span class="tier tier-{checkpoint.tier}">{checkpoint.tier}</span>',
+        f"{checkpoint.params_m:.3g} M parameters" if checkpoint.params_m else "",
+        f"{checkpoint.size_mb:.3g} MB" if checkpoint.size_mb else "",
+        f"trained on {checkpoint.trained_on}" if checkpoint.trained_on else "",
+        checkpoint.metric,
+        f"licence {checkpoint.licence}" if checkpoint.licence else "",
+        "" if weights.is_at_hand(checkpoint) else "is downloaded when you run it",
+        checkpoint.note,
+    ]
+    return f'<p class="about">{_dots(facts)}</p>'
+
+
+def _dots(facts: Sequence[str]) -> str:
+    safe = [fact if fact.startswith("<") else html.escape(fact) for fact in facts if fact]
+    return " · ".join(safe)
+
+
+def info_html(info: RunInfo, *more: str) -> str:
+    """The RunInfo line under an output: what answered, what it knows, and where the time went."""
+    times = [f"{name} {_duration(s)}" for name, s in info.seconds.items() if s >= 0.0005]
+    cached = [f"{name} {state}" for name, state in info.cache.items()]
+    facts = [
+        f"<b>{html.escape(info.checkpoint)}</b>",
+        f'<span class="tier tier-{info.tier}">{info.tier}</span>',
+        f"trained on {info.trained_on}" if info.trained_on else "",
+        info.metric,
+        f"{info.device} {info.precision}",
+        ", ".join(times),
+        ", ".join(cached),
+        *more,
+    ]
+    note = f'<p class="note">{html.escape(info.note)}</p>' if info.note else ""
+    return f'{note}<p class="info">{_dots(facts)}</p>'
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def result_path(name: str) -> Path:
+    """A new path for a result file, in a folder with a random name; old ones are swept."""
+    root = Path(get_upload_folder()) / "results"
+    root.mkdir(parents=True, exist_ok=True)
+    limit = time.time() - RESULT_SECONDS
+    for old in root.iterdir():
+        if old.stat().st_mtime < limit:
+            shutil.rmtree(old, ignore_errors=True)
+    folder = root / secrets.token_hex(16)
+    folder.mkdir()
+    return folder / name
+
+
+def placeholder(text: str) -> str:
+    """What stands where a result will be."""
+    return f'<p class="placeholder">{html.escape(text)}</p>'
+
+
+def required(image: Any) -> Any:
+    """The picture of an API call.
+
+    Raises:
+        InputError: there is none.
+    """
+    if image is None:
+        raise InputError("Please send a picture.")
+    return image

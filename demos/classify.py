@@ -1,0 +1,108 @@
+"""Classify tab: top-k bars of a Vision Transformer, with a temperature."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any
+
+import gradio as gr
+
+from core import images
+from demos import Tab, _api, _ui
+
+EXAMPLES = ("chelsea.jpg", "coffee.jpg", "rocket.jpg", "astronaut.jpg")
+
+
+def build() -> None:
+    """Fill the tab."""
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            image = _ui.image_input("classify", EXAMPLES)
+            checkpoint = _ui.checkpoint_picker("classify", "classify")
+            top_k = gr.Slider(1, 20, 5, step=1, label="Classes shown (top-k)")
+            temperature = gr.Slider(
+                0.1,
+                10,
+                1,
+                step=0.1,
+                label="Temperature",
+                info="Divides the logits before the softmax: above 1 flattens, below 1 sharpens.",
+            )
+            button = gr.Button("Classify", variant="primary", elem_id="classify-run")
+        with gr.Column(scale=3, min_width=320):
+            bars = gr.HTML(
+                _ui.placeholder("The classes and how sure the model is of them"),
+                elem_id="classify-result",
+            )
+            info = gr.HTML(elem_id="classify-info")
+            download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
+    _ui.on_device(
+        [image.change, button.click, checkpoint.input, top_k.change, temperature.change],
+        _run,
+        [image, checkpoint, top_k, temperature],
+        [bars, info, download],
+    )
+    _api.endpoint("classify", classify, ("image", "text", "number", "number"), ("label", "json"))
+
+
+def _run(
+    image: images.RGB | None,
+    checkpoint: str,
+    top_k: float,
+    temperature: float,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
+) -> tuple[Any, ...]:
+    if image is None:
+        return (
+            _ui.placeholder("Choose a picture on the left."),
+            "",
+            gr.DownloadButton(interactive=False),
+        )
+    from core import classify as task
+
+    result = task.predict(
+        image, checkpoint, int(top_k), temperature, _ui.download_progress(progress)
+    )
+    path = _ui.result_path("classes.json")
+    rows = [
+        {"label": n, "score": float(s)} for n, s in zip(result.labels, result.scores, strict=True)
+    ]
+    path.write_text(json.dumps({"classes": rows, "info": result.info.to_dict()}, indent=1))
+    button = gr.DownloadButton(value=str(path), interactive=True)
+    return bars_html(result.labels, result.scores.tolist()), _ui.info_html(result.info), button
+
+
+def bars_html(labels: tuple[str, ...], scores: list[float]) -> str:
+    """A bar per class, longest first; widths are the probabilities themselves."""
+    rows = "".join(
+        f'<li><span class="bar-name">{html.escape(name)}</span>'
+        f'<span class="bar-track"><span class="bar-fill" style="width:{score * 100:.2f}%"></span></span>'
+        f'<span class="bar-score">{score * 100:.1f} %</span></li>'
+        for name, score in zip(labels, scores, strict=True)
+    )
+    return f'<ol class="bars" aria-label="Classes by probability">{rows}</ol>'
+
+
+def classify(
+    image: images.RGB, checkpoint: str = "auto", top_k: float = 5, temperature: float = 1.0
+) -> tuple[dict[str, float], dict[str, object]]:
+    """Classify a picture with a Vision Transformer.
+
+    Args:
+        image: The picture.
+        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        top_k: How many classes to return.
+        temperature: Divides the logits before the softmax.
+
+    Returns:
+        The classes with their confidences, and how the answer was made.
+    """
+    from core import classify as task
+
+    result = task.predict(image, checkpoint, int(top_k), temperature)
+    confidences = dict(zip(result.labels, result.scores.tolist(), strict=True))
+    return confidences, result.info.to_dict()
+
+
+TAB = Tab("classify", "Classify", 10, build)

@@ -1,0 +1,120 @@
+"""Detect tab: DETR's boxes drawn on the picture, with a live threshold."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from core import draw, images
+from demos import Tab, _api, _ui
+
+if TYPE_CHECKING:
+    from core.types import Detections
+
+EXAMPLES = ("astronaut.jpg", "coffee.jpg", "motorcycle.jpg", "chelsea.jpg")
+
+
+def build() -> None:
+    """Fill the tab."""
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            image = _ui.image_input("detect", EXAMPLES)
+            checkpoint = _ui.checkpoint_picker("detect", "detect")
+            threshold = gr.Slider(
+                0,
+                1,
+                0.7,
+                step=0.01,
+                label="Threshold",
+                info="Boxes below this score are left out; moving it does not run the model again.",
+            )
+            button = gr.Button("Detect", variant="primary", elem_id="detect-run")
+        with gr.Column(scale=3, min_width=320):
+            picture = gr.Image(
+                label="Objects found",
+                format="jpeg",
+                type="filepath",
+                interactive=False,
+                elem_id="detect-result",
+                buttons=["download", "fullscreen"],
+            )
+            table = gr.HTML(elem_id="detect-table")
+            info = gr.HTML(elem_id="detect-info")
+            download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
+    _ui.on_device(
+        [image.change, button.click, checkpoint.input, threshold.change],
+        _run,
+        [image, checkpoint, threshold],
+        [picture, table, info, download],
+    )
+    _api.endpoint("detect", detect, ("image", "text", "number"), ("picture", "json", "json"))
+
+
+def _run(
+    image: images.RGB | None,
+    checkpoint: str,
+    threshold: float,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
+) -> tuple[Any, ...]:
+    if image is None:
+        return None, "", "", gr.DownloadButton(interactive=False)
+    from core import detect as task
+
+    found = task.predict(image, checkpoint, threshold, _ui.download_progress(progress))
+    path = _ui.result_path("detections.json")
+    path.write_text(json.dumps({**to_json(found), "info": found.info.to_dict()}, indent=1))
+    button = gr.DownloadButton(value=str(path), interactive=True)
+    return _drawn(image, found), table_html(found), _ui.info_html(found.info), button
+
+
+def _drawn(image: images.RGB, found: Detections) -> str:
+    path = _ui.result_path("detections.jpg")
+    images.save_jpeg(draw.boxes(image, found), path)
+    return str(path)
+
+
+def table_html(found: Detections) -> str:
+    """The boxes as a table, best first."""
+    if not found.labels:
+        return '<p class="about">Nothing scores above the threshold; lower it to see more.</p>'
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{score:.2f}</td>"
+        f"<td>{', '.join(f'{v:.0f}' for v in box)}</td></tr>"
+        for name, score, box in zip(found.labels, found.scores, found.boxes, strict=True)
+    )
+    head = "<tr><th>Class</th><th>Score</th><th>Box (x1, y1, x2, y2)</th></tr>"
+    return f'<table class="rows"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+
+
+def to_json(found: Detections) -> dict[str, object]:
+    """The documented shape of `/detect`."""
+    rows = [
+        {"label": name, "score": float(score), "box": [round(float(v), 2) for v in box]}
+        for name, score, box in zip(found.labels, found.scores, found.boxes, strict=True)
+    ]
+    return {"image_size": list(found.image_size), "detections": rows}
+
+
+def detect(
+    image: images.RGB, checkpoint: str = "auto", threshold: float = 0.7
+) -> tuple[str, dict[str, object], dict[str, object]]:
+    """Detect objects in a picture with DETR.
+
+    Args:
+        image: The picture.
+        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        threshold: Boxes with a lower score are left out.
+
+    Returns:
+        The picture with boxes drawn, the boxes as JSON, and how the answer was made.
+    """
+    from core import detect as task
+
+    found = task.predict(image, checkpoint, threshold)
+    return _drawn(_ui.required(image), found), to_json(found), found.info.to_dict()
+
+
+TAB = Tab("detect", "Detect", 20, build)

@@ -1,0 +1,121 @@
+"""Reconstruct tab: a masked autoencoder fills in hidden patches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+
+from core import images
+from demos import Tab, _api, _ui
+
+if TYPE_CHECKING:
+    from core.types import Reconstruction
+
+EXAMPLES = ("chelsea.jpg", "coffee.jpg", "rocket.jpg", "flower.jpg")
+VIEWS = ("masked", "image", "pasted")
+
+
+def build() -> None:
+    """Fill the tab."""
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            image = _ui.image_input("reconstruct", EXAMPLES)
+            checkpoint = _ui.checkpoint_picker("reconstruct", "reconstruct")
+            ratio = gr.Slider(
+                0.05, 0.95, 0.75, step=0.05, label="Mask ratio", info="Share of patches hidden."
+            )
+            with gr.Row():
+                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
+                shuffle = gr.Button("Hide other patches", size="sm")
+            button = gr.Button("Reconstruct", variant="primary", elem_id="reconstruct-run")
+        with gr.Column(scale=3, min_width=320), gr.Row():
+            pictures = [
+                gr.Image(
+                    label=label,
+                    format="png",
+                    type="filepath",
+                    interactive=False,
+                    min_width=220,
+                    elem_id=f"reconstruct-{view}",
+                    buttons=["download", "fullscreen"],
+                )
+                for view, label in zip(
+                    VIEWS,
+                    ("What the model sees", "What it predicts", "Prediction + visible"),
+                    strict=True,
+                )
+            ]
+            gr.Markdown(
+                "Only hidden patches are trained, so the prediction of visible ones looks worse: "
+                "the third picture keeps the visible ones as they are."
+            )
+            info = gr.HTML(elem_id="reconstruct-info")
+    shuffle.click(
+        lambda: int(np.random.default_rng().integers(2**31)), [], [seed], api_visibility="private"
+    )
+    _ui.on_device(
+        [image.change, button.click, checkpoint.input, ratio.change, seed.change],
+        _run,
+        [image, checkpoint, ratio, seed],
+        [*pictures, info],
+    )
+    _api.endpoint(
+        "reconstruct",
+        reconstruct,
+        ("image", "text", "number", "number"),
+        ("lossless", "lossless", "lossless", "json"),
+    )
+
+
+def _run(
+    image: images.RGB | None,
+    checkpoint: str,
+    mask_ratio: float,
+    seed: float | None,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
+) -> tuple[Any, ...]:
+    if image is None:
+        return None, None, None, ""
+    from core import reconstruct as task
+
+    result = task.predict(
+        image, checkpoint, mask_ratio, int(seed or 0), _ui.download_progress(progress)
+    )
+    hidden = f"{int(result.patch_mask.sum())} of {result.patch_mask.size} patches hidden"
+    error = f"PSNR on hidden pixels {-10 * np.log10(max(result.hidden_mse, 1e-10)):.1f} dB"
+    return *_saved(result), _ui.info_html(result.info, hidden, error)
+
+
+def _saved(result: Reconstruction) -> tuple[str, str, str]:
+    paths = []
+    for view in VIEWS:
+        path = _ui.result_path(f"{view}.png")
+        images.save_png(getattr(result, view), path)
+        paths.append(str(path))
+    return paths[0], paths[1], paths[2]
+
+
+def reconstruct(
+    image: images.RGB, checkpoint: str = "auto", mask_ratio: float = 0.75, seed: float = 0
+) -> tuple[str, str, str, dict[str, object]]:
+    """Hide patches of a picture and let a masked autoencoder fill them in.
+
+    Args:
+        image: The picture.
+        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        mask_ratio: Share of patches hidden, 0.05 to 0.95.
+        seed: Chooses which patches are hidden.
+
+    Returns:
+        The masked picture, the reconstruction, the reconstruction with the visible patches pasted
+        in, and how the answer was made.
+    """
+    from core import reconstruct as task
+
+    result = task.predict(image, checkpoint, mask_ratio, int(seed))
+    return *_saved(result), result.info.to_dict()
+
+
+TAB = Tab("reconstruct", "Reconstruct", 40, build)

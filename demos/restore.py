@@ -1,0 +1,211 @@
+"""Restore tab: denoise, super-resolution and deblurring, with a lossless before-after slider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from core import images
+from demos import Tab, _api, _ui
+
+if TYPE_CHECKING:
+    from core.restore import RestoreTask
+    from core.types import Restoration
+
+EXAMPLES = {
+    "denoise": ("noisy.png", "noisy-2.png"),
+    "super_resolve": ("small.png", "small-2.png"),
+    "deblur": ("blurred.png", "motion.png"),
+}
+VERBS = {"denoise": "Denoise", "super_resolve": "Enlarge", "deblur": "Deblur"}
+
+
+def build() -> None:
+    """Fill the tab: one inner tab per task."""
+    with gr.Tabs():
+        with gr.Tab("Denoise", id="denoise"):
+            _build_task("denoise")
+        with gr.Tab("Super-resolution", id="super_resolve"):
+            _build_task("super_resolve")
+        with gr.Tab("Deblur", id="deblur"):
+            _build_task("deblur")
+    _api.endpoint("denoise", denoise, ("image", "text", "number"), ("lossless", "json"))
+    _api.endpoint("super_resolve", super_resolve, ("image", "text", "number"), ("lossless", "json"))
+    _api.endpoint("deblur", deblur, ("image", "text"), ("lossless", "json"))
+
+
+def _build_task(task: RestoreTask) -> None:
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            image = _ui.image_input(task, EXAMPLES[task])
+            checkpoint = _ui.checkpoint_picker(task, task)
+            estimate, sigma, scale = _controls(task)
+            with gr.Row():
+                button = gr.Button(VERBS[task], variant="primary", elem_id=f"{task}-run")
+                cancel = gr.Button("Cancel", elem_id=f"{task}-cancel")
+        with gr.Column(scale=3, min_width=320):
+            slider = gr.ImageSlider(
+                label="Before and after (lossless)",
+                format="png",
+                type="filepath",
+                interactive=False,
+                elem_id=f"{task}-result",
+                buttons=["fullscreen"],
+            )
+            info = gr.HTML(elem_id=f"{task}-info")
+            download = gr.DownloadButton("Download PNG", interactive=False, size="sm")
+    event = _ui.on_device(
+        [image.change, button.click, checkpoint.input, sigma.release, estimate.input, scale.input],
+        _handler(task),
+        [image, checkpoint, estimate, sigma, scale],
+        [slider, info, download],
+    )
+    cancel.click(None, cancels=[event], api_visibility="private")
+
+
+def _controls(task: RestoreTask) -> tuple[gr.Checkbox, gr.Slider, gr.Radio]:
+    denoising, enlarging = task == "denoise", task == "super_resolve"
+    estimate = gr.Checkbox(True, label="Estimate the noise level", visible=denoising)
+    sigma = gr.Slider(
+        0,
+        75,
+        25,
+        step=1,
+        label="Noise level (sigma, grey levels)",
+        info="Used when it is not estimated.",
+        visible=denoising,
+    )
+    scale = gr.Radio([2, 4], value=2, label="Enlarge by", visible=enlarging)
+    return estimate, sigma, scale
+
+
+def _handler(task: RestoreTask) -> Any:
+    def run(
+        image: images.RGB | None,
+        checkpoint: str,
+        estimate: bool,
+        sigma: float,
+        scale: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
+    ) -> Iterator[tuple[Any, ...]]:
+        if image is None:
+            yield None, "", gr.DownloadButton(interactive=False)
+            return
+        from core import restore
+
+        level = None if estimate else sigma
+        steps = restore.steps(
+            task,
+            image,
+            checkpoint,
+            level,
+            _factor(task, checkpoint, scale),
+            _ui.download_progress(progress),
+        )
+        result = yield from _followed(steps, progress)
+        yield _shown(task, image, result)
+
+    return run
+
+
+def _factor(task: RestoreTask, checkpoint: str, scale: float) -> int:
+    """The scale asked for; a checkpoint that was picked by name brings its own."""
+    from core import weights
+
+    if task == "super_resolve" and checkpoint != "auto":
+        return weights.find(checkpoint, task).scale
+    return int(scale)
+
+
+def _followed(steps: Any, progress: gr.Progress) -> Iterator[Any]:
+    """Pass on the share done; each yield is a place where Cancel takes effect."""
+    while True:
+        try:
+            fraction = next(steps)
+        except StopIteration as stop:
+            return stop.value
+        progress(fraction, desc="Restoring")
+        yield gr.skip(), gr.skip(), gr.skip()
+
+
+def _shown(task: RestoreTask, image: images.RGB, result: Restoration) -> tuple[Any, ...]:
+    before = _ui.result_path("before.png")
+    # Pixels repeated, not interpolated: "before" shows what was sent and nothing more.
+    enlarged = image.repeat(result.scale, 0).repeat(result.scale, 1)
+    images.save_png(enlarged, before)
+    after = _saved(task, result)
+    h, w = result.image.shape[:2]
+    facts = [f"{w} x {h} pixels"]
+    if result.sigma is not None:
+        facts.append(f"noise level {result.sigma:.1f}")
+    button = gr.DownloadButton(value=after, interactive=True)
+    return (str(before), after), _ui.info_html(result.info, *facts), button
+
+
+def _saved(task: str, result: Restoration) -> str:
+    path = _ui.result_path(f"{task}.png")
+    images.save_png(result.image, path)
+    return str(path)
+
+
+def denoise(
+    image: images.RGB, checkpoint: str = "auto", sigma: float | None = None
+) -> tuple[str, dict[str, object]]:
+    """Remove noise from a picture.
+
+    Args:
+        image: The picture.
+        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        sigma: Standard deviation of the noise in grey levels (0 to 100); null estimates it.
+
+    Returns:
+        The restored picture (lossless), and how the answer was made.
+    """
+    from core import restore
+
+    result = restore.denoise(image, checkpoint, sigma)
+    return _saved("denoise", result), _info(result)
+
+
+def super_resolve(
+    image: images.RGB, checkpoint: str = "auto", scale: float = 2
+) -> tuple[str, dict[str, object]]:
+    """Enlarge a picture.
+
+    Args:
+        image: The picture.
+        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        scale: 2 or 4.
+
+    Returns:
+        The enlarged picture (lossless), and how the answer was made.
+    """
+    from core import restore
+
+    result = restore.super_resolve(image, checkpoint, int(scale))
+    return _saved("super_resolve", result), _info(result)
+
+
+def deblur(image: images.RGB, checkpoint: str = "auto") -> tuple[str, dict[str, object]]:
+    """Undo blur of an unknown kernel.
+
+    Args:
+        image: The picture.
+        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+
+    Returns:
+        The restored picture (lossless), and how the answer was made.
+    """
+    from core import restore
+
+    result = restore.deblur(image, checkpoint)
+    return _saved("deblur", result), _info(result)
+
+
+def _info(result: Restoration) -> dict[str, object]:
+    return {**result.info.to_dict(), "scale": result.scale, "sigma": result.sigma}
+
+
+TAB = Tab("restore", "Restore", 50, build)

@@ -1,0 +1,291 @@
+"""Segment tab: click on the picture and SAM answers with a mask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+
+from core import coco, draw, images
+from core.errors import InputError
+from demos import Tab, _api, _ui
+from demos._canvas import (
+    PointPrompter,
+    canvas_answer,
+    canvas_message,
+    canvas_picture,
+    parse_prompt,
+    picture_id,
+)
+
+if TYPE_CHECKING:
+    from core.types import Masks
+
+EXAMPLES = ("astronaut.jpg", "coffee.jpg", "chelsea.jpg", "coins.jpg")
+Session = dict[str, Any]  # id of the canvas's picture, digest of its pixels, last gesture, choice
+READY = "Ready. Click what you want to cut out."
+
+
+def build() -> None:
+    """Fill the tab."""
+    session = gr.State(None)
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            image = _ui.image_input("segment", EXAMPLES)
+            checkpoint = _ui.checkpoint_picker("segment", "segment")
+        with gr.Column(scale=3, min_width=320):
+            canvas = PointPrompter(elem_id="segment-canvas", hint="Choose a picture first.")
+            choice = gr.Radio([], label="Which mask", visible=False, elem_id="segment-choice")
+            info = gr.HTML(elem_id="segment-info")
+            with gr.Accordion("Take it away", open=False, elem_id="segment-export"):
+                make = gr.Button("Make cut-out, mask and COCO JSON", size="sm")
+                files = gr.File(label="Files", file_count="multiple", interactive=False)
+            everything = _build_everything()
+    _ui.on_device(
+        [image.change, checkpoint.input],
+        _load,
+        [image, checkpoint, session],
+        [canvas, info, session, choice],
+    )
+    _ui.on_device(
+        [canvas.prompt],
+        _prompt,
+        [image, checkpoint, session],
+        [canvas, info, session, choice],
+        trigger_mode="multiple",
+        show_progress="hidden",
+    )
+    _ui.on_device(
+        [choice.input],
+        _choose,
+        [image, checkpoint, session, choice],
+        [canvas, info, session],
+        show_progress="hidden",
+    )
+    _ui.on_device([make.click], _export, [image, checkpoint, session], [files])
+    _wire_everything(image, checkpoint, everything)
+    _api.endpoint(
+        "segment", segment, ("image", "json", "json", "text", "flag"), ("picture", "json", "json")
+    )
+    _api.endpoint(
+        "segment_everything",
+        segment_everything,
+        ("image", "text", "number"),
+        ("picture", "json", "json"),
+    )
+
+
+def _build_everything() -> dict[str, Any]:
+    with gr.Accordion("Everything mode", open=False, elem_id="segment-everything"):
+        gr.Markdown("Prompts with a grid of points and keeps the masks that are sure and stable.")
+        side = gr.Slider(4, 32, 16, step=1, label="Points per side")
+        with gr.Row():
+            run = gr.Button("Segment everything", elem_id="everything-run")
+            cancel = gr.Button("Cancel", elem_id="everything-cancel")
+        picture = gr.Image(
+            label="Every mask",
+            format="jpeg",
+            type="filepath",
+            interactive=False,
+            elem_id="everything-result",
+            buttons=["download", "fullscreen"],
+        )
+        line = gr.HTML(elem_id="everything-info")
+        files = gr.DownloadButton("Download COCO JSON", interactive=False, size="sm")
+    return {"side": side, "run": run, "cancel": cancel, "outputs": [picture, line, files]}
+
+
+def _wire_everything(image: Any, checkpoint: Any, parts: dict[str, Any]) -> None:
+    event = _ui.on_device(
+        [parts["run"].click], _everything, [image, checkpoint, parts["side"]], parts["outputs"]
+    )
+    parts["cancel"].click(None, cancels=[event], api_visibility="private")
+
+
+def _load(
+    image: images.RGB | None,
+    checkpoint: str,
+    session: Session | None,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
+) -> Iterator[tuple[Any, ...]]:
+    """Show the picture at once, then run the encoder so that the first click is quick."""
+    if image is None:
+        yield PointPrompter(picture=None), "", None, gr.Radio(visible=False)
+        return
+    from core import segment as task
+
+    # The same picture with another checkpoint keeps its prompts.
+    digest = images.digest(image)
+    same = session is not None and session["digest"] == digest
+    if session and same:
+        fresh = session
+    else:
+        picture = canvas_picture(image)
+        fresh = {"id": picture["id"], "digest": digest, "gesture": None, "choice": 0}
+        yield PointPrompter(picture=picture), "", fresh, gr.Radio(visible=False)
+    done = task.embed(image, checkpoint, _ui.download_progress(progress))
+    if fresh["gesture"] is not None:
+        yield _answer(image, checkpoint, fresh, 0)
+        return
+    yield canvas_message(fresh, READY), _ui.info_html(done), fresh, gr.skip()
+
+
+def _prompt(
+    image: images.RGB | None, checkpoint: str, session: Session | None, event: gr.EventData
+) -> tuple[Any, ...]:
+    if image is None or session is None:
+        raise InputError("Choose a picture first.")
+    data = event._data
+    parse_prompt(data)
+    if picture_id(data) != session["id"]:
+        return gr.skip(), gr.skip(), gr.skip(), gr.skip()  # a click on a picture that is gone
+    return _answer(image, checkpoint, {**session, "gesture": dict(data)}, 0)
+
+
+def _choose(
+    image: images.RGB | None, checkpoint: str, session: Session | None, choice: int | None
+) -> tuple[Any, ...]:
+    if image is None or session is None or session["gesture"] is None or choice is None:
+        return gr.skip(), gr.skip(), gr.skip()
+    return _answer(image, checkpoint, session, int(choice))[:3]
+
+
+def _answer(image: images.RGB, checkpoint: str, session: Session, choice: int) -> tuple[Any, ...]:
+    """Canvas, info line, session and the choice among masks, for the session's gesture."""
+    gesture = session["gesture"]
+    points, box, _ = parse_prompt(gesture)
+    if not points and box is None:
+        return canvas_answer(gesture), "", session, gr.Radio(visible=False)
+    found = _masks(image, checkpoint, points, box)
+    choice = min(choice, len(found.masks) - 1)
+    share = float(found.masks[choice].mean())
+    status = f"Mask of {share:.1%} of the picture, predicted IoU {found.scores[choice]:.2f}"
+    radio = gr.Radio(_choices(found), value=choice, visible=len(found.masks) > 1)
+    answer = canvas_answer(gesture, found.masks[choice], status=status)
+    return answer, _ui.info_html(found.info), {**session, "choice": choice}, radio
+
+
+def _masks(image: images.RGB, checkpoint: str, points: Any, box: Any) -> Masks:
+    from core import segment as task
+
+    return task.predict(image, points, box, checkpoint)
+
+
+def _choices(found: Masks) -> list[tuple[str, int]]:
+    shares = found.masks.mean(axis=(1, 2))
+    return [
+        (f"{share:.1%} of the picture, IoU {score:.2f}", i)
+        for i, (share, score) in enumerate(zip(shares, found.scores, strict=True))
+    ]
+
+
+def _export(image: images.RGB | None, checkpoint: str, session: Session | None) -> list[str]:
+    if image is None or session is None or session["gesture"] is None:
+        raise InputError("Click something on the picture first, then take it away.")
+    points, box, _ = parse_prompt(session["gesture"])
+    found = _masks(image, checkpoint, points, box)
+    chosen = min(session["choice"], len(found.masks) - 1)
+    mask, score = found.masks[chosen], float(found.scores[chosen])
+    folder = _ui.result_path("mask.png").parent
+    (folder / "mask.png").write_bytes(images.mask_to_png_bytes(mask))
+    (folder / "cutout.png").write_bytes(images.cutout_to_png_bytes(image, mask))
+    size = (image.shape[1], image.shape[0])
+    (folder / "masks.json").write_text(json.dumps(coco.document([mask], [score], size)))
+    return [str(folder / name) for name in ("cutout.png", "mask.png", "masks.json")]
+
+
+def _everything(
+    image: images.RGB | None,
+    checkpoint: str,
+    points_per_side: float,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
+) -> Iterator[tuple[Any, ...]]:
+    if image is None:
+        raise InputError("Choose a picture first.")
+    from core import segment as task
+
+    steps = task.everything_steps(
+        image, checkpoint, int(points_per_side), _ui.download_progress(progress)
+    )
+    while True:
+        try:
+            fraction = next(steps)
+        except StopIteration as stop:
+            masks, info = stop.value
+            break
+        progress(fraction, desc="Prompting with the grid")
+        yield gr.skip(), gr.skip(), gr.skip()
+    path = _ui.result_path("masks.json")
+    size = (image.shape[1], image.shape[0])
+    document = coco.document([m.mask for m in masks], [m.score for m in masks], size)
+    path.write_text(json.dumps(document))
+    button = gr.DownloadButton(value=str(path), interactive=True)
+    yield _overlay(image, masks), _ui.info_html(info, f"{len(masks)} masks"), button
+
+
+def _overlay(image: images.RGB, masks: Any) -> str:
+    path = _ui.result_path("overlay.jpg")
+    stack = [m.mask for m in masks]
+    shape = image.shape[:2]
+    array = np.stack(stack) if stack else np.zeros((0, *shape), dtype=bool)
+    images.save_jpeg(draw.masks(image, array), path)
+    return str(path)
+
+
+def segment(
+    image: images.RGB,
+    points: list[list[float]] | None = None,
+    box: list[float] | None = None,
+    checkpoint: str = "auto",
+    multimask: bool = True,
+) -> tuple[str, dict[str, object], dict[str, object]]:
+    """Segment what points or a box show, with SAM.
+
+    Args:
+        image: The picture.
+        points: [[x, y, label], …] in pixels; label 1 includes, 0 excludes.
+        box: [x1, y1, x2, y2] in pixels, or null.
+        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        multimask: Three masks (whole, part, sub-part) while the prompt is a single point.
+
+    Returns:
+        The picture with the best mask drawn, all masks as COCO run lengths, and how the answer was
+        made.
+    """
+    from core import segment as task
+
+    rgb = _ui.required(image)
+    found = task.predict(rgb, points or [], box, checkpoint, multimask)
+    path = _ui.result_path("overlay.jpg")
+    images.save_jpeg(draw.masks(rgb, found.masks[:1]), path)
+    size = (rgb.shape[1], rgb.shape[0])
+    document = coco.document(list(found.masks), found.scores.tolist(), size)
+    return str(path), document, found.info.to_dict()
+
+
+def segment_everything(
+    image: images.RGB, checkpoint: str = "auto", points_per_side: float = 16
+) -> tuple[str, dict[str, object], dict[str, object]]:
+    """Segment everything in a picture with a grid of points.
+
+    Args:
+        image: The picture.
+        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        points_per_side: The grid has this many points along each side.
+
+    Returns:
+        The picture with every mask drawn, the masks as COCO run lengths, and how it was made.
+    """
+    from core import segment as task
+
+    rgb = _ui.required(image)
+    masks, info = task.everything(rgb, checkpoint, int(points_per_side))
+    size = (rgb.shape[1], rgb.shape[0])
+    document = coco.document([m.mask for m in masks], [m.score for m in masks], size)
+    return _overlay(rgb, masks), document, info.to_dict()
+
+
+TAB = Tab("segment", "Segment", 30, build)

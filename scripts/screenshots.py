@@ -1,0 +1,150 @@
+"""Remake docs/images: every tab with a result, at 1440x900 and 390x844.
+
+    python -m scripts.screenshots [--only segment] [--dark]
+
+Needs Chromium (the `chromium` package, or CHROMIUM=path).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "docs" / "images"
+EXAMPLES = ROOT / "examples"
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+LIMIT = 90_000  # milliseconds
+
+
+def _upload(page: Any, key: str, name: str) -> None:
+    page.locator(f"#{key}-image input[type=file]").first.set_input_files(str(EXAMPLES / name))
+
+
+def _open(page: Any, title: str) -> None:
+    page.get_by_role("tab", name=title, exact=True).click()
+
+
+def classify(page: Any) -> None:
+    """The cat and its classes."""
+    _upload(page, "classify", "chelsea.jpg")
+    page.locator("#classify-result .bars li").first.wait_for()
+
+
+def detect(page: Any) -> None:
+    """Boxes on a photograph."""
+    _open(page, "Detect")
+    _upload(page, "detect", "astronaut.jpg")
+    page.locator("#detect-result img").wait_for()
+
+
+def segment(page: Any) -> None:
+    """One click on the astronaut."""
+    _open(page, "Segment")
+    _upload(page, "segment", "astronaut.jpg")
+    ready = "document.querySelector('#segment-canvas .pp-status').innerText.includes('Ready')"
+    page.wait_for_function(ready)
+    canvas = page.locator("#segment-canvas canvas")
+    box = canvas.bounding_box()
+    canvas.click(position={"x": box["width"] * 0.42, "y": box["height"] * 0.65})
+    done = "document.querySelector('#segment-canvas .pp-status').innerText.includes('Mask of')"
+    page.wait_for_function(done)
+
+
+def reconstruct(page: Any) -> None:
+    """The three views."""
+    _open(page, "Reconstruct")
+    _upload(page, "reconstruct", "chelsea.jpg")
+    page.locator("#reconstruct-pasted img").wait_for()
+
+
+def denoise(page: Any) -> None:
+    """A noisy picture, before and after."""
+    _restore(page, "Denoise", "denoise", "noisy.png")
+
+
+def super_resolve(page: Any) -> None:
+    """A small picture, before and after."""
+    _restore(page, "Super-resolution", "super_resolve", "small.png")
+
+
+def deblur(page: Any) -> None:
+    """A blurred picture, before and after."""
+    _restore(page, "Deblur", "deblur", "blurred.png")
+
+
+def _restore(page: Any, title: str, key: str, name: str) -> None:
+    _open(page, "Restore")
+    _open(page, title)
+    _upload(page, key, name)
+    page.locator(f"#{key}-info .info").wait_for()
+
+
+VIEWS: dict[str, Callable[[Any], None]] = {
+    view.__name__.replace("_", "-"): view
+    for view in (classify, detect, segment, reconstruct, denoise, super_resolve, deblur)
+}
+
+
+def shoot(browser: Any, url: str, name: str, size: str, dark: bool) -> Path:
+    """One screenshot of the first screen; phones show the whole length."""
+    width, height = SIZES[size]
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if dark else "light",
+        is_mobile=size == "phone",
+        has_touch=size == "phone",
+    )
+    page = context.new_page()
+    page.set_default_timeout(LIMIT)
+    page.goto(url)
+    VIEWS[name](page)
+    page.wait_for_timeout(800)  # fonts and fades
+    page.evaluate("window.scrollTo(0, 0)")
+    path = OUT / f"{name}-{size}{'-dark' if dark else ''}.png"
+    page.screenshot(path=str(path), full_page=size == "phone")
+    context.close()
+    return path
+
+
+def main() -> None:
+    """Serve the hub, take the pictures, close."""
+    from playwright.sync_api import sync_playwright
+
+    import app
+    from demos import _page
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--only", choices=VIEWS)
+    parser.add_argument("--dark", action="store_true")
+    options = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    hub = _page.build()
+    app.launch(
+        hub,
+        server_name="127.0.0.1",
+        server_port=None,
+        share=False,
+        auth=None,
+        prevent_thread_lock=True,
+        quiet=True,
+    )
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        for name in [options.only] if options.only else VIEWS:
+            for size in SIZES:
+                print(shoot(browser, hub.local_url, name, size, options.dark))
+        browser.close()
+    hub.close()
+
+
+if __name__ == "__main__":
+    main()

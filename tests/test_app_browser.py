@@ -1,0 +1,163 @@
+"""Every tab in a headless browser: upload, example, controls, bad input; desktop and phone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.browser import DESKTOP, PHONE, chromium, page_of, tab
+from tests.live import EXAMPLES, hub
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+SECONDS = 60_000
+SINGLE = {
+    "Classify": ("classify", "#classify-result .bars li"),
+    "Detect": ("detect", "#detect-result img"),
+    "Reconstruct": ("reconstruct", "#reconstruct-pasted img"),
+}
+RESTORE = {"Denoise": "denoise", "Super-resolution": "super_resolve", "Deblur": "deblur"}
+
+
+@pytest.fixture(scope="module")
+def url():
+    with hub() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(params=["desktop", "phone"])
+def page(request, browser, url):
+    phone = request.param == "phone"
+    with page_of(browser, viewport=PHONE if phone else DESKTOP, touch=phone) as opened:
+        opened.set_default_timeout(SECONDS)
+        opened.goto(url)
+        opened.get_by_role("tab", name="Classify", exact=True).wait_for()
+        yield opened
+
+
+def upload(page, elem_id, path):
+    page.locator(f"#{elem_id}-image input[type=file]").first.set_input_files(path)
+
+
+@pytest.mark.parametrize("title", SINGLE)
+def test_upload_answers_and_shows_how(page, title):
+    key, result = SINGLE[title]
+    tab(page, title)
+    upload(page, key, EXAMPLES / "astronaut.jpg")
+    page.locator(result).first.wait_for()
+    line = page.locator(f"#{key}-info .info")
+    line.wait_for()
+    assert "starter" in line.inner_text()
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.viewport_size["width"] + 1, "the page scrolls sideways"
+
+
+@pytest.mark.parametrize("title", RESTORE)
+def test_restore_upload_shows_before_and_after(page, title):
+    key = RESTORE[title]
+    tab(page, "Restore")
+    tab(page, title)
+    upload(page, key, EXAMPLES / "small.png")
+    page.locator(f"#{key}-info .info").wait_for()
+    assert page.locator(f"#{key}-result img").count() >= 2
+
+
+def test_an_example_runs_on_click(page):
+    page.locator("#classify-examples button, #classify-examples .gallery-item").first.click()
+    page.locator("#classify-result .bars li").first.wait_for()
+
+
+def test_moving_the_temperature_runs_no_forward_pass(page):
+    upload(page, "classify", EXAMPLES / "chelsea.jpg")
+    line = page.locator("#classify-info .info")
+    line.wait_for()
+    field = page.get_by_label("number input for Temperature")
+    field.fill("5")
+    field.press("Enter")
+    page.wait_for_function(
+        "document.querySelector('#classify-info .info').innerText.includes('output hit')"
+    )
+    assert "forward" not in line.inner_text()
+
+
+def test_segment_clicks_answer_and_can_be_taken_back(page):
+    tab(page, "Segment")
+    upload(page, "segment", EXAMPLES / "astronaut.jpg")
+    canvas = page.locator("#segment-canvas canvas")
+    status = page.locator("#segment-canvas .pp-status")
+    wait_text(page, status, "Ready")
+    box = canvas.bounding_box()
+    centre = {"x": box["width"] * 0.45, "y": box["height"] * 0.3}
+    canvas.click(position=centre)
+    wait_text(page, status, "Mask of")
+    assert "embedding hit" in page.locator("#segment-info").inner_text()
+    first = status.inner_text()
+    canvas.click(position={"x": box["width"] * 0.9, "y": box["height"] * 0.9}, modifiers=["Shift"])
+    page.wait_for_function(
+        "old => { const s = document.querySelector('#segment-canvas .pp-status').innerText;"
+        " return s.includes('Mask of') && s !== old; }",
+        arg=first,
+    )
+    page.locator("#segment-canvas [data-act=undo]").click()
+    page.wait_for_function(
+        "old => document.querySelector('#segment-canvas .pp-status').innerText === old", arg=first
+    )
+    page.locator("#segment-canvas [data-act=clear]").click()
+    wait_text(page, page.locator("#segment-canvas .pp-count"), re.compile("0|No|^$"))
+
+
+def test_segment_files_can_be_taken_away(page):
+    tab(page, "Segment")
+    upload(page, "segment", EXAMPLES / "astronaut.jpg")
+    status = page.locator("#segment-canvas .pp-status")
+    wait_text(page, status, "Ready")
+    page.locator("#segment-canvas canvas").click()
+    wait_text(page, status, "Mask of")
+    page.locator("#segment-export button").first.click()
+    page.get_by_role("button", name="Make cut-out").click()
+    page.get_by_text(re.compile("cutout")).first.wait_for()
+
+
+def test_everything_mode(page):
+    tab(page, "Segment")
+    upload(page, "segment", EXAMPLES / "coffee.jpg")
+    wait_text(page, page.locator("#segment-canvas .pp-status"), "Ready")
+    page.locator("#segment-everything button").first.click()
+    page.locator("#everything-run").click()
+    page.locator("#everything-info .info").wait_for()
+    assert "masks" in page.locator("#everything-info").inner_text()
+
+
+def test_a_bad_file_gets_one_sentence_and_the_next_one_works(page, tmp_path):
+    bad = tmp_path / "broken.png"
+    bad.write_bytes((EXAMPLES / "small.png").read_bytes()[:200])
+    upload(page, "classify", bad)
+    toast = page.locator(".toast-body").first
+    toast.wait_for()
+    text = toast.inner_text()
+    assert "picture" in text.lower() and "Traceback" not in text and "Error:" not in text
+    page.locator(
+        "#classify-image button[aria-label=Clear], #classify-image [title=Clear]"
+    ).first.click()
+    upload(page, "classify", EXAMPLES / "chelsea.jpg")
+    page.locator("#classify-result .bars li").first.wait_for()
+
+
+def test_a_link_opens_its_tab(browser, url):
+    with page_of(browser) as page:
+        page.goto(f"{url}?tab=restore")
+        page.locator("#denoise-run").wait_for(timeout=SECONDS)
+
+
+def wait_text(page, locator, text):
+    from playwright.sync_api import expect
+
+    expect(locator).to_have_text(
+        text if isinstance(text, re.Pattern) else re.compile(re.escape(text)), timeout=SECONDS
+    )
