@@ -1,0 +1,146 @@
+"""The restore recipes: resuming changes nothing, files are recognised, benchmarks stay out."""
+
+import functools
+
+import numpy as np
+import pytest
+import spandrel
+import torch
+from PIL import Image
+
+from core import state_dicts
+from training import deblur, denoise, super_resolve
+from training.common import LoopConfig, Trainer, cosine
+from training.restore_data import Patches, overlaps, picture_files
+from training.restore_export import WEIGHTS, export
+
+LOOP = LoopConfig(steps=2, warmup_steps=1, bf16=False)
+
+
+@pytest.fixture
+def pictures():
+    rng = np.random.default_rng(0)
+    shapes = ((48, 56), (60, 50), (52, 52))
+    return [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+
+
+def make(recipe, pictures, folder):
+    """(trainer, loss function) of a small run in `folder`, from one fixed start."""
+    torch.manual_seed(0)
+    flat = Patches([(p,) for p in pictures])
+    if recipe == "denoise":
+        config = denoise.Config(channels=(8, 8, 16, 16), batch=2, patch=16, loop=LOOP)
+        trainer = Trainer(denoise.build(config), LOOP, folder)
+        return trainer, functools.partial(denoise.loss_of, flat, config)
+    if recipe == "deblur":
+        config = deblur.Config(width=4, batch=2, patch=16, loop=LOOP)
+        trainer = Trainer(deblur.build(config), LOOP, folder)
+        return trainer, functools.partial(deblur.loss_of, flat, config, trainer)
+    config = super_resolve.Config(features=8, convs=2, batch=2, patch=8, loop=LOOP)
+    trainer = Trainer(super_resolve.build(config), LOOP, folder)
+    patches = super_resolve.pairs(pictures, config.scale)
+    return trainer, functools.partial(super_resolve.loss_of, patches, config)
+
+
+@pytest.mark.parametrize("recipe", ["denoise", "super_resolve", "deblur"])
+def test_a_stopped_run_ends_as_an_uninterrupted_one(recipe, pictures, tmp_path):
+    whole, loss = make(recipe, pictures, tmp_path / "whole")
+    start = {k: v.clone() for k, v in whole.model.state_dict().items()}
+    whole.fit(loss)
+
+    first, loss = make(recipe, pictures, tmp_path / "stopped")
+    first.fit(loss, until_step=1)
+    second, loss = make(recipe, pictures, tmp_path / "stopped")
+    assert second.step == 1
+    second.fit(loss)
+
+    assert whole.step == second.step == 2
+    for mine, theirs in ((whole.model, second.model), (whole.ema, second.ema)):
+        for name, value in mine.state_dict().items():
+            assert torch.equal(value, theirs.state_dict()[name]), name
+    assert any(not torch.equal(v, start[k]) for k, v in whole.model.state_dict().items())
+
+
+@pytest.mark.parametrize("recipe", ["denoise", "super_resolve", "deblur"])
+def test_an_export_is_recognised_and_computes_the_same(recipe, pictures, tmp_path):
+    trainer, loss = make(recipe, pictures, tmp_path)
+    trainer.fit(loss)
+    path = export(trainer.ema, recipe, "it", tmp_path)
+
+    assert state_dicts.read_header(path) == (recipe, {"task": recipe})
+    known = spandrel.ModelLoader("cpu").load_from_state_dict(state_dicts.read(path))
+    assert type(known.model) is type(trainer.ema)
+    assert known.scale == (2 if recipe == "super_resolve" else 1)
+    x = torch.rand(1, 4 if recipe == "denoise" else 3, 32, 32)
+    with torch.inference_mode():
+        # the file holds fp16: 11 bits of mantissa
+        torch.testing.assert_close(known.model(x), trainer.ema(x), atol=3e-3, rtol=0)
+
+
+@pytest.mark.parametrize("recipe", ["denoise", "deblur"])
+def test_the_networks_start_as_the_identity(recipe, pictures, tmp_path):
+    trainer, _ = make(recipe, pictures, tmp_path)
+    x = torch.rand(1, 4 if recipe == "denoise" else 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(trainer.model(x), x[:, :3])
+
+
+def test_a_finished_run_is_not_trained_further(pictures, tmp_path):
+    trainer, loss = make("denoise", pictures, tmp_path)
+    trainer.fit(loss)
+    before = (tmp_path / "last.pt").stat().st_mtime_ns
+    again, loss = make("denoise", pictures, tmp_path)
+    again.fit(loss)
+    assert again.step == 2 and (tmp_path / "last.pt").stat().st_mtime_ns == before
+
+
+def test_benchmarks_are_found_in_disguise_and_skipped_by_folder(tmp_path):
+    rng = np.random.default_rng(1)
+    photos = [
+        np.asarray(Image.fromarray(tiny).resize((90, 70)))
+        for tiny in rng.integers(0, 256, (4, 9, 7, 3), dtype=np.uint8)
+    ]
+    Image.fromarray(np.rot90(photos[2])).save(tmp_path / "disguised.jpg", quality=80)
+    disguised = np.asarray(Image.open(tmp_path / "disguised.jpg").resize((50, 66)))
+    assert overlaps(photos, [disguised]) == [2]
+    assert overlaps(photos[:2], [disguised]) == []
+
+    for folder in ("train", "val"):
+        (tmp_path / folder).mkdir()
+        for name in ("1.jpg", "12003.jpg"):
+            Image.fromarray(photos[0]).save(tmp_path / folder / name)
+    assert picture_files(tmp_path) == [tmp_path / "disguised.jpg", tmp_path / "train" / "1.jpg"]
+
+
+def test_reduced_and_full_patches_show_the_same_place(pictures):
+    smooth = [
+        np.asarray(Image.fromarray(p[:12, :15]).resize((120, 96), Image.BICUBIC)) for p in pictures
+    ]
+    patches = super_resolve.pairs(smooth, 4)
+    large, small = patches.draw(np.random.default_rng(0), 5, 12)
+    assert large.shape == (5, 3, 48, 48) and small.shape == (5, 3, 12, 12)
+    average = torch.nn.functional.avg_pool2d(large, 4)
+    assert (average - small).abs().mean() < 0.02
+    assert (average.flip(-1) - small).abs().mean() > 0.05
+
+
+def test_kernels_keep_brightness_and_leave_the_held_out_ones_out():
+    for kernel in (deblur.gaussian(1.5), deblur.motion(9, 30), deblur.motion(1, 0)):
+        assert kernel.shape == (deblur.SIDE, deblur.SIDE)
+        assert kernel.sum() == pytest.approx(1, abs=1e-5) and kernel.min() >= 0
+    row = deblur.motion(5, 0)[deblur.SIDE // 2]
+    assert np.flatnonzero(row).tolist() == [6, 7, 8, 9, 10]
+    assert row[7:10] == pytest.approx(0.25, abs=0.01)
+    assert deblur.held_out(7.2, 66) and deblur.held_out(9, 155 - 180)
+    assert not deblur.held_out(7, 80)
+
+
+def test_cosine_falls_from_one_to_the_final_factor():
+    assert cosine(0, 0.01) == 1 and cosine(1, 0.01) == pytest.approx(0.01)
+    assert cosine(2, 0.01) == pytest.approx(0.01) and 0.5 < cosine(0.5, 0.01) < 0.51
+
+
+@pytest.mark.parametrize("path", sorted(WEIGHTS.glob("d*.safetensors")), ids=lambda p: p.stem)
+def test_shipped_files_are_small_and_have_a_card(path):
+    assert path.stat().st_size <= 10_000_000
+    assert path.with_suffix(".md").read_text().startswith("---\n")

@@ -1,0 +1,186 @@
+"""What every recipe shares: a loop over a time budget, EMA, cosine schedule, resume, a log.
+
+Random numbers are drawn from a generator seeded by (seed, step), so a resumed run draws what an
+uninterrupted one would have drawn and no generator state has to be stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+log = logging.getLogger("training")
+
+#: (model, generator of this step) -> scalar loss
+LossFn = Callable[[nn.Module, np.random.Generator], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long and how fast to train.
+
+    `minutes` is CPU time of this process (wall time on a GPU); `steps`, when given, replaces it,
+    which makes a run repeatable bit by bit.
+    """
+
+    minutes: float = 10.0
+    steps: int | None = None
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    warmup_steps: int = 100
+    final_lr: float = 0.01  # of lr
+    ema: float = 0.999
+    clip: float = 1.0  # largest norm of the gradient
+    bf16: bool = True
+    seed: int = 0
+    save_seconds: float = 60.0
+
+
+def cosine(progress: float, final: float) -> float:
+    """Factor on the learning rate: 1 at progress 0, `final` at progress 1."""
+    progress = min(max(progress, 0.0), 1.0)
+    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+@torch.no_grad()
+def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """ema <- decay * ema + (1 - decay) * model, with a shorter memory in the first steps."""
+    decay = min(decay, (1.0 + step) / (10.0 + step))
+    mean: list[torch.Tensor] = list(ema.parameters())
+    torch._foreach_lerp_(mean, list[torch.Tensor](model.parameters()), 1.0 - decay)
+    for target, source in zip(ema.buffers(), model.buffers(), strict=True):
+        target.copy_(source)
+
+
+class Trainer:
+    """Trains `model` by a loss function and keeps `ema`, the average that gets exported.
+
+    `folder` receives `last.pt` (everything needed to go on) and `log.jsonl` (one line a save);
+    with a `last.pt` already there the run goes on from it.
+    """
+
+    def __init__(self, model: nn.Module, config: LoopConfig, folder: Path) -> None:
+        self.model, self.config, self.folder = model, config, folder
+        self.ema = copy.deepcopy(model).eval().requires_grad_(False)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            trained, config.lr, betas=config.betas, weight_decay=config.weight_decay
+        )
+        self.device = next(model.parameters()).device
+        self.clock = time.process_time if self.device.type == "cpu" else time.monotonic
+        self.step, self.seconds = 0, 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "last.pt").exists():
+            self.load()
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent, 0 to 1."""
+        if self.config.steps is not None:
+            return self.step / self.config.steps
+        return self.seconds / (60.0 * self.config.minutes)
+
+    def fit(self, loss_of: LossFn, until_step: int | None = None) -> None:
+        """Train until the budget is spent (or until `until_step`), saving now and then.
+
+        Does nothing when the run that it goes on with has spent as much before.
+        """
+        started, before = self.clock(), self.seconds
+        saved, losses, first = self.seconds, list[float](), self.step
+        while self.progress < 1.0 and (until_step is None or self.step < until_step):
+            losses.append(self._step(loss_of))
+            self.seconds = before + self.clock() - started
+            if self.seconds - saved >= self.config.save_seconds:
+                saved = self.seconds
+                self._record(losses)
+                losses.clear()
+                self.save()
+        if losses:
+            self._record(losses)
+        if self.step > first:
+            self.save()
+
+    def _step(self, loss_of: LossFn) -> float:
+        config = self.config
+        rng = np.random.default_rng([config.seed, self.step])
+        torch.manual_seed(int(rng.integers(2**31)))
+        rate = config.lr * cosine(self.progress, config.final_lr)
+        rate *= min(1.0, (self.step + 1) / config.warmup_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
+            loss = loss_of(self.model, rng)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        self.optimizer.step()
+        self.step += 1
+        update_ema(self.ema, self.model, config.ema, self.step)
+        return float(loss.detach())
+
+    def _record(self, losses: list[float]) -> None:
+        line = {
+            "step": self.step,
+            "minutes": round(self.seconds / 60.0, 2),
+            "loss": round(float(np.mean(losses)), 5),
+            "lr": self.optimizer.param_groups[0]["lr"],
+        }
+        log.info("%s %s", self.folder.name, line)
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def save(self) -> None:
+        """Write `last.pt`; a stop in the middle of it leaves the one before whole."""
+        state = {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        partial = self.folder / "last.pt.part"
+        torch.save(state, partial)
+        partial.replace(self.folder / "last.pt")
+
+    def load(self) -> None:
+        """Go on from `last.pt`."""
+        state = torch.load(self.folder / "last.pt", map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        log.info("%s: going on from step %d", self.folder.name, self.step)
+
+
+def arguments(description: str, minutes: float) -> argparse.ArgumentParser:
+    """The options that all recipes have: data, minutes, runs, threads, seed."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder with the training pictures")
+    parser.add_argument("--benchmarks", type=Path, help="folder with pictures never to train on")
+    parser.add_argument("--evaluate", action="store_true", help="measure what is in weights/")
+    parser.add_argument("--minutes", type=float, default=minutes, help="CPU minutes to train")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def prepare(threads: int) -> None:
+    """Threads of torch, and log lines with the time of day on the terminal."""
+    torch.set_num_threads(threads)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

@@ -1,0 +1,169 @@
+"""Deblur: a small NAFNet (spandrel) for Gaussian and short linear motion blur, kernel unknown.
+
+Chen et al., Simple Baselines for Image Restoration, 2022. Trained with L1; motion starts short and
+gets longer, because nothing is learned from the full range at once.
+
+    python -m training.deblur --data DIR --minutes 12
+    python -m training.deblur --evaluate --benchmarks DIR
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from spandrel.architectures.NAFNet import NAFNet
+from torch import nn
+from torch.nn import functional as F
+
+from training.common import LoopConfig, Trainer, arguments, prepare
+from training.restore_data import Patches, to_array, training_pictures
+from training.restore_export import WEIGHTS, export
+
+KEY = "deblur-starter"
+SIDE = 17  # of every kernel, px
+
+# Measured on, never trained on: sigma of Gaussian blur in px; (length in px, degrees) of motion
+HELD_OUT_GAUSSIAN = (1.0, 1.5, 2.0)
+HELD_OUT_MOTION = ((5.0, 20.0), (7.0, 65.0), (9.0, 110.0), (9.0, 155.0))
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that shapes a run."""
+
+    width: int = 16
+    encoders: tuple[int, ...] = (1, 1, 2, 4)
+    middle: int = 2
+    decoders: tuple[int, ...] = (1, 1, 1, 1)
+    batch: int = 4
+    patch: int = 64
+    sigma: tuple[float, float] = (0.6, 2.4)  # of Gaussian blur, px
+    length: tuple[float, float] = (3.0, 10.0)  # of motion, px
+    first_length: float = 6.0  # longest motion at the start
+    widen: float = 0.4  # share of the run after which the whole range is in use
+    noise: float = 2.0  # largest sigma of noise, of 255
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+def build(config: Config) -> nn.Module:
+    """A NAFNet that returns its input at the start."""
+    model = NAFNet(
+        img_channel=3,
+        width=config.width,
+        middle_blk_num=config.middle,
+        enc_blk_nums=list(config.encoders),
+        dec_blk_nums=list(config.decoders),
+    )
+    nn.init.zeros_(model.ending.weight)
+    nn.init.zeros_(model.ending.bias)
+    return model.to(memory_format=torch.channels_last)
+
+
+def gaussian(sigma: float, side: int = SIDE) -> np.ndarray:
+    """(side, side) float32 isotropic Gaussian that sums to 1."""
+    x = np.arange(side) - side // 2
+    line = np.exp(-0.5 * (x / sigma) ** 2)
+    kernel = np.outer(line, line)
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+def motion(length: float, angle: float, side: int = SIDE) -> np.ndarray:
+    """(side, side) float32 line of `length` px at `angle` degrees through the centre, sum 1."""
+    centre, turn = side // 2, math.radians(angle)
+    along = np.linspace(-0.5, 0.5, 8 * side) * max(length - 1.0, 0.0)
+    x, y = centre + along * math.cos(turn), centre - along * math.sin(turn)
+    kernel = np.zeros((side, side))
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    for dx in (0, 1):  # share each sample among its four pixels
+        for dy in (0, 1):
+            share = np.abs(1 - dx - (x - left)) * np.abs(1 - dy - (y - top))
+            np.add.at(kernel, (top + dy, left + dx), share)
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+def held_out(length: float, angle: float) -> bool:
+    """Is a motion close to one that is kept for measuring?"""
+    return any(
+        abs(length - kept) < 0.5 and abs((angle - turn + 90) % 180 - 90) < 5
+        for kept, turn in HELD_OUT_MOTION
+    )
+
+
+def random_kernel(config: Config, rng: np.random.Generator, progress: float) -> np.ndarray:
+    """Gaussian or motion, each half of the time, without the held-out ones."""
+    if rng.random() < 0.5:
+        sigma = rng.uniform(*config.sigma)
+        while any(abs(sigma - kept) < 0.04 for kept in HELD_OUT_GAUSSIAN):
+            sigma = rng.uniform(*config.sigma)
+        return gaussian(sigma)
+    grown = min(progress / config.widen, 1.0)
+    longest = config.first_length + grown * (config.length[1] - config.first_length)
+    while True:
+        length, angle = rng.uniform(config.length[0], longest), rng.uniform(0, 180)
+        if not held_out(length, angle):
+            return motion(length, angle)
+
+
+def blur(pictures: torch.Tensor, kernels: np.ndarray) -> torch.Tensor:
+    """(N, 3, H, W) and (N, k, k) -> (N, 3, H-k+1, W-k+1): each picture with its own kernel."""
+    batch, side = len(pictures), kernels.shape[-1]
+    weight = torch.from_numpy(kernels).repeat_interleave(3, 0)[:, None]
+    flat = pictures.reshape(1, 3 * batch, *pictures.shape[2:])
+    blurred = F.conv2d(flat, weight, groups=3 * batch)
+    height, width = pictures.shape[2] - side + 1, pictures.shape[3] - side + 1
+    return blurred.reshape(batch, 3, height, width)
+
+
+def loss_of(
+    patches: Patches, config: Config, trainer: Trainer, model: nn.Module, rng: np.random.Generator
+) -> torch.Tensor:
+    """Mean absolute error on blurred, slightly noisy patches."""
+    (wide,) = patches.draw(rng, config.batch, config.patch + SIDE - 1)
+    kernels = [random_kernel(config, rng, trainer.progress) for _ in range(config.batch)]
+    with torch.autocast("cpu", enabled=False):
+        blurred = blur(wide, np.stack(kernels))
+        level = torch.rand(config.batch, 1, 1, 1) * config.noise / 255.0
+        blurred = blurred + level * torch.randn_like(blurred)
+        blurred = blurred.contiguous(memory_format=torch.channels_last)
+    rim = SIDE // 2
+    sharp = wide[..., rim:-rim, rim:-rim]
+    return F.l1_loss(model(blurred).float(), sharp)
+
+
+@torch.inference_mode()
+def deblur(model: nn.Module, blurred: np.ndarray) -> np.ndarray:
+    """(H, W, 3) float in 0..1 -> the same, sharper."""
+    return to_array(model(torch.from_numpy(blurred).float().permute(2, 0, 1)[None]))
+
+
+def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> Path:
+    """Train, or go on with a run that was stopped, and write the starter."""
+    torch.manual_seed(config.loop.seed)
+    pictures = training_pictures(data, benchmarks)
+    trainer = Trainer(build(config), config.loop, runs / "deblur")
+    patches = Patches([(p,) for p in pictures])
+    trainer.fit(functools.partial(loss_of, patches, config, trainer))
+    return export(trainer.ema, "deblur", KEY)
+
+
+def main() -> None:
+    """Command line of this recipe."""
+    options = arguments(__doc__ or "", minutes=12.0).parse_args()
+    prepare(options.threads)
+    if options.evaluate:
+        from training import restore_eval
+
+        path = WEIGHTS / f"{KEY}.safetensors"
+        restore_eval.report(restore_eval.evaluate_deblur(path, options.benchmarks))
+        return
+    config = Config(loop=LoopConfig(minutes=options.minutes, seed=options.seed))
+    train(config, options.data, options.benchmarks, options.runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Denoise: a small DRUNet (spandrel) that is told the noise level by a fourth input channel.
+
+Zhang et al., Plug-and-Play Image Restoration with Deep Denoiser Prior, 2021. Trained with L1 on
+patches with Gaussian noise of sigma 0 to 50 (of 255).
+
+    python -m training.denoise --data DIR --minutes 18
+    python -m training.denoise --evaluate --benchmarks DIR
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from spandrel.architectures.DRUNet import DRUNet
+from torch import nn
+from torch.nn import functional as F
+
+from training.common import LoopConfig, Trainer, arguments, prepare
+from training.restore_data import Patches, to_array, training_pictures
+from training.restore_export import WEIGHTS, export
+
+KEY = "denoise-starter"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that shapes a run."""
+
+    channels: tuple[int, int, int, int] = (24, 48, 96, 128)
+    blocks: int = 2  # residual blocks a level; spandrel needs at least 2
+    batch: int = 6
+    patch: int = 64
+    sigma_max: float = 50.0  # of 255
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+def build(config: Config) -> nn.Module:
+    """A DRUNet that returns its input at the start, so that it only has to learn the noise."""
+    model = DRUNet(in_nc=4, out_nc=3, nc=list(config.channels), nb=config.blocks)
+    with torch.no_grad():
+        model.m_up1[0].weight.zero_()  # nothing from below at first
+        model.m_head.weight[:3].zero_()
+        model.m_tail.weight.zero_()
+        for colour in range(3):  # three channels carry the picture from head to tail
+            model.m_head.weight[colour, colour, 1, 1] = 1.0
+            model.m_tail.weight[colour, colour, 1, 1] = 1.0
+    return model.to(memory_format=torch.channels_last)
+
+
+def loss_of(
+    patches: Patches, config: Config, model: nn.Module, rng: np.random.Generator
+) -> torch.Tensor:
+    """Mean absolute error on patches with noise of one random level each."""
+    (clean,) = patches.draw(rng, config.batch, config.patch)
+    sigma = torch.rand(config.batch, 1, 1, 1) * config.sigma_max / 255.0
+    noisy = clean + sigma * torch.randn_like(clean)
+    level = sigma.expand(-1, 1, *clean.shape[2:])
+    return F.l1_loss(model(torch.cat([noisy, level], 1)).float(), clean)
+
+
+@torch.inference_mode()
+def denoise(model: nn.Module, noisy: np.ndarray, sigma: float) -> np.ndarray:
+    """(H, W, 3) float in 0..1 with noise of `sigma` (of 255) -> the same, cleaned."""
+    x = torch.from_numpy(noisy).float().permute(2, 0, 1)[None]
+    height, width = x.shape[2:]
+    x = F.pad(x, (0, -width % 8, 0, -height % 8), mode="reflect")
+    level = torch.full_like(x[:, :1], sigma / 255.0)
+    return to_array(model(torch.cat([x, level], 1))[..., :height, :width])
+
+
+def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> Path:
+    """Train, or go on with a run that was stopped, and write the starter."""
+    torch.manual_seed(config.loop.seed)
+    pictures = training_pictures(data, benchmarks)
+    trainer = Trainer(build(config), config.loop, runs / "denoise")
+    trainer.fit(functools.partial(loss_of, Patches([(p,) for p in pictures]), config))
+    return export(trainer.ema, "denoise", KEY)
+
+
+def main() -> None:
+    """Command line of this recipe."""
+    parser = arguments(__doc__ or "", minutes=18.0)
+    options = parser.parse_args()
+    prepare(options.threads)
+    if options.evaluate:
+        from training import restore_eval
+
+        path = WEIGHTS / f"{KEY}.safetensors"
+        restore_eval.report(restore_eval.evaluate_denoise(path, options.benchmarks))
+        return
+    config = Config(loop=LoopConfig(minutes=options.minutes, seed=options.seed))
+    train(config, options.data, options.benchmarks, options.runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Photographs for the restore recipes: reading, the check against benchmarks, random patches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+log = logging.getLogger("training")
+
+SUFFIXES = {".jpg", ".jpeg", ".png"}
+NEVER = {"val", "validation"}  # BSDS500/val holds BSD68, a benchmark
+# Parts of these two of BSDS500 are a picture of Set12 (04) and of Set5 (the fifth)
+CUT_FOR_BENCHMARKS = {"12003", "302003"}
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Every picture below `folder` in a fixed order, without the folders that hold benchmarks."""
+    files = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = (p for p in files if p.stem not in CUT_FOR_BENCHMARKS)
+    return sorted(p for p in files if not NEVER & set(p.relative_to(folder).parts))
+
+
+def read_rgb(path: Path, longest: int | None = None) -> np.ndarray:
+    """(H, W, 3) uint8; a longer side than `longest` px is scaled down to it."""
+    with Image.open(path) as image:
+        if longest:
+            image.draft("RGB", (longest, longest))  # lets the JPEG decoder skip pixels
+        rgb = image.convert("RGB")
+    if longest and max(rgb.size) > longest:
+        rgb.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return np.asarray(rgb)
+
+
+def fingerprint(picture: np.ndarray) -> np.ndarray:
+    """256 bits that survive another decoder or format: is each pixel of a 17x16 thumbnail
+    brighter than its left neighbour?"""
+    small = Image.fromarray(picture).convert("L").resize((17, 16), Image.Resampling.BOX)
+    grey = np.asarray(small, dtype=np.int16)
+    return (grey[:, 1:] > grey[:, :-1]).ravel()
+
+
+def overlaps(
+    pictures: Sequence[np.ndarray], benchmarks: Iterable[np.ndarray], bits: int = 24
+) -> list[int]:
+    """Indices of `pictures` that also are a benchmark picture, mirrored or turned or not."""
+    table = np.stack([fingerprint(p) for p in pictures])
+    found = set[int]()
+    for benchmark in benchmarks:
+        for turned in symmetries(benchmark):
+            distance = (table != fingerprint(turned)).sum(axis=1)
+            found.update(np.flatnonzero(distance <= bits).tolist())
+    return sorted(found)
+
+
+def symmetries(picture: np.ndarray) -> list[np.ndarray]:
+    """The eight ways to turn and mirror a picture."""
+    turns = [np.rot90(picture, k) for k in range(4)]
+    return [np.ascontiguousarray(t) for turn in turns for t in (turn, turn[:, ::-1])]
+
+
+def training_pictures(
+    folder: Path, benchmarks: Path | None, longest: int = 1100
+) -> list[np.ndarray]:
+    """Photographs below `folder`, without any that is among the `benchmarks`.
+
+    Raises:
+        SystemExit: no picture is there.
+    """
+    pictures = [read_rgb(path, longest) for path in picture_files(folder)]
+    if not pictures:
+        raise SystemExit(f"No pictures below {folder}: see the model card for the data.")
+    if benchmarks is not None:
+        known = [read_rgb(p) for p in sorted(benchmarks.rglob("*.png"))]
+        same = set(overlaps(pictures, known))
+        log.info("%d of %d pictures are benchmarks: left out", len(same), len(pictures))
+        pictures = [p for i, p in enumerate(pictures) if i not in same]
+    log.info("%d pictures, %.0f MP", len(pictures), sum(p.size for p in pictures) / 3e6)
+    return pictures
+
+
+class Patches:
+    """Draws random patches, each pixel of the collection equally likely, turned and mirrored.
+
+    `pyramids` holds one tuple a picture: the picture and, if wanted, copies reduced by whole
+    factors, from which the matching patch is cut.
+    """
+
+    def __init__(self, pyramids: Sequence[tuple[np.ndarray, ...]]) -> None:
+        self.pyramids = list(pyramids)
+        area = np.array([p[-1].shape[0] * p[-1].shape[1] for p in self.pyramids], dtype=float)
+        self.share = area / area.sum()
+
+    def draw(self, rng: np.random.Generator, batch: int, size: int) -> list[torch.Tensor]:
+        """One (batch, 3, side, side) float tensor in 0..1 for each level of the pyramids;
+        `size` is the side at the smallest level."""
+        columns: list[list[np.ndarray]] = [[] for _ in self.pyramids[0]]
+        for index in rng.choice(len(self.pyramids), batch, p=self.share):
+            levels = self.pyramids[index]
+            height, width = levels[-1].shape[:2]
+            top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
+            turns, mirror = int(rng.integers(4)), rng.integers(2)
+            for column, level in zip(columns, levels, strict=True):
+                factor = level.shape[0] // height
+                rows = slice(top * factor, (top + size) * factor)
+                patch = level[rows, left * factor : (left + size) * factor]
+                patch = np.rot90(patch, turns)
+                column.append(patch[:, ::-1] if mirror else patch)
+        return [to_tensor(np.stack(column)) for column in columns]
+
+
+def to_tensor(pictures: np.ndarray) -> torch.Tensor:
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) float in 0..1, laid out channels last."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255.0
+
+
+def to_array(tensor: torch.Tensor) -> np.ndarray:
+    """(1, 3, H, W) -> (H, W, 3) float in 0..1, clipped."""
+    return tensor[0].clamp(0, 1).permute(1, 2, 0).float().numpy()

@@ -1,0 +1,36 @@
+"""Write and read the restore starters; the architecture is told by spandrel from the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import spandrel
+import torch
+from torch import nn
+
+from core import state_dicts
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+
+
+def export(model: nn.Module, task: str, key: str, folder: Path = WEIGHTS) -> Path:
+    """Save `model` as `folder/key.safetensors` (fp16), after a check that spandrel knows it.
+
+    Raises:
+        ValueError: spandrel takes the weights for another architecture.
+    """
+    path = folder / f"{key}.safetensors"
+    state_dicts.save_starter(path, model.state_dict(), task, {"task": task})
+    known = load(path).model
+    if type(known) is not type(model):
+        raise ValueError(f"{path.name} is taken for a {type(known).__name__}.")
+    return path
+
+
+def load(path: Path) -> spandrel.ImageModelDescriptor:
+    """The starter at `path` as spandrel recognises it, on the CPU, ready to run."""
+    descriptor = spandrel.ModelLoader("cpu").load_from_state_dict(state_dicts.read(path))
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor):
+        raise ValueError(f"{path.name} is not a model that turns one picture into one.")
+    descriptor.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return descriptor.eval()
