@@ -8,16 +8,21 @@ told from the file alone.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 
 from core.errors import CheckpointError, DamagedFile
 
 StateDict = dict[str, torch.Tensor]
+
+WRAPPERS = ("params_ema", "params", "state_dict", "model")
+_FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
+_BYTES = {"I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2}
 
 
 def save_starter(path: Path, state: StateDict, task: str, config: dict[str, Any]) -> None:
@@ -39,25 +44,66 @@ def read_header(path: Path) -> tuple[str, dict[str, Any]]:
         raise DamagedFile(f"{path.name} is damaged or is not a safetensors file.") from error
 
 
-def read(path: Path) -> StateDict:
+def starter_config(path: Path, task: str) -> dict[str, Any] | None:
+    """The config in a starter's header; None for a file that is not a starter of `task`."""
+    if path.suffix != ".safetensors":
+        return None
+    found, config = read_header(path)
+    return config if found == task else None
+
+
+def json_beside(path: Path, name: str) -> dict[str, Any]:
+    """The object in the JSON file `name` in the folder of a weight file; {} where there is none."""
+    try:
+        content = json.loads(path.with_name(name).read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DamagedFile(f"The {name} beside {path.name} cannot be read.") from error
+    if not isinstance(content, dict):
+        raise DamagedFile(f"The {name} beside {path.name} cannot be read.")
+    return content
+
+
+def float32_bytes(path: Path) -> int:
+    """Bytes that the tensors of a safetensors file take once their floats are float32."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118 - not a dict
+            return sum(
+                math.prod(s.get_shape())
+                * (4 if s.get_dtype() in _FLOATS else _BYTES.get(s.get_dtype(), 1))
+                for s in slices
+            )
+    except (SafetensorError, OSError) as error:
+        raise DamagedFile(f"{path.name} is damaged or is not a safetensors file.") from error
+
+
+def read(path: Path, mapped: bool = True) -> StateDict:
     """The tensors of a `.safetensors`, `.pth`, `.pt` or `.bin` file, floats as float32.
 
     Pickles are read with `weights_only=True`, whatever the environment says. Wrappers that
     training scripts put around weights (`model`, `state_dict`, `params`, `params_ema`) come off.
+
+    Args:
+        mapped: float32 safetensors stay on the disk until they are used. Only for files that
+            nobody writes over, because a mapped file that gets shorter ends the process.
 
     Raises:
         DamagedFile: the file is truncated, or holds something other than tensors.
     """
     try:
         if path.suffix == ".safetensors":
-            state: Any = load_file(path)
+            state: Any = load_file(path) if mapped else load(path.read_bytes())
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"The weight file {path.name} is not there.") from error
+    except MemoryError:
+        raise
     except Exception as error:  # the unpickler raises a dozen kinds; all mean the same here
         raise DamagedFile(f"{path.name} is damaged or is not a weight file.") from error
-    for wrapper in ("params_ema", "params", "state_dict", "model"):
+    for wrapper in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
@@ -68,15 +114,22 @@ def read(path: Path) -> StateDict:
 def assign(model: torch.nn.Module, state: StateDict, name: str) -> torch.nn.Module:
     """Put `state` into `model` (built on `meta`) without copying; every key must match.
 
+    Buffers that no file holds stay where they were built; see `has_meta`.
+
     Raises:
         CheckpointError: keys are missing or left over, or a shape differs.
     """
     try:
         result = model.load_state_dict(state, strict=False, assign=True)
     except RuntimeError as error:
-        raise CheckpointError(f"{name} has weights of another shape than its model.") from error
+        raise _other_shape(name) from error
     refuse_mismatch(name, result.missing_keys, result.unexpected_keys)
     return model.eval().requires_grad_(False)
+
+
+def has_meta(model: torch.nn.Module) -> bool:
+    """Whether a tensor still lacks its values: a buffer that is in no state dict."""
+    return any(t.is_meta for t in (*model.parameters(), *model.buffers()))
 
 
 def refuse_mismatch(name: str, missing: list[str], surplus: list[str]) -> None:
@@ -87,3 +140,34 @@ def refuse_mismatch(name: str, missing: list[str], surplus: list[str]) -> None:
             f"{name} does not fit its model: {len(missing)} weights missing, "
             f"{len(surplus)} unknown (for example {example}); choose another file."
         )
+
+
+def from_pretrained(model_class: Any, config: Any, state: StateDict, name: str) -> torch.nn.Module:
+    """A transformers model of `config` with the weights of `state`; every key must match.
+
+    transformers builds on `meta` and renames the keys of files that older versions wrote.
+
+    Raises:
+        CheckpointError: keys are missing or left over, or a shape differs.
+    """
+    # The weights of the backbone are in `state`; without this timm would look for its own.
+    parts: list[Any] = [config, getattr(config, "backbone_config", None)]
+    for part in parts:
+        if getattr(part, "use_pretrained_backbone", None):
+            part.use_pretrained_backbone = False
+    try:
+        model, report = model_class.from_pretrained(
+            None, config=config, state_dict=state, output_loading_info=True
+        )
+    except RuntimeError as error:
+        raise _other_shape(name) from error
+    if report.get("mismatched_keys"):
+        raise _other_shape(name)
+    refuse_mismatch(name, sorted(report["missing_keys"]), sorted(report["unexpected_keys"]))
+    return model.eval().requires_grad_(False)
+
+
+def _other_shape(name: str) -> CheckpointError:
+    return CheckpointError(
+        f"{name} has weights of another shape than its model; choose another file."
+    )

@@ -1,0 +1,130 @@
+"""Image classification with a Vision Transformer (Dosovitskiy et al., 2021), through timm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core import images, runtime, state_dicts, transforms
+from core.errors import CheckpointError, InputError
+from core.runtime import Built
+from core.types import Classification
+from core.weights import Progress, Resolved
+
+
+def predict(
+    image: images.ImageLike,
+    checkpoint: str = "auto",
+    top_k: int = 5,
+    temperature: float = 1.0,
+    progress: Progress | None = None,
+) -> Classification:
+    """The `top_k` most probable classes of one picture.
+
+    Args:
+        image: a path, PIL image or (H, W, 3) uint8 array.
+        checkpoint: a key of `core.checkpoints`, or "auto".
+        top_k: 1 or more; more than there are classes gives all of them.
+        temperature: divides the logits before the softmax, 0.05 to 100; above 1 flattens.
+        progress: told of a download, as (fraction, sentence).
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
+    if not top_k >= 1:
+        raise InputError("Ask for at least one class (top_k of 1 or more).")
+    if not 0.05 <= temperature <= 100:
+        raise InputError("The temperature must lie between 0.05 and 100.")
+    rgb = transforms.refuse_narrow(images.from_any(image))
+    with runtime.run("classify", checkpoint, _build, progress) as run:
+        logits = run.output(("logits", images.digest(rgb)), lambda: _logits(run, rgb))
+        scores = softmax(logits / temperature)
+        order = np.argsort(-scores, kind="stable")[: int(top_k)]
+        labels = run.lease.built.extra["labels"]
+        names = tuple(labels[i] for i in order)
+        return Classification(names, scores[order].astype(np.float32), run.info())
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of (K,) logits."""
+    shifted = np.exp(logits - logits.max())
+    return shifted / shifted.sum()
+
+
+def _logits(run: runtime.Run, rgb: images.RGB) -> NDArray[np.float64]:
+    with run.watch.stage("prepare"):
+        x = run.lease.built.extra["transform"](rgb).to(runtime.device())  # (1, 3, s, s)
+    with run.watch.stage("forward"):
+        logits = runtime.forward(lambda: run.lease.built.module(x))[0]  # (K,)
+    values = logits.double().cpu().numpy()
+    if not np.all(np.isfinite(values)):
+        raise CheckpointError("The model answered with values that are not numbers.")
+    return values
+
+
+def _build(resolved: Resolved) -> Built:
+    config = state_dicts.starter_config(resolved.path, "classify")
+    if config is not None:
+        return _build_starter(resolved, config)
+    return _build_timm(resolved)
+
+
+def _build_starter(resolved: Resolved, config: dict[str, Any]) -> Built:
+    from core.models import vit
+
+    model = _filled(lambda: vit.build(config["arch"]), resolved)
+    side = config["input_size"]
+    data_config = {
+        "input_size": (3, side, side),
+        "mean": tuple(config["mean"]),
+        "std": tuple(config["std"]),
+        "crop_pct": config["crop_pct"],
+        "interpolation": config["interpolation"],
+    }
+    transform = transforms.timm_transform(data_config)
+    return Built(model, {"labels": tuple(config["labels"]), "transform": transform})
+
+
+def _build_timm(resolved: Resolved) -> Built:
+    import timm
+    from timm.data import resolve_model_data_config
+
+    # A user's folder describes itself: number of classes, labels and transform are in its config.
+    own = resolved.tier == "own" and resolved.path.with_name("config.json").is_file()
+    name = f"local-dir:{resolved.path.parent}" if own else resolved.checkpoint.arch
+    if not name:
+        raise CheckpointError(f"{resolved.path.name} needs timm's config.json beside it.")
+    model = _filled(lambda: timm.create_model(name), resolved)
+    if not model.num_classes:
+        raise CheckpointError(f"{resolved.path.name} has no classes; it gives features only.")
+    transform = transforms.timm_transform(resolve_model_data_config(model))
+    return Built(model, {"labels": _labels(model), "transform": transform})
+
+
+def _filled(create: Callable[[], torch.nn.Module], resolved: Resolved) -> Any:
+    """A model with the weights of the file; built on `meta`, where nothing is initialised."""
+    state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
+    with torch.device("meta"):
+        model = create()
+    state_dicts.assign(model, state, resolved.path.name)
+    if state_dicts.has_meta(model):  # Swin's constant tables, for example, are in no file
+        model = state_dicts.assign(create(), state, resolved.path.name)
+    return model
+
+
+def _labels(model: Any) -> tuple[str, ...]:
+    """Names from the file's own config, ImageNet-1k's for 1,000 classes, else numbers."""
+    classes = int(model.num_classes)
+    names = model.pretrained_cfg.get("label_names")
+    if names and len(names) == classes:
+        return tuple(names)
+    if classes == 1000:
+        from timm.data import ImageNetInfo
+
+        info = ImageNetInfo()
+        return tuple(info.index_to_description(i) for i in range(classes))
+    return tuple(f"class {i}" for i in range(classes))

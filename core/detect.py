@@ -1,0 +1,117 @@
+"""Object detection with DETR (Carion et al., 2020), through transformers.
+
+Q object queries are each decoded to one box and one class; the last class is "no object". No
+non-maximum suppression follows: the queries divide the objects among themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import images, runtime, state_dicts, transforms
+from core.errors import CheckpointError, InputError
+from core.runtime import Built
+from core.types import Detections
+from core.weights import Progress, Resolved
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+QueryOutputs = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def predict(
+    image: images.ImageLike,
+    checkpoint: str = "auto",
+    threshold: float = 0.7,
+    progress: Progress | None = None,
+) -> Detections:
+    """Objects in one picture, best first, with scores above `threshold` (0..1).
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
+    if not 0 <= threshold <= 1:
+        raise InputError("The threshold must lie between 0 and 1.")
+    rgb = transforms.refuse_narrow(images.from_any(image))
+    with runtime.run("detect", checkpoint, _build, progress) as run:
+        queries = run.output(("queries", images.digest(rgb)), lambda: _queries(run, rgb))
+        names = run.lease.built.extra["labels"]
+        h, w = rgb.shape[:2]
+        boxes, scores, classes = postprocess(*queries, threshold, (w, h))
+        labels = tuple(names.get(int(c), f"class {c}") for c in classes)
+        return Detections(boxes, scores, labels, (w, h), run.info())
+
+
+def postprocess(
+    logits: NDArray[np.float32],
+    boxes: NDArray[np.float32],
+    threshold: float,
+    size: tuple[int, int],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """DETR's own: softmax, best class but "no object", threshold, cxcywh 0..1 to xyxy pixels.
+
+    Args:
+        logits: (Q, C + 1). boxes: (Q, 4) cxcywh in 0..1. size: (W, H) of the original picture.
+
+    Returns:
+        (N, 4) boxes clipped to the picture, (N,) scores descending, (N,) class indices.
+    """
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    probabilities = shifted / shifted.sum(-1, keepdims=True)  # (Q, C + 1)
+    scores = probabilities[:, :-1].max(-1)  # (Q,)
+    classes = probabilities[:, :-1].argmax(-1)  # (Q,)
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] > threshold]  # (N,)
+    centre, half = boxes[order, :2], boxes[order, 2:] / 2
+    limits = np.array([*size, *size], dtype=np.float32)
+    corners = np.concatenate([centre - half, centre + half], -1) * limits  # (N, 4)
+    return np.clip(corners, 0, limits).astype(np.float32), scores[order], classes[order]
+
+
+def _queries(run: runtime.Run, rgb: images.RGB) -> QueryOutputs:
+    with run.watch.stage("prepare"):
+        x = run.lease.built.extra["transform"](rgb).to(runtime.device())  # (1, 3, h, w)
+    with run.watch.stage("forward"):
+        out = runtime.forward(lambda: run.lease.built.module(pixel_values=x))
+    logits, boxes = out.logits[0].float().cpu().numpy(), out.pred_boxes[0].float().cpu().numpy()
+    if not (np.all(np.isfinite(logits)) and np.all(np.isfinite(boxes))):
+        raise CheckpointError("The model answered with values that are not numbers.")
+    return logits, boxes  # (Q, C + 1), (Q, 4)
+
+
+def _build(resolved: Resolved) -> Built:
+    from transformers import DetrConfig, DetrForObjectDetection
+
+    settings = _config(resolved)
+    config = DetrConfig.from_dict(settings["detr"])
+    config.auxiliary_loss = False  # only training needs it, and it changes the forward pass
+    state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
+    model = state_dicts.from_pretrained(DetrForObjectDetection, config, state, resolved.path.name)
+    transform = transforms.detr_transform(settings["size"], settings["mean"], settings["std"])
+    labels = {int(i): name for i, name in (config.id2label or {}).items()}
+    return Built(model, {"labels": labels, "transform": transform})
+
+
+def _config(resolved: Resolved) -> dict[str, Any]:
+    """The header of a starter's file, or the config.json (and processor's) beside a full one."""
+    starter = state_dicts.starter_config(resolved.path, "detect")
+    if starter is not None:
+        return starter
+    config = state_dicts.json_beside(resolved.path, "config.json")
+    if not config:
+        raise CheckpointError(f"{resolved.path.name} needs its config.json beside it.")
+    processor = state_dicts.json_beside(resolved.path, "preprocessor_config.json")
+    size = processor.get("size")
+    if not isinstance(size, dict) or "shortest_edge" not in size:
+        # Older files give one number, and their longest edge apart.
+        shortest = size if isinstance(size, int) else 800
+        size = {"shortest_edge": shortest, "longest_edge": processor.get("max_size", 1333)}
+    return {
+        "detr": config,
+        "size": size,
+        "mean": processor.get("image_mean", IMAGENET_MEAN),
+        "std": processor.get("image_std", IMAGENET_STD),
+    }

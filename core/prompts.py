@@ -1,0 +1,56 @@
+"""Point and box prompts as numbers that are known to lie on the picture.
+
+Segment Anything itself takes a NaN or a point far outside in silence, and answers with some mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InputError
+from core.types import PointPrompts
+
+MAX_POINTS = 1000
+Points = Sequence[Sequence[float]]
+
+
+def parse_points(points: Points, size: tuple[int, ...]) -> PointPrompts:
+    """[[x, y, label], …] checked against a picture of `size` (H, W)."""
+    if len(points) > MAX_POINTS:
+        raise InputError(f"There are {len(points)} points; at most {MAX_POINTS} are read.")
+    array = _numbers(points) if len(points) else np.zeros((0, 3), np.float32)
+    if array.ndim != 2 or array.shape[1] != 3 or not np.all(np.isin(array[:, 2], (0, 1))):
+        raise InputError("Each point must be [x, y, label], with label 1 or 0.")
+    limits = np.array([size[1], size[0]])
+    if np.any(array[:, :2] < 0) or np.any(array[:, :2] > limits):
+        raise InputError(
+            f"A point lies outside the picture, which is {size[1]} x {size[0]} pixels."
+        )
+    return PointPrompts(array[:, :2], array[:, 2].astype(np.int64))
+
+
+def parse_box(box: Sequence[float] | None, size: tuple[int, ...]) -> NDArray[np.float32] | None:
+    """[x1, y1, x2, y2] with its corners in order and clipped to a picture of `size` (H, W)."""
+    if box is None:
+        return None
+    corners = _numbers(box)
+    if corners.shape != (4,):
+        raise InputError("A box must be [x1, y1, x2, y2] in pixels.")
+    low, high = np.minimum(corners[:2], corners[2:]), np.maximum(corners[:2], corners[2:])
+    limits = np.array([size[1], size[0]], dtype=np.float32)
+    low, high = np.clip(low, 0, limits), np.clip(high, 0, limits)
+    if np.any(high - low < 1):
+        raise InputError("The box must lie on the picture and be at least one pixel wide and high.")
+    return np.concatenate([low, high]).astype(np.float32)
+
+
+def _numbers(values: Points | Sequence[float]) -> NDArray[np.float32]:
+    """Finite float32; an array without any dimension where they are not numbers."""
+    try:
+        array = np.array(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        return np.array(0, np.float32)
+    return array if np.all(np.isfinite(array)) else np.array(0, np.float32)

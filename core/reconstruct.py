@@ -1,0 +1,162 @@
+"""Masked autoencoder reconstruction (He et al., 2022), through transformers' ViTMAE.
+
+The encoder sees only the visible patches; the decoder fills in the hidden ones. Only hidden patches
+were trained, so the prediction of visible ones is expected to look worse.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from core import images, runtime, state_dicts, transforms
+from core.errors import CheckpointError, InputError
+from core.runtime import Built
+from core.types import Reconstruction
+from core.weights import Progress, Resolved
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+VIEW_SIDE = 672  # longest side of the returned pictures
+GREY = 127
+Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # input, prediction, mask
+
+
+def predict(
+    image: images.ImageLike,
+    checkpoint: str = "auto",
+    mask_ratio: float = 0.75,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Reconstruction:
+    """Hide a share of the patches at random and let the model fill them in.
+
+    Args:
+        mask_ratio: share of patches hidden, 0.05 to 0.95.
+        seed: chooses which patches are hidden; the same seed hides the same ones.
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
+    if not 0.05 <= mask_ratio <= 0.95:
+        raise InputError("The mask ratio must lie between 0.05 and 0.95.")
+    rgb = images.from_any(image)
+    with runtime.run("reconstruct", checkpoint, _build, progress) as run:
+        key = ("reconstruction", images.digest(rgb), float(mask_ratio), int(seed))
+        tensors = run.output(key, lambda: _tensors(run, rgb, mask_ratio, int(seed)))
+        with run.watch.stage("decode"):
+            views = _views(run.lease.built, rgb.shape[:2], *tensors)
+        return Reconstruction(*views, run.info())
+
+
+def patch_noise(patches: int, seed: int) -> NDArray[np.float32]:
+    """(N,) numbers in 0..1; the patches with the lowest ones stay visible."""
+    return np.random.default_rng(seed % 2**64).random(patches, dtype=np.float32)
+
+
+def _tensors(run: runtime.Run, rgb: images.RGB, mask_ratio: float, seed: int) -> Tensors:
+    with run.watch.stage("prepare"):
+        x = run.lease.built.extra["transform"](rgb).to(runtime.device())  # (1, 3, s, s)
+    with run.watch.stage("forward"):
+        predicted, mask = _forward(run.lease.built, x, mask_ratio, seed)
+    return x.cpu(), predicted.cpu(), mask.cpu()
+
+
+def _forward(
+    built: Built, x: torch.Tensor, mask_ratio: float, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predicted picture (1, 3, s, s), normalised as the input, and mask (N,), 1 = hidden."""
+    model: Any = built.module
+    patches = (model.config.image_size // model.config.patch_size) ** 2
+    noise = torch.from_numpy(patch_noise(patches, seed))[None].to(x.device)  # (1, N)
+    visible = max(1, int(patches * (1 - mask_ratio)))
+    # The ratio lives in the model's shared config, so no other request may set it meanwhile. Half
+    # a patch more than `visible` makes the model's own rounding come out at exactly that many.
+    with built.extra["ratio_lock"]:
+        model.config.mask_ratio = 1 - (visible + 0.5) / patches
+        out = runtime.forward(lambda: model(pixel_values=x, noise=noise))
+    logits = out.logits.float()
+    if model.config.norm_pix_loss:
+        target = model.patchify(x)  # (1, N, p * p * 3)
+        logits = logits * (target.var(-1, keepdim=True) + 1e-6).sqrt() + target.mean(-1, True)
+    if not torch.isfinite(logits).all():
+        raise CheckpointError("The model answered with values that are not numbers.")
+    return model.unpatchify(logits), out.mask[0]
+
+
+def _views(
+    built: Built,
+    original_size: tuple[int, ...],
+    x: torch.Tensor,
+    predicted: torch.Tensor,
+    mask: torch.Tensor,
+) -> tuple[images.RGB, images.RGB, images.RGB, NDArray[np.bool_], float]:
+    """The fields of a Reconstruction but its info; `original_size` is (H, W)."""
+    module: Any = built.module
+    config = module.config
+    grid = config.image_size // config.patch_size
+    mean = torch.tensor(built.extra["mean"]).view(1, 3, 1, 1)
+    std = torch.tensor(built.extra["std"]).view(1, 3, 1, 1)
+    original = (x * std + mean).clamp(0, 1)
+    filled = (predicted * std + mean).clamp(0, 1)
+    hidden = mask.view(grid, grid).bool()  # (rows, columns)
+    pixels = hidden.repeat_interleave(config.patch_size, 0)
+    pixels = pixels.repeat_interleave(config.patch_size, 1)  # (s, s)
+    masked = torch.where(pixels, torch.tensor(GREY / 255), original)
+    pasted = torch.where(pixels, filled, original)
+    error = ((filled - original) ** 2).mean(1)[0]  # (s, s)
+    h, w = original_size
+    scale = min(1.0, VIEW_SIDE / max(h, w))
+    size = (max(1, round(w * scale)), max(1, round(h * scale)))
+    return (
+        _enlarge(masked, size, Image.Resampling.NEAREST),
+        _enlarge(filled, size, Image.Resampling.BICUBIC),
+        _enlarge(pasted, size, Image.Resampling.BICUBIC),
+        hidden.numpy(),
+        float(error[pixels].mean()),
+    )
+
+
+def _enlarge(
+    batch: torch.Tensor, size: tuple[int, int], filter: Image.Resampling
+) -> NDArray[np.uint8]:
+    """From the model's square to the shape of the original picture; size is (W, H)."""
+    return np.asarray(Image.fromarray(transforms.to_rgb(batch)).resize(size, filter))
+
+
+def _build(resolved: Resolved) -> Built:
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+    settings = _config(resolved)
+    config: Any = ViTMAEConfig.from_dict(settings["vit_mae"])
+    state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
+    model = state_dicts.from_pretrained(ViTMAEForPreTraining, config, state, resolved.path.name)
+    mean, std = settings["mean"], settings["std"]
+    extra = {
+        "transform": transforms.square_transform(config.image_size, mean, std),
+        "mean": mean,
+        "std": std,
+        "ratio_lock": threading.Lock(),
+    }
+    return Built(model, extra)
+
+
+def _config(resolved: Resolved) -> dict[str, Any]:
+    """The header of a starter's file, or the config.json (and processor's) beside a full one."""
+    starter = state_dicts.starter_config(resolved.path, "reconstruct")
+    if starter is not None:
+        return starter
+    config = state_dicts.json_beside(resolved.path, "config.json")
+    if not config:
+        raise CheckpointError(f"{resolved.path.name} needs its config.json beside it.")
+    processor = state_dicts.json_beside(resolved.path, "preprocessor_config.json")
+    return {
+        "vit_mae": config,
+        "mean": processor.get("image_mean", IMAGENET_MEAN),
+        "std": processor.get("image_std", IMAGENET_STD),
+    }

@@ -1,0 +1,262 @@
+"""Device and precision, the two caches of this process, and the lane that forward passes take.
+
+`model_cache` holds models, leased while in use. `output_store` holds what a forward pass gave,
+keyed by weight file and the SHA-256 of the pixels, so that a second click or a moved slider does
+not run the model again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+
+from core import weights
+from core.checkpoints import Task
+from core.errors import CheckpointError, HubError, OutOfMemory
+from core.model_cache import MB, Builder, Built, Lease, ModelCache
+from core.output_store import OutputStore
+from core.settings import get_settings
+from core.types import RunInfo
+from core.weights import Progress, Resolved
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+_lane = threading.RLock()
+_lock = threading.Lock()
+_models: ModelCache | None = None
+_outputs: OutputStore | None = None
+
+
+def device() -> torch.device:
+    """The device that models run on: the setting, else CUDA, else Apple's MPS, else the CPU."""
+    wanted = get_settings().device
+    if wanted != "auto":
+        return torch.device(wanted)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def precision() -> str:
+    """ "fp32" or "bf16". `auto` is fp32: nothing is traded away unless the owner asks."""
+    wanted = get_settings().precision
+    return "fp32" if wanted == "auto" else wanted
+
+
+class Stopwatch:
+    """Wall seconds by stage; a stage that is entered again adds to its time."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            passed = time.perf_counter() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + passed
+
+
+@dataclass(slots=True)
+class Run:
+    """One request on one leased model: its stopwatch, and which cached things were hits."""
+
+    lease: Lease
+    key: Hashable
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    cache: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What a person calls the checkpoint."""
+        checkpoint = self.lease.resolved.checkpoint
+        return checkpoint.title or checkpoint.key
+
+    def info(self) -> RunInfo:
+        """The RunInfo of this run so far."""
+        checkpoint = self.lease.resolved.checkpoint
+        return RunInfo(
+            checkpoint=checkpoint.key,
+            tier=self.lease.resolved.tier,
+            device=str(device()),
+            precision=precision(),
+            seconds=dict(self.watch.seconds),
+            cache=dict(self.cache),
+            trained_on=checkpoint.trained_on,
+            metric=checkpoint.metric,
+            note=self.lease.resolved.note,
+        )
+
+    def output(
+        self, key: tuple[Hashable, ...], compute: Callable[[], T], name: str = "output"
+    ) -> T:
+        """`compute()` once per weight file, device, precision and `key`; kept in the store."""
+        value, hit = outputs().get_or_compute((self.key, precision(), *key), compute)
+        self.cache[name] = "hit" if hit else "miss"
+        return value
+
+
+def models() -> ModelCache:
+    """The one model cache of this process."""
+    global _models  # noqa: PLW0603
+    with _lock:
+        if _models is None:
+            _models = ModelCache(_model_budget())
+        return _models
+
+
+def outputs() -> OutputStore:
+    """The one output store of this process."""
+    global _outputs  # noqa: PLW0603
+    with _lock:
+        if _outputs is None:
+            _outputs = OutputStore(get_settings().store_mb * MB)
+        return _outputs
+
+
+def reset() -> None:
+    """Forget both caches; for tests and for changed settings."""
+    global _models, _outputs  # noqa: PLW0603
+    with _lock:
+        _models = _outputs = None
+
+
+def _model_budget() -> int:
+    """Bytes: the setting, else 80 % of the GPU's memory, else half of the RAM."""
+    if megabytes := get_settings().cache_mb:
+        return megabytes * MB
+    if device().type == "cuda":
+        return int(torch.cuda.get_device_properties(device()).total_memory * 0.8)
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):  # no sysconf on this system
+        return 4096 * MB
+
+
+@contextmanager
+def run(
+    task: Task,
+    checkpoint: str,
+    build: Builder,
+    progress: Progress | None = None,
+    scale: int | None = None,
+) -> Iterator[Run]:
+    """Resolve a checkpoint, lease its model and start the clock.
+
+    Args:
+        task: a task of `core.checkpoints`.
+        checkpoint: its key, or "auto" for the best one at hand.
+        build: makes the module from the resolved file; runs only when it is not in memory.
+        progress: told of a download, as (fraction 0..1, sentence).
+        scale: for super-resolution, the factor that "auto" must have.
+
+    Raises:
+        InputError, CheckpointError, ResourceError: as `weights.resolve`; or the file does not fit.
+        OutOfMemory: there is no room for the model.
+    """
+    watch = Stopwatch()
+    with watch.stage("resolve"):
+        resolved = weights.resolve(checkpoint, task, progress, scale=scale)
+    # A file that was written anew is another model, although its path is the same.
+    file = resolved.path.stat()
+    key = (resolved.checkpoint.key, str(resolved.path), file.st_mtime_ns, file.st_size)
+    where = device()
+    started = time.perf_counter()
+    with models().lease((*key, where), resolved, lambda r: _place(build, r, where)) as lease:
+        watch.seconds["load"] = time.perf_counter() - started
+        # The note belongs to this request: the same file can also answer when asked for by name.
+        own = Lease(lease.built, resolved, lease.hit)
+        yield Run(own, (*key, where), watch, {"model": "hit" if lease.hit else "miss"})
+
+
+def _place(build: Builder, resolved: Resolved, where: torch.device) -> Built:
+    """Build and move to the device; whatever goes wrong becomes one sentence."""
+
+    def place() -> Built:
+        built = build(resolved)
+        built.module.to(where).eval().requires_grad_(False)
+        return built
+
+    name = resolved.checkpoint.title or resolved.checkpoint.key
+    try:
+        return _with_room(place, f"There is too little memory for {name}; choose a smaller one.")
+    except HubError:
+        raise
+    except Exception as error:  # what a library raises on an odd file is not specified
+        _log.warning("%s could not be built", resolved.path, exc_info=True)
+        raise CheckpointError(
+            f"{resolved.path.name} cannot be made into a model; choose another file."
+        ) from error
+
+
+def forward(compute: Callable[[], T], full_precision: bool = False) -> T:
+    """Run `compute` alone on the device, without gradients, in the chosen precision.
+
+    Args:
+        full_precision: stay in fp32 also where the setting says bf16.
+
+    Raises:
+        OutOfMemory: it did not fit, also after idle models and kept outputs were given back.
+    """
+    bf16 = precision() == "bf16" and not full_precision
+
+    def in_lane() -> T:
+        with (
+            _lane,
+            torch.inference_mode(),
+            torch.autocast(device().type, torch.bfloat16, enabled=bf16),
+        ):
+            return compute()
+
+    return _with_room(in_lane, "The device has too little memory for this; try a smaller picture.")
+
+
+def _with_room(action: Callable[[], T], refusal: str) -> T:
+    """`action()`; when memory runs out, once more after giving back what is idle."""
+    for attempt in range(2):
+        if attempt:
+            _give_back()
+        try:
+            return action()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+    raise OutOfMemory(refusal)
+
+
+def _give_back() -> None:
+    models().drop_idle()
+    outputs().clear()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that RAM or GPU memory ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+
+
+def status() -> dict[str, object]:
+    """The cache meter as shown at `/status`."""
+    return {
+        "device": str(device()),
+        "precision": precision(),
+        **models().stats(),
+        "outputs": outputs().stats(),
+    }

@@ -1,0 +1,97 @@
+"""Image <-> tensor: the only place where pixels become model inputs and come back.
+
+Where a library has the transform that a checkpoint was trained with, that one is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+
+from core.errors import InputError
+
+Rgb = NDArray[np.uint8]
+MAX_ASPECT = 100
+
+
+def refuse_narrow(rgb: Rgb) -> Rgb:
+    """The picture, unless it is so narrow that a resize would leave no pixels, or far too many.
+
+    Raises:
+        InputError: one side is over `MAX_ASPECT` times the other.
+    """
+    h, w = rgb.shape[:2]
+    if max(h, w) > MAX_ASPECT * min(h, w):
+        raise InputError(f"The picture is too narrow ({w} x {h} pixels); crop it first.")
+    return rgb
+
+
+def timm_transform(data_config: dict[str, Any]) -> Callable[[Rgb], torch.Tensor]:
+    """timm's evaluation transform for a data config: (H, W, 3) uint8 -> (1, 3, s, s) float32."""
+    from timm.data import create_transform
+
+    transform = create_transform(**data_config, is_training=False)
+    return lambda rgb: transform(Image.fromarray(rgb))[None]
+
+
+def detr_transform(
+    size: dict[str, int], mean: Sequence[float], std: Sequence[float]
+) -> Callable[[Rgb], torch.Tensor]:
+    """DETR's own: shortest side to `shortest_edge`, longest at most `longest_edge`.
+
+    (H, W, 3) uint8 -> (1, 3, h, w) float32, normalised.
+    """
+    from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
+
+    processor = DetrImageProcessorPil(
+        size=size, image_mean=list(mean), image_std=list(std), do_pad=False
+    )
+    return lambda rgb: processor(Image.fromarray(rgb), return_tensors="pt")["pixel_values"]
+
+
+def square_transform(
+    side: int, mean: Sequence[float], std: Sequence[float]
+) -> Callable[[Rgb], torch.Tensor]:
+    """ViT's processor: the whole picture squeezed to (1, 3, side, side) float32, normalised."""
+    from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+    processor = ViTImageProcessorPil(
+        size={"height": side, "width": side}, image_mean=list(mean), image_std=list(std)
+    )
+    return lambda rgb: processor(Image.fromarray(rgb), return_tensors="pt")["pixel_values"]
+
+
+def to_batch(rgb: Rgb) -> torch.Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H, W) float32 in 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255
+
+
+def to_rgb(batch: torch.Tensor) -> Rgb:
+    """(1, 3, H, W) in 0..1 -> (H, W, 3) uint8, rounded, values outside clamped."""
+    image = batch[0].detach().float().clamp(0, 1).mul_(255).round_()  # in place: it may be large
+    return np.ascontiguousarray(image.to(torch.uint8).permute(1, 2, 0).cpu().numpy())
+
+
+def pad_to_multiple(batch: torch.Tensor, multiple: int, minimum: int = 0) -> torch.Tensor:
+    """Extend right and bottom so that both sides are multiples of `multiple`, at least `minimum`.
+
+    Reflects where the picture is large enough for it, else repeats the border.
+    """
+    h, w = batch.shape[-2:]
+    right = -(-max(w, minimum) // multiple) * multiple - w
+    bottom = -(-max(h, minimum) // multiple) * multiple - h
+    if not right and not bottom:
+        return batch
+    mode = "reflect" if right < w and bottom < h else "replicate"
+    return F.pad(batch, (0, right, 0, bottom), mode=mode)
+
+
+def resize_rgb(rgb: Rgb, width: int, height: int) -> Rgb:
+    """Bicubic to (height, width, 3)."""
+    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC))
