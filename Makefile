@@ -1,0 +1,80 @@
+# `make help` lists the targets. Everything runs in .venv, which is made when it is missing.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+
+# The first of these that is Python 3.10 to 3.13; `make PYTHON=/path/to/python run` decides it.
+VERSION_OK := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.13 python3.11 python3.10 python)
+
+TASK ?=
+MINUTES ?= 2
+DATA ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format starters screenshots bench install install-dev clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(RUN_STAMP)  ## serve the hub on port 7860 (PORT, HOST, SHARE=1, … from the environment)
+	@$(PY) app.py
+
+test: $(DEV_STAMP)  ## run every test (ARGS="-k segment" picks some)
+	$(PY) -m pytest $(ARGS)
+
+check: $(DEV_STAMP)  ## formatting, lint, types, layers
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PY) -m pytest tests/test_architecture.py
+
+format: $(DEV_STAMP)  ## format the code and mend what the linter can mend
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+starters: $(DEV_STAMP)  ## train a starter: TASK=denoise MINUTES=2 DATA=folder
+	@test -n "$(TASK)" && test -n "$(DATA)" || { \
+	  echo "Say what to train and on which pictures, for example:"; \
+	  echo "  make starters TASK=denoise MINUTES=2 DATA=pictures"; exit 2; }
+	$(PY) -m training.$(TASK) --data "$(DATA)" --minutes $(MINUTES)
+
+screenshots: $(DEV_STAMP)  ## take the pictures in docs/images again (needs Chromium)
+	$(PY) -m scripts.screenshots
+
+bench: $(DEV_STAMP)  ## measure the start and the first answer of every tab
+	$(PY) -m benchmarks.startup
+
+install: $(RUN_STAMP)  ## only install what `make run` needs
+install-dev: $(DEV_STAMP)  ## only install what `make test` needs
+
+clean:  ## remove .venv and what the tools left behind
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(PY):
+	@found=; for candidate in $(CANDIDATES); do \
+	  if "$$candidate" -c '$(VERSION_OK)' >/dev/null 2>&1; then found=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "Vision Hub needs Python 3.10, 3.11, 3.12 or 3.13, and none was found"; \
+	  echo "(tried: $(CANDIDATES)). Install one, or name it: make PYTHON=/path/to/python run"; \
+	  exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "Python could not make a virtual environment; on Debian and Ubuntu the package"; \
+	  echo "python3-venv is missing: sudo apt-get install python3-venv"; exit 1; }
+
+$(RUN_STAMP): requirements.txt constraints.txt | $(PY)
+	@echo "Installing what the hub needs; the first time this takes minutes, for PyTorch is large."
+	$(PIP) install -c constraints.txt -r requirements.txt
+	@touch $@
+
+$(DEV_STAMP): requirements.txt requirements-dev.txt constraints.txt | $(PY)
+	@echo "Installing what the tests need; the first time this takes minutes, for PyTorch is large."
+	$(PIP) install -c constraints.txt -r requirements-dev.txt
+	@touch $@ $(RUN_STAMP)
