@@ -112,13 +112,19 @@ def image_input(tab: str, examples: Sequence[str], label: str = "Picture") -> Im
     return image
 
 
+_pickers: list[tuple[gr.Dropdown, gr.HTML, Task]] = []  # of the page that is being built
+
+
+def begin_page() -> None:
+    """Forget the pickers of an earlier page; call before any tab is built."""
+    _pickers.clear()
+
+
 def checkpoint_picker(tab: str, task: Task) -> gr.Dropdown:
     """A dropdown of the task's checkpoints, and below it what the chosen one is."""
-    choices = [
-        ("Best at hand (auto)", "auto"),
-        *((_choice(c), c.key) for c in weights.of_task(task)),
-    ]
-    picker = gr.Dropdown(choices, value="auto", label="Checkpoint", elem_id=f"{tab}-checkpoint")
+    picker = gr.Dropdown(
+        _choices(task), value="auto", label="Checkpoint", elem_id=f"{tab}-checkpoint"
+    )
     about = gr.HTML(describe("auto", task), elem_id=f"{tab}-about")
     picker.change(
         lambda key: describe(key, task),
@@ -127,7 +133,26 @@ def checkpoint_picker(tab: str, task: Task) -> gr.Dropdown:
         api_visibility="private",
         show_progress="hidden",
     )
+    _pickers.append((picker, about, task))
     return picker
+
+
+def refresh_pickers_on_load(page: gr.Blocks) -> None:
+    """Let every visit see what is at hand now: downloads and own files arrive while we run."""
+    made = list(_pickers)
+
+    def refresh() -> list[Any]:
+        updates: list[Any] = []
+        for _, _, task in made:
+            updates += [gr.Dropdown(choices=_choices(task)), describe("auto", task)]
+        return updates
+
+    outputs = [component for picker, about, _ in made for component in (picker, about)]
+    page.load(refresh, None, outputs, api_visibility="private", show_progress="hidden")
+
+
+def _choices(task: Task) -> list[tuple[str, str]]:
+    return [("Best at hand (auto)", "auto"), *((_choice(c), c.key) for c in weights.of_task(task))]
 
 
 def _choice(checkpoint: Any) -> str:

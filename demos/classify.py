@@ -77,7 +77,7 @@ def bars_html(labels: tuple[str, ...], scores: list[float]) -> str:
     """A bar per class, longest first; widths are the probabilities themselves."""
     rows = "".join(
         f'<li><span class="bar-name">{html.escape(name)}</span>'
-        f'<span class="bar-track"><span class="bar-fill" style="width:{score * 100:.2f}%"></span></span>'
+        f'<span class="bar-track"><span class="bar-fill" style="width:{score:.2%}"></span></span>'
         f'<span class="bar-score">{score * 100:.1f} %</span></li>'
         for name, score in zip(labels, scores, strict=True)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -119,7 +119,9 @@ def _factor(task: RestoreTask, checkpoint: str, scale: float) -> int:
     return int(scale)
 
 
-def _followed(steps: Any, progress: gr.Progress) -> Iterator[Any]:
+def _followed(
+    steps: Generator[float, None, Restoration], progress: gr.Progress
+) -> Generator[tuple[Any, ...], None, Restoration]:
     """Pass on the share done; each yield is a place where Cancel takes effect."""
     while True:
         try:
