@@ -1,0 +1,102 @@
+"""A headless Chromium for the browser tests.
+
+Use `chromium()` in a module-scoped fixture: Playwright's sync API keeps an event loop in the
+thread that it runs in, so it must not outlive the module that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+DESKTOP = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def executable() -> str | None:
+    """Path of the browser: $CHROMIUM, or what the system has; None where there is none."""
+    asked = os.environ.get("CHROMIUM")
+    if asked:
+        return shutil.which(asked)
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A running browser (playwright.sync_api.Browser); skips the test where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = executable()
+    if path is None:
+        pytest.skip("no Chromium here: install the chromium package or set CHROMIUM to its path")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def page_of(
+    browser: Any,
+    *,
+    viewport: dict[str, int] | None = None,
+    scale: float = 1,
+    touch: bool = False,
+    dark: bool = False,
+) -> Iterator[Any]:
+    """A page in a fresh context; fails at the end if the page logged an error.
+
+    Args:
+        viewport: CSS pixels, `DESKTOP` unless told.
+        scale: device pixels per CSS pixel.
+        touch: a touch screen, with the media query that tells of it.
+        dark: the colour scheme that the page is asked for.
+    """
+    context = browser.new_context(
+        viewport=viewport or DESKTOP,
+        device_scale_factor=scale,
+        has_touch=touch,
+        is_mobile=touch,
+        color_scheme="dark" if dark else "light",
+    )
+    try:
+        page = context.new_page()
+        errors = watch_errors(page)
+        yield page
+        assert not errors, errors
+    finally:
+        context.close()
+
+
+def watch_errors(page: Any) -> list[str]:
+    """A list that fills with the console errors and uncaught exceptions of the page."""
+    errors: list[str] = []
+
+    def heard(message: Any) -> None:
+        if message.type == "error":
+            errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+    page.on("console", heard)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return errors
+
+
+def tab(page: Any, name: str) -> None:
+    """Open a tab of the app by its title."""
+    page.get_by_role("tab", name=name, exact=True).click()

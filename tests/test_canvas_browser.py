@@ -1,0 +1,524 @@
+"""The point-prompt canvas in a real browser, over a trivial model: discs around the points."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from core.errors import InputError
+from demos._canvas import (
+    PointPrompter,
+    canvas_answer,
+    canvas_message,
+    canvas_picture,
+    mask_url,
+    parse_prompt,
+)
+from tests.browser import PHONE, chromium, page_of, tab
+
+SIZES = {"wide": (640, 400), "tall": (300, 900), "large": (4000, 3000), "tiny": (40, 30)}
+
+
+def picture(width: int, height: int) -> np.ndarray:
+    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return np.dstack([x, y, np.full_like(x, 120)]).astype(np.uint8)
+
+
+def disc_model(points: list, box: list | None, size: tuple[int, int]) -> np.ndarray:
+    width, height = size
+    y, x = np.ogrid[:height, :width]
+    mask = np.zeros((height, width), bool)
+    if box:
+        mask[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])] = True
+    for px, py, label in points:
+        mask[np.hypot(x - px, y - py) < max(size) / 10] = bool(label)
+    return mask
+
+
+class Demo:
+    """The app under test, and every gesture that reached it."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+        self.size = (1, 1)
+        self.delay = 0.0
+        self.shown: dict[str, Any] = {}
+        with gr.Blocks(analytics_enabled=False) as self.page, gr.Tabs():
+            with gr.Tab("Pick"):
+                buttons = {name: gr.Button(name, elem_id=f"pick-{name}") for name in SIZES}
+                preset = gr.Button("preset", elem_id="pick-preset")
+                none = gr.Button("none", elem_id="pick-none")
+                message = gr.Button("message", elem_id="pick-message")
+            with gr.Tab("Canvas"):
+                canvas = PointPrompter(label="Test picture", elem_id="pp")
+            for name, button in buttons.items():
+                button.click(lambda name=name: self.show(name), None, canvas)
+            preset.click(
+                lambda: self.show("wide", points=[[100, 100, 1]], box=[50, 60, 300, 200]),
+                None,
+                canvas,
+            )
+            message.click(lambda: canvas_message(self.shown, "Reading."), None, canvas)
+            none.click(lambda: PointPrompter(picture=None), None, canvas)
+            canvas.prompt(
+                self.answer, None, canvas, trigger_mode="multiple", show_progress="hidden"
+            )
+        self.page.queue(default_concurrency_limit=4)
+
+    def show(self, name: str, points: Any = (), box: Any = None) -> Any:
+        self.size = SIZES[name]
+        self.shown = canvas_picture(
+            picture(*self.size), alt=f"A {name} ramp", points=points, box=box
+        )
+        return PointPrompter(picture=self.shown)
+
+    def answer(self, evt: gr.EventData) -> dict[str, Any]:
+        points, box, _ = parse_prompt(evt._data)
+        self.seen.append(evt._data)
+        if self.delay:  # the first of several answers comes last
+            time.sleep(self.delay / len(self.seen))
+        if not points and not box:
+            return canvas_answer(evt._data)
+        mask = disc_model(points, box, self.size)
+        return canvas_answer(evt._data, mask, status=f"{int(mask.sum())} pixels")
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.seen[-1]
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    made = Demo()
+    made.page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+    yield made
+    made.page.close()
+
+
+@pytest.fixture(scope="module")
+def browser(demo: Demo) -> Iterator[Any]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def desktop(browser: Any, demo: Demo) -> Iterator[Any]:
+    with page_of(browser) as page:
+        page.goto(demo.page.local_url)
+        yield page
+
+
+@pytest.fixture
+def pad(desktop: Any, demo: Demo) -> Pad:
+    return Pad(desktop, demo).open("wide")
+
+
+class Pad:
+    """The canvas of one page, spoken to in pixels of the picture."""
+
+    def __init__(self, page: Any, demo: Demo) -> None:
+        self.page, self.demo = page, demo
+        self.canvas = page.locator("#pp .pp-canvas")
+
+    def open(self, name: str) -> Pad:
+        tab(self.page, "Pick")
+        before = self.page.evaluate("document.querySelector('#pp .pp')?.dataset.seq || ''")
+        self.page.locator(f"#pick-{name}").click()
+        self.page.wait_for_timeout(50)
+        tab(self.page, "Canvas")
+        self.canvas.wait_for()
+        self.page.wait_for_function(
+            "before => document.querySelector('#pp .pp').dataset.seq !== before", arg=before
+        )
+        self.page.wait_for_function("document.querySelector('#pp .pp-canvas').width > 1")
+        self.demo.seen.clear()
+        self.demo.delay = 0
+        return self
+
+    def spot(self, x: float, y: float) -> tuple[float, float]:
+        """Page coordinates of the middle of a pixel."""
+        box, (w, h) = self.canvas.bounding_box(), self.demo.size
+        return (
+            box["x"] + (x + 0.5) / w * box["width"],
+            box["y"] + (y + 0.5) / h * box["height"],
+        )
+
+    def click(self, x: float, y: float, button: str = "left", key: str | None = None) -> None:
+        if key:
+            self.page.keyboard.down(key)
+        self.page.mouse.click(*self.spot(x, y), button=button)
+        if key:
+            self.page.keyboard.up(key)
+
+    def drag(self, x1: float, y1: float, x2: float, y2: float) -> None:
+        self.page.mouse.move(*self.spot(x1 - 0.5, y1 - 0.5))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.spot((x1 + x2) / 2, (y1 + y2) / 2))
+        self.page.mouse.move(*self.spot(x2 - 0.5, y2 - 0.5))
+        self.page.mouse.up()
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def button(self, name: str) -> None:
+        self.page.locator(f"#pp [data-act={name}]").click()
+
+    def settle(self, count: int) -> Pad:
+        """Wait until so many gestures were answered and the newest answer is painted."""
+        self.page.wait_for_function(
+            "() => { const { painted, seq } = document.querySelector('#pp .pp').dataset;"
+            " return painted === seq; }"
+        )
+        until = time.monotonic() + 10
+        while len(self.demo.seen) < count and time.monotonic() < until:
+            self.page.wait_for_timeout(10)
+        assert len(self.demo.seen) == count
+        return self
+
+    def colour(self, x: float, y: float) -> list[int]:
+        """What the canvas shows at a pixel of the picture."""
+        w, h = self.demo.size
+        return self.page.evaluate(
+            """([fx, fy]) => {
+                const canvas = document.querySelector('#pp .pp-canvas');
+                const [x, y] = [canvas.width * fx, canvas.height * fy];
+                return [...canvas.getContext('2d').getImageData(x, y, 1, 1).data];
+            }""",
+            [(x + 0.5) / w, (y + 0.5) / h],
+        )
+
+    def masked(self, x: float, y: float) -> bool:
+        """Whether the mask covers a pixel (that has no marker on it)."""
+        w, h = self.demo.size
+        bare = [255 * x / (w - 1), 255 * y / (h - 1), 120]
+        return float(np.abs(np.subtract(self.colour(x, y)[:3], bare)).max()) > 25
+
+    def status(self) -> str:
+        return self.page.locator("#pp .pp-status").inner_text()
+
+    def count(self) -> str:
+        return self.page.locator("#pp .pp-count").inner_text()
+
+
+# ---- what Python reads and sends
+
+
+def test_prompts_are_read() -> None:
+    data = {"points": [[1.5, 2, 1], [3, 4, 0]], "box": [1, 2, 3, 4], "seq": 7}
+    assert parse_prompt(data) == ([[1.5, 2, 1], [3, 4, 0]], [1, 2, 3, 4], 7)
+    assert parse_prompt({"points": [], "box": None, "seq": 0}) == ([], None, 0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        {},
+        {"points": "ab", "seq": 1},
+        {"points": [[1, 2]], "seq": 1},
+        {"points": [[1, 2, 3]], "seq": 1},
+        {"points": [["1", 2, 1]], "seq": 1},
+        {"points": [[True, 2, 1]], "seq": 1},
+        {"points": [[float("nan"), 2, 1]], "seq": 1},
+        {"points": [[float("inf"), 2, 1]], "seq": 1},
+        {"points": [[10**400, 2, 1]], "seq": 1},
+        {"points": [[1, 2, 1]] * 201, "seq": 1},
+        {"points": [], "box": [1, 2, 3], "seq": 1},
+        {"points": [], "box": [5, 2, 3, 4], "seq": 1},
+        {"points": [], "box": {"x": 1}, "seq": 1},
+        {"points": []},
+        {"points": [], "seq": -1},
+        {"points": [], "seq": True},
+        {"points": [], "seq": "1"},
+    ],
+)
+def test_bad_prompts_are_refused_in_a_sentence(data: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_prompt(data)
+    assert str(caught.value).endswith(".")
+
+
+def test_an_answer_carries_no_picture_and_a_small_mask() -> None:
+    mask = disc_model([[2000, 1500, 1]], None, (4000, 3000))
+    answer = canvas_answer({"seq": 3, "picture": "a"}, mask, status="Done.")
+    assert set(answer) == {"seq", "picture", "mask", "status", "color"}
+    assert len(mask_url(mask)) < 12_000
+    with pytest.raises(InputError):
+        canvas_answer({"seq": 3}, mask)
+
+
+# ---- in the browser
+
+
+@pytest.mark.browser
+def test_left_right_shift_and_toggle(pad: Pad) -> None:
+    pad.click(100, 100)
+    pad.click(300, 100, button="right")
+    pad.click(500, 100, key="Shift")
+    pad.button("exclude")
+    pad.click(100, 300)
+    pad.click(300, 300, button="right")
+    pad.button("include")
+    pad.click(500, 300)
+    pad.settle(6)
+    assert pad.demo.last["points"] == [
+        [100, 100, 1], [300, 100, 0], [500, 100, 0], [100, 300, 0], [300, 300, 0], [500, 300, 1],
+    ]  # fmt: skip
+    assert [seen["gesture"] for seen in pad.demo.seen] == [
+        "include", "exclude", "exclude", "exclude", "exclude", "include",
+    ]  # fmt: skip
+    assert pad.count() == "2 include, 4 exclude"
+    assert pad.status().endswith("pixels")
+
+
+@pytest.mark.browser
+def test_the_mask_is_painted_where_it_is(pad: Pad) -> None:
+    assert not pad.masked(220, 200)
+    pad.click(200, 200)
+    pad.settle(1)
+    assert pad.masked(220, 200) and pad.masked(200, 240)
+    assert not pad.masked(300, 200)
+    red, green, _, _ = pad.colour(197, 197)
+    assert green > red + 60, "an include point is green"
+
+
+@pytest.mark.browser
+def test_a_drag_draws_a_box_and_escape_drops_it(pad: Pad) -> None:
+    pad.drag(400, 300, 100, 50)
+    pad.settle(1)
+    assert pad.demo.last["box"] == [100, 50, 400, 300]
+    assert pad.demo.last["gesture"] == "box"
+    assert pad.masked(250, 150) and pad.count() == "1 box"
+    pad.click(250, 150, button="right")
+    pad.press("Escape")
+    pad.settle(3)
+    assert pad.demo.last["box"] is None
+    assert pad.demo.last["points"] == [[250, 150, 0]]
+
+
+@pytest.mark.browser
+def test_undo_redo_clear_delete(pad: Pad) -> None:
+    pad.click(100, 100)
+    pad.click(300, 200)
+    pad.button("undo")
+    pad.settle(3)
+    assert pad.demo.last["points"] == [[100, 100, 1]]
+    assert not pad.masked(320, 200)
+    pad.button("redo")
+    pad.settle(4)
+    assert pad.demo.last["points"] == [[100, 100, 1], [300, 200, 1]]
+    pad.page.locator("#pp [data-act=redo][aria-disabled=true]").click(force=True)  # no gesture
+    pad.page.wait_for_timeout(400)  # else the next click reads as the second half of a double one
+    pad.click(102, 101)  # on a point
+    pad.settle(5)
+    assert pad.demo.last["points"] == [[300, 200, 1]]
+    pad.click(320, 210, key="Alt")  # near a point
+    pad.settle(6)
+    assert pad.demo.last["points"] == []
+    pad.press("Control+z", "Control+z", "Control+y")
+    pad.settle(9)
+    assert pad.demo.last["points"] == [[300, 200, 1]]
+    pad.button("clear")
+    pad.settle(10)
+    assert pad.demo.last["gesture"] == "clear" and pad.demo.last["points"] == []
+    assert not pad.masked(320, 200) and pad.status() == "" and pad.count() == ""
+    pad.press("Control+Shift+z")
+    pad.button("undo")
+    pad.settle(11)
+    assert pad.demo.last["points"] == [[300, 200, 1]]
+
+
+@pytest.mark.browser
+def test_fast_clicks_are_all_kept_and_late_answers_do_not_win(pad: Pad) -> None:
+    pad.demo.delay = 0.8
+    spots = [(60 + 55 * i, 60 + 30 * i) for i in range(10)]
+    for spot in spots:
+        pad.click(*spot)
+    pad.settle(10)
+    pad.page.wait_for_timeout(900)  # the slowest answers come now
+    longest = max(pad.demo.seen, key=lambda seen: len(seen["points"]))
+    assert longest["points"] == [[x, y, 1] for x, y in spots]
+    assert pad.count() == "10 include"
+    assert all(pad.masked(x + 20, y) for x, y in spots)
+
+
+@pytest.mark.browser
+def test_a_double_click_adds_one_point(pad: Pad) -> None:
+    pad.page.mouse.dblclick(*pad.spot(200, 200))
+    pad.settle(1)
+    assert pad.demo.last["points"] == [[200, 200, 1]]
+
+
+@pytest.mark.browser
+def test_keyboard_alone(pad: Pad) -> None:
+    pad.page.locator("#pp [data-act=full]").focus()
+    pad.press("Tab")
+    assert pad.page.evaluate("document.activeElement.className") == "pp-canvas"
+    assert pad.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    pad.press("Enter", "ArrowRight", "Shift+ArrowDown", "Control+ArrowDown", "Shift+Enter")
+    pad.settle(2)
+    step = [320 + 6, 200 + 32 + 1]
+    assert pad.demo.last["points"] == [[320, 200, 1], [*step, 0]]
+    pad.press("Delete")
+    pad.settle(3)
+    assert pad.demo.last["points"] == [[320, 200, 1]]
+    pad.press("b", *["Shift+ArrowLeft"] * 3, *["Shift+ArrowUp"] * 2, "b")
+    pad.settle(4)
+    x, y = step[0] + 0.5, step[1] + 0.5
+    assert np.abs(np.subtract(pad.demo.last["box"], [x - 96, y - 64, x, y])).max() <= 0.5
+    pad.press("Escape", "Control+z", "Control+z", "Control+z", "Control+y")
+    pad.settle(9)
+    assert pad.demo.last["points"] == [[320, 200, 1]] and pad.demo.last["box"] is None
+
+
+@pytest.mark.browser
+def test_names_for_screen_readers(pad: Pad) -> None:
+    assert pad.canvas.get_attribute("aria-label") == "Test picture: A wide ramp"
+    pad.click(100, 100)
+    pad.settle(1)
+    said = pad.page.locator("#pp .pp-say")
+    pad.page.wait_for_function(
+        "document.querySelector('#pp .pp-say').textContent.startsWith('Include')"
+    )
+    assert said.get_attribute("aria-live") == "polite"
+    assert said.text_content() == "Include point at 100, 100"
+    assert pad.page.locator("#pp [role=status]").inner_text().endswith("pixels")
+    pad.button("exclude")
+    assert pad.page.locator("#pp [data-act=exclude]").get_attribute("aria-pressed") == "true"
+    pad.button("include")
+
+
+@pytest.mark.browser
+def test_a_new_picture_starts_afresh_and_none_shows_the_hint(pad: Pad) -> None:
+    pad.click(100, 100)
+    pad.settle(1)
+    pad.open("tall")
+    assert pad.count() == "" and pad.status() == ""
+    pad.press("Control+z")
+    pad.click(150, 450)
+    pad.settle(1)
+    assert pad.demo.last["points"] == [[150, 450, 1]]
+    tab(pad.page, "Pick")
+    pad.page.locator("#pick-none").click()
+    tab(pad.page, "Canvas")
+    pad.page.locator("#pp .pp-hint").wait_for()
+    assert pad.page.locator("#pp .pp-hint").inner_text() == "Choose a picture above."
+    assert not pad.canvas.is_visible()
+
+
+@pytest.mark.browser
+def test_a_message_changes_only_the_sentence(pad: Pad) -> None:
+    pad.click(200, 200)
+    pad.settle(1)
+    tab(pad.page, "Pick")
+    pad.page.locator("#pick-message").click()
+    tab(pad.page, "Canvas")
+    pad.page.wait_for_function(
+        "document.querySelector('#pp .pp-status').textContent === 'Reading.'"
+    )
+    assert pad.masked(220, 200) and pad.count() == "1 include"
+
+
+@pytest.mark.browser
+def test_prompts_that_come_with_the_picture(desktop: Any, demo: Demo) -> None:
+    demo.size = SIZES["wide"]
+    pad = Pad(desktop, demo)
+    demo.seen.clear()
+    tab(desktop, "Pick")
+    desktop.locator("#pick-preset").click()
+    tab(desktop, "Canvas")
+    pad.canvas.wait_for()
+    pad.page.wait_for_function("document.querySelector('#pp .pp-count').textContent")
+    pad.settle(1)
+    assert demo.last["gesture"] == "preset"
+    assert demo.last["points"] == [[100, 100, 1]] and demo.last["box"] == [50, 60, 300, 200]
+    pad.button("undo")
+    pad.settle(2)
+    assert demo.last["points"] == [] and demo.last["box"] is None
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("scale", "names"), [(1, list(SIZES)), (1.25, ["wide"]), (2, ["large", "tall"])]
+)
+def test_the_right_pixel_at_every_size(
+    browser: Any, demo: Demo, scale: float, names: list[str]
+) -> None:
+    with page_of(browser, scale=scale) as page:
+        page.goto(demo.page.local_url)
+        for name in names:
+            w, h = SIZES[name]
+            pad = Pad(page, demo).open(name)
+            corners = [(0.02, 0.02), (0.97, 0.03), (0.5, 0.5), (0.03, 0.98), (0.96, 0.95)]
+            wanted = [(int(fx * w), int(fy * h)) for fx, fy in corners]
+            for spot in wanted:
+                pad.click(*spot)
+            pad.settle(len(wanted))
+            # One display pixel stands for several of a large picture.
+            slack = max(1.0, w / pad.canvas.bounding_box()["width"])
+            got = np.array(demo.last["points"])[:, :2]
+            assert np.abs(got - wanted).max() <= (slack if slack > 1 else 0), (name, got, wanted)
+            on_screen = pad.canvas.evaluate("c => [c.width / c.clientWidth, c.clientWidth]")
+            assert on_screen[0] == pytest.approx(scale, abs=1 / on_screen[1])
+
+
+@pytest.mark.browser
+def test_the_right_pixel_when_zoomed_and_full_screen(desktop: Any, demo: Demo) -> None:
+    pad = Pad(desktop, demo).open("wide")
+    desktop.evaluate("document.body.style.zoom = 1.25")
+    pad.click(611, 33)
+    pad.settle(1)
+    desktop.evaluate("document.body.style.zoom = 1")
+    pad.button("full")
+    desktop.wait_for_function(
+        "document.fullscreenElement && document.querySelector('#pp .pp-canvas').clientWidth > 1000"
+    )
+    pad.click(33, 388)
+    pad.settle(2)
+    desktop.evaluate("document.exitFullscreen()")
+    desktop.wait_for_function("!document.fullscreenElement")
+    assert demo.last["points"] == [[611, 33, 1], [33, 388, 1]]
+
+
+@pytest.mark.browser
+def test_phone(browser: Any, demo: Demo) -> None:
+    with page_of(browser, viewport=PHONE, scale=2, touch=True) as page:
+        page.goto(demo.page.local_url)
+        pad = Pad(page, demo).open("large")
+        page.touchscreen.tap(*pad.spot(1000, 1000))
+        page.locator("#pp [data-act=exclude]").tap()
+        page.touchscreen.tap(*pad.spot(3000, 1000))
+        page.touchscreen.tap(*pad.spot(3000, 2200))
+        page.wait_for_timeout(400)
+        page.touchscreen.tap(*pad.spot(3050, 2200))  # on the point before: removes it
+        pad.page.locator("#pp [data-act=include]").tap()
+        pad.settle(4)
+        assert demo.last["gesture"] == "delete" and pad.count() == "1 include, 1 exclude"
+        touch_drag(page, pad.spot(400, 400), pad.spot(2400, 2000))
+        pad.page.wait_for_function(
+            "document.querySelector('#pp .pp-count').textContent.includes('box')"
+        )
+        box = pad.canvas.bounding_box()
+        slack = SIZES["large"][0] / box["width"]
+        assert np.abs(np.subtract(demo.last["box"], [400, 400, 2400, 2000])).max() <= 2 * slack
+        assert box["x"] >= 20 and box["x"] + box["width"] <= PHONE["width"] - 20, "room to scroll"
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        buttons = page.locator("#pp .pp-btn:visible")
+        sides = [buttons.nth(i).bounding_box() for i in range(buttons.count())]
+        assert len(sides) == 5 and all(s["height"] >= 40 and s["width"] >= 40 for s in sides)
+
+
+def touch_drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    session = page.context.new_cdp_session(page)
+    steps = [np.add(start, np.subtract(end, start) * part) for part in (0.0, 0.3, 0.7, 1.0)]
+    for index, (x, y) in enumerate(steps):
+        kind = "touchMove" if index else "touchStart"
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
