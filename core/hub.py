@@ -8,8 +8,8 @@ can hang it for ever. Here every request is capped, and a download that gets no 
 from __future__ import annotations
 
 import errno
-import io
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -142,9 +142,7 @@ def _ask(address: str, answers: list[bool]) -> None:
     try:
         response = httpx2.head(address, timeout=PROBE_LIMIT, follow_redirects=True)
         answers.append(response.status_code < 500 and response.status_code != 429)
-    except httpx2.HTTPError:
-        answers.append(False)
-    except Exception:  # a malformed address or proxy setting: no answer will come either
+    except Exception:  # no connection, or a malformed address: no answer will come either way
         answers.append(False)
 
 
@@ -168,7 +166,7 @@ def is_reachable() -> bool:
 
 
 def forget_probe() -> None:
-    """Ask the hub again at the next call, for example when a person presses "retry"."""
+    """Ask the hub again at the next call."""
     with _probe_lock:
         _verdicts.clear()
 
@@ -178,10 +176,11 @@ def forget_probe() -> None:
 
 def _bar_class(progress: Progress | None, title: str) -> type[tqdm]:
     class Bar(tqdm):  # the hub's hook for progress; it prints nothing
-        def __init__(self, *args: Any, **options: Any) -> None:
-            options.pop("name", None)
-            super().__init__(*args, **{**options, "disable": False, "file": io.StringIO()})
-            self.done = options.get("initial") or 0
+        monitor_interval = 0  # no thread that watches over printing
+
+        def __init__(self, *, total: int | None = None, initial: int = 0, **printing: Any) -> None:
+            super().__init__(total=total, initial=initial, disable=True)
+            self.done: float = initial
 
         def update(self, n: float | None = 1) -> bool | None:
             self.done += n or 0
@@ -194,6 +193,12 @@ def _bar_class(progress: Progress | None, title: str) -> type[tqdm]:
             return None
 
     return Bar
+
+
+def _check_space(size: int) -> None:
+    folder = next(p for p in (cache_dir(), *cache_dir().absolute().parents) if p.exists())
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, "too little space for the file announced")
 
 
 def download(
@@ -209,7 +214,8 @@ def download(
         with _watched():
             url = hf_hub_url(repo, filename, revision=revision, endpoint=endpoint())
             # Ask once by ourselves: on an error the library would ask again for 23 seconds.
-            get_hf_file_metadata(url, timeout=READ_LIMIT, endpoint=endpoint())
+            size = get_hf_file_metadata(url, timeout=READ_LIMIT, endpoint=endpoint()).size
+            _check_space(size or 0)
             _thread.last_byte = time.monotonic()
             path = hf_hub_download(
                 repo,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -246,7 +247,15 @@ def test_a_cut_download_goes_on(server):
     assert server.downloads("model.safetensors") == 2
 
 
-def test_a_full_disk_says_so(server, monkeypatch):
+def test_a_file_larger_than_the_disk_is_not_begun(server, monkeypatch):
+    usage = shutil.disk_usage("/")._replace(free=len(CONTENT) - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(ResourceError, match="disk is full"):
+        resolve()
+    assert server.downloads("model.safetensors") == 0
+
+
+def test_a_disk_that_fills_up_says_so(server, monkeypatch):
     def no_space(*args: object, **options: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 

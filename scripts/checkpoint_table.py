@@ -1,0 +1,85 @@
+"""Write the table of checkpoints into docs/checkpoints.md from the catalogue.
+
+Usage: python -m scripts.checkpoint_table [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from core.checkpoints import CATALOGUE, TASKS, Checkpoint
+
+PAGE = Path(__file__).resolve().parent.parent / "docs/checkpoints.md"
+BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
+HEADINGS = ("Key", "Model", "Tier", "MB", "Parameters", "Licence", "Metric", "Trained on", "Pinned")
+
+
+def _size(checkpoint: Checkpoint) -> str:
+    file = PAGE.parent.parent / checkpoint.source
+    if not checkpoint.size_mb and checkpoint.tier == "starter" and file.exists():
+        return f"{file.stat().st_size / 1e6:.1f}"
+    return f"{checkpoint.size_mb:g}" if checkpoint.size_mb else ""
+
+
+def _pinned(checkpoint: Checkpoint) -> str:
+    names = (("commit", checkpoint.revision), ("SHA-256", checkpoint.sha256))
+    return ", ".join(name for name, value in names if value)
+
+
+def _row(checkpoint: Checkpoint, notes: list[str]) -> str:
+    licence = checkpoint.licence
+    if checkpoint.note:
+        if checkpoint.note not in notes:
+            notes.append(checkpoint.note)
+        licence += f" [{notes.index(checkpoint.note) + 1}]"
+    model = checkpoint.title
+    if checkpoint.tier == "full":
+        model = f"[{model}](https://huggingface.co/{checkpoint.source})"
+    params = f"{checkpoint.params_m:g} M" if checkpoint.params_m else ""
+    tier, data = checkpoint.tier, checkpoint.trained_on
+    cells = (f"`{checkpoint.key}`", model, tier, _size(checkpoint), params, licence)
+    return "| " + " | ".join((*cells, checkpoint.metric, data, _pinned(checkpoint))) + " |"
+
+
+def table() -> str:
+    """The catalogue as Markdown, one table per task, notes below."""
+    notes: list[str] = []
+    lines: list[str] = []
+    for task in TASKS:
+        lines += [
+            f"### {task}",
+            "",
+            "| " + " | ".join(HEADINGS) + " |",
+            "|---" * len(HEADINGS) + "|",
+        ]
+        lines += [_row(c, notes) for c in CATALOGUE if c.task == task]
+        lines.append("")
+    lines += [f"{i}. {note}" for i, note in enumerate(notes, 1)]
+    return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """docs/checkpoints.md with the table of now between its two markers."""
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    return before + BEGIN + table() + END + rest.partition(END)[2]
+
+
+def main() -> int:
+    """Write the page, or with --check say whether it is up to date (exit status 1: no)."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    check = parser.parse_args().check
+    wanted = page()
+    if PAGE.read_text("utf-8") == wanted:
+        return 0
+    if check:
+        print("docs/checkpoints.md is old: run python -m scripts.checkpoint_table")
+        return 1
+    PAGE.write_text(wanted, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
