@@ -1,8 +1,7 @@
 """The model hub: time limits for its client, a probe that is remembered, and errors as sentences.
 
-`huggingface_hub` has no time limit on some calls and retries for 23 s on others; a silent server
-can hang it for ever. Here every request is capped, and a download that gets no new bytes for
-`STALL` seconds ends.
+`huggingface_hub` has no time limit on some calls and retries for 23 s on others. Here every request
+is capped, and a download that gets no new bytes for `STALL` seconds ends.
 """
 
 from __future__ import annotations

@@ -151,12 +151,14 @@ def _best_at_hand(task: Task, scale: int | None) -> Resolved:
 
 
 def _starter_instead(wanted: Checkpoint, error: HubUnreachable) -> Resolved:
+    reason = str(error)
+    failed = f"{wanted.title} could not be fetched: {reason[0].lower()}{reason[1:]}"
     scale = wanted.scale if wanted.task == "super_resolve" else None
     for starter in checkpoints.of_task(wanted.task):
         if starter.tier == "starter" and scale in (None, starter.scale) and is_at_hand(starter):
-            note = f"{wanted.title} could not be fetched. {error} {starter.title} answered instead."
+            note = f"{failed} {starter.title} answered instead."
             return Resolved(starter, "starter", _local(starter), note)
-    raise error
+    raise HubUnreachable(f"{failed} No starter can take its place.") from error
 
 
 def _full(checkpoint: Checkpoint, progress: Progress | None) -> Path:

@@ -26,6 +26,7 @@ from core.errors import (
 from core.settings import get_settings
 from tests import hub_server
 
+CATALOGUE = {c.key: c for c in checkpoints.CATALOGUE}
 REPO = "lab/net"
 CONTENT = os.urandom(300_000)
 FULL = Checkpoint(
@@ -156,6 +157,22 @@ def test_auto_heeds_the_scale(server, monkeypatch, tmp_path):
         weights.resolve("auto", "super_resolve", scale=3)
 
 
+def test_a_full_checkpoint_goes_from_the_hub_into_a_result(server, monkeypatch):
+    import numpy as np
+    import timm
+    from safetensors.torch import save
+
+    from core import classify
+
+    listed = CATALOGUE["vit-tiny"]
+    content = save(timm.create_model(listed.arch).state_dict())
+    sha256 = server.put(listed.source, listed.filename, content)
+    catalogue(monkeypatch, replace(listed, sha256=sha256))
+    result = classify.predict(np.full((30, 40, 3), 90, np.uint8), checkpoint="vit-tiny")
+    assert (result.info.checkpoint, result.info.tier) == ("vit-tiny", "full")
+    assert len(result.labels) == 5 and not result.labels[0].startswith("class ")
+
+
 # --- a hub that does not answer: the starter does, with a note ---
 
 
@@ -164,7 +181,7 @@ def test_a_dead_hub_gives_the_starter_and_is_remembered(server, fault):
     server.faults["*"] = fault
     found = within(5, resolve)
     assert found.tier == "starter"
-    assert found.note.startswith("Full net could not be fetched.")
+    assert found.note.startswith("Full net could not be fetched: the model hub did not answer.")
     asked = len(server.requests)
     assert within(0.2, resolve).tier == "starter"
     assert len(server.requests) == asked
@@ -195,7 +212,7 @@ def test_offline_makes_no_request(server, monkeypatch):
 def test_a_dead_hub_without_a_starter_is_an_error(server, tmp_path):
     (tmp_path / "weights/starter.safetensors").unlink()
     server.faults["*"] = "500"
-    with pytest.raises(HubUnreachable):
+    with pytest.raises(HubUnreachable, match=r"Full net .* No starter"):
         resolve()
 
 
@@ -367,11 +384,12 @@ def test_listing_asks_nobody(server):
     assert server.requests == []
 
 
-def test_limits_hold_for_other_users_of_the_hub_client(server):
+def test_limits_hold_for_other_users_of_the_hub_client(server, monkeypatch):
     """transformers and timm call the hub by themselves; a silent one must not hang them."""
     from huggingface_hub import HfApi
 
     hub.install_limits()
+    monkeypatch.setattr(hub, "READ_LIMIT", 1.0)
     server.faults["*"] = "silent"
     with pytest.raises(Exception, match="timed out"):
-        within(8, lambda: HfApi(endpoint=server.url).model_info(REPO))
+        within(4, lambda: HfApi(endpoint=server.url).model_info(REPO))
