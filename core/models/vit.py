@@ -1,0 +1,79 @@
+"""A timm VisionTransformer behind a small convolutional stem, for pictures of 32 px.
+
+A ViT that cuts small pictures straight into patches needs far more data than there is to learn
+edges and textures; a few convolutions learn them quickly (Xiao et al., "Early Convolutions Help
+Transformers See Better", 2021). Blocks and attention are timm's own, so that attention can be
+shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm.layers import HybridEmbed
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+
+class ConvStem(nn.Sequential):
+    """3x3 convolutions with batch norm and GELU; a layer may halve the picture by max pooling.
+
+    (B, 3, H, W) -> (B, widths[-1], H / 2**p, W / 2**p) for p pooled layers.
+
+    Args:
+        widths: channels after each convolution.
+        pooled: for each convolution, whether 2x2 max pooling follows.
+    """
+
+    def __init__(self, widths: list[int], pooled: list[bool]) -> None:
+        layers: list[nn.Module] = []
+        for before, after, pool in zip([3, *widths[:-1]], widths, pooled, strict=True):
+            layers.append(nn.Conv2d(before, after, 3, padding=1, bias=False))
+            if pool:  # before the norm, so that norm and activation see a quarter of the pixels
+                layers.append(nn.MaxPool2d(2))
+            layers += [nn.BatchNorm2d(after), nn.GELU()]
+        super().__init__(*layers)
+        self.num_features = widths[-1]
+
+
+def build(arch: dict[str, Any]) -> VisionTransformer:
+    """A VisionTransformer from plain values; also under `torch.device("meta")`.
+
+    Args:
+        arch: `image_size` (px), `stem_widths`, `stem_pooled` (see ConvStem), `dim`, `depth`,
+            `heads`, `mlp_ratio`, `classes`.
+
+    Returns:
+        (B, 3, image_size, image_size) normalised -> (B, classes) logits. One token for each
+        position of the stem's map, no class token: the mean of all tokens is classified.
+    """
+    stem = ConvStem(arch["stem_widths"], arch["stem_pooled"])
+    side = arch["image_size"] // 2 ** sum(arch["stem_pooled"])
+
+    def embed(
+        img_size: int, patch_size: int, in_chans: int, embed_dim: int, bias: bool, **_: Any
+    ) -> HybridEmbed:
+        """timm's hook for another patch embedding; it also hands over device and dtype."""
+        return HybridEmbed(
+            stem,
+            img_size=img_size,
+            patch_size=patch_size,
+            feature_size=side,
+            feature_ratio=arch["image_size"] // side,
+            in_chans=in_chans,
+            embed_dim=embed_dim,
+            bias=bias,
+        )
+
+    return VisionTransformer(
+        img_size=arch["image_size"],
+        patch_size=1,
+        num_classes=arch["classes"],
+        global_pool="avg",
+        class_token=False,
+        embed_dim=arch["dim"],
+        depth=arch["depth"],
+        num_heads=arch["heads"],
+        mlp_ratio=arch["mlp_ratio"],
+        embed_layer=embed,
+    )

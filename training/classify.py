@@ -1,0 +1,204 @@
+"""Classify: a timm VisionTransformer behind a convolutional stem, on CIFAR-10's ten classes.
+
+Cross-entropy with label smoothing, Muon with a cosine schedule, the average of the weights (EMA)
+is what gets exported. The data folder is described in `training.recognition_data`.
+
+    python -m training.classify --data DIR --minutes 40
+    python -m training.classify --data DIR --evaluate
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from core import state_dicts
+from core.models import vit
+from training.common import LoopConfig, arguments, prepare
+from training.recognition_common import MuonTrainer, to_batch
+from training.recognition_data import Pictures, cifar10, crop_to, digests, epoch_order
+
+log = logging.getLogger("training")
+
+KEY = "classify-starter"
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of CIFAR-10
+SIDE = 32
+NOT_MUON = ("pos_embed", "head")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that shapes a run."""
+
+    stem_widths: tuple[int, ...] = (24, 64, 64, 192, 192)
+    stem_pooled: tuple[bool, ...] = (False, True, False, True, False)  # 32 -> 8 px: 64 tokens
+    dim: int = 192
+    depth: int = 2
+    heads: int = 3
+    mlp_ratio: float = 2.0
+    batch: int = 256
+    shift: int = 3  # px that a picture is moved by at most
+    cropped: float = 0.2  # share of pictures of which a part is enlarged
+    softened: float = 0.15  # share of pictures shrunk and enlarged again, as photographs are soft
+    colour: float = 0.2  # largest change of brightness and contrast
+    smoothing: float = 0.1  # of the labels
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(
+            minutes=40.0, lr=0.012, weight_decay=0.01, warmup_steps=50, final_lr=0.0, ema=0.998
+        )
+    )
+
+    def arch(self, classes: int) -> dict[str, Any]:
+        """What `core.models.vit.build` takes."""
+        return {
+            "image_size": SIDE,
+            "stem_widths": list(self.stem_widths),
+            "stem_pooled": list(self.stem_pooled),
+            "dim": self.dim,
+            "depth": self.depth,
+            "heads": self.heads,
+            "mlp_ratio": self.mlp_ratio,
+            "classes": classes,
+        }
+
+
+def shifted(pictures: Pictures, by: int, rng: np.random.Generator) -> Pictures:
+    """Each picture moved by up to `by` px both ways, what is missing mirrored, flipped or not."""
+    count, side = len(pictures), pictures.shape[1]
+    padded = np.pad(pictures, ((0, 0), (by, by), (by, by), (0, 0)), mode="reflect")
+    rows = rng.integers(0, 2 * by + 1, (count, 1)) + np.arange(side)
+    columns = rng.integers(0, 2 * by + 1, (count, 1)) + np.arange(side)
+    flip = rng.random(count) < 0.5
+    columns[flip] = columns[flip, ::-1]
+    return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def augment(pictures: Pictures, config: Config, rng: np.random.Generator) -> torch.Tensor:
+    """(B, 32, 32, 3) uint8 -> (B, 3, 32, 32) normalised, changed at random."""
+    x = to_batch(shifted(pictures, config.shift, rng), MEAN, STD)
+    cropped = round(config.cropped * len(x))
+    if cropped:
+        x[:cropped] = crop_to(x[:cropped], SIDE, (0.4, 1.0), 1.3, rng)
+    soft = slice(cropped, cropped + round(config.softened * len(x)))
+    small = F.interpolate(x[soft], size=int(rng.integers(16, 29)), mode="area")
+    x[soft] = F.interpolate(small, size=SIDE, mode="bicubic")
+    gain, offset = rng.uniform(-config.colour, config.colour, (2, len(x), 1, 1, 1))
+    x = x * torch.from_numpy(1 + gain).float() + torch.from_numpy(2 * offset).float()
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def loss_of(
+    pictures: Pictures,
+    labels: NDArray[np.int64],
+    config: Config,
+    step: int,
+    model: nn.Module,
+    rng: np.random.Generator,
+) -> torch.Tensor:
+    """Cross-entropy on the pictures of this step."""
+    chosen = epoch_order(len(pictures), config.batch, step, config.loop.seed)
+    logits = model(augment(pictures[chosen], config, rng))  # (B, classes)
+    target = torch.from_numpy(labels[chosen])
+    return F.cross_entropy(logits.float(), target, label_smoothing=config.smoothing)
+
+
+def trainer_of(config: Config, classes: int, folder: Path) -> MuonTrainer:
+    """A trainer at its start, or where the run in `folder` stopped."""
+    torch.manual_seed(config.loop.seed)
+    model = vit.build(config.arch(classes)).to(memory_format=torch.channels_last)
+    return MuonTrainer(model, config.loop, folder, NOT_MUON)
+
+
+def train(
+    trainer: MuonTrainer,
+    pictures: Pictures,
+    labels: NDArray[np.int64],
+    config: Config,
+    until_step: int | None = None,
+) -> None:
+    """Run the loop; the pictures of a step follow from its number."""
+
+    def loss(model: nn.Module, rng: np.random.Generator) -> torch.Tensor:
+        return loss_of(pictures, labels, config, trainer.step, model, rng)
+
+    trainer.fit(loss, until_step)
+
+
+def export(model: nn.Module, config: Config, labels: list[str], path: Path) -> Path:
+    """Write the starter: weights and all that is needed to rebuild and feed the model."""
+    header = {
+        "arch": config.arch(len(labels)),
+        "labels": labels,
+        "input_size": SIDE,
+        "mean": list(MEAN),
+        "std": list(STD),
+        "crop_pct": 1.0,
+        "interpolation": "bicubic",
+    }
+    state_dicts.save_starter(path, model.state_dict(), "classify", header)
+    return path
+
+
+def load(path: Path) -> nn.Module:
+    """The model of a starter file, from the file alone."""
+    _, header = state_dicts.read_header(path)
+    with torch.device("meta"):
+        model = vit.build(header["arch"])
+    return state_dicts.assign(model, state_dicts.read(path), path.name)
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, pictures: Pictures) -> NDArray[np.float32]:
+    """(N, 32, 32, 3) uint8 -> (N, classes) logits."""
+    parts = [
+        model(to_batch(pictures[i : i + 500], MEAN, STD)).float().numpy()
+        for i in range(0, len(pictures), 500)
+    ]
+    return np.concatenate(parts)
+
+
+def evaluate(model: nn.Module, data: Path) -> dict[str, float]:
+    """Top-1 accuracy on CIFAR-10's 10,000 test pictures, and the share whose class is in the top 2.
+
+    Raises:
+        SystemExit: a test picture is among the training pictures.
+    """
+    pictures, labels, _ = cifar10(data, "test")
+    same = digests(pictures) & digests(cifar10(data, "train")[0])
+    if same:
+        raise SystemExit(f"{len(same)} test pictures are among the training pictures.")
+    best = np.argsort(-predict(model, pictures), axis=1)[:, :2] == labels[:, None]
+    return {"top1": float(best[:, 0].mean()), "top2": float(best.any(axis=1).mean())}
+
+
+def main() -> None:
+    """Train and export, or measure the exported starter."""
+    parser = arguments(__doc__ or "", 40.0)
+    parser.add_argument("--export", action="store_true", help="export the run as it stands")
+    parser.add_argument("--weights", type=Path, default=Path("weights") / f"{KEY}.safetensors")
+    args = parser.parse_args()
+    if args.data is None:
+        parser.error("--data is needed: the folder that the model card names")
+    prepare(args.threads)
+    if not args.evaluate:
+        loop = replace(Config().loop, minutes=args.minutes, seed=args.seed)
+        config = replace(Config(), loop=loop)
+        pictures, labels, names = cifar10(args.data, "train")
+        trainer = trainer_of(config, len(names), args.runs / "classify")
+        if not args.export:
+            train(trainer, np.asarray(pictures), labels, config)
+        export(trainer.ema, config, names, args.weights)
+        log.info("%d steps, %.0f s", trainer.step, trainer.seconds)
+    log.info("test: %s", evaluate(load(args.weights), args.data))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Pictures for the classify and reconstruct recipes, kept as memory-mapped uint8 arrays.
+
+Layout of the data folder (a cache of arrays is written to `<data>/.cache`):
+
+    cifar10/{train,test}/<class>/*          CIFAR-10 as picture files
+    flower_photos/  caltech101/  wallpapers/   photographs at any depth
+    bsds500/{train,test}/*.jpg              BSDS500; its val/ serves as held-out test only
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.nn import functional as F
+
+from training.restore_data import overlaps, picture_files
+
+log = logging.getLogger("training")
+
+Pictures = NDArray[np.uint8]  # (N, H, W, 3)
+PHOTOGRAPHS = ("flower_photos", "caltech101", "bsds500", "wallpapers")
+
+
+def read_square(path: Path, side: int) -> Pictures:
+    """The whole picture squeezed to (side, side, 3), as the app feeds it to the model."""
+    with Image.open(path) as image:
+        image.draft("RGB", (2 * side, 2 * side))  # lets the JPEG decoder skip pixels
+        return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
+
+
+def cached(path: Path, make: Callable[[], NDArray[np.generic]]) -> NDArray[np.generic]:
+    """The array at `path`, memory-mapped; made and written there when it is missing."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part.npy")
+        np.save(partial, make())
+        partial.replace(path)
+    return np.load(path, mmap_mode="r")
+
+
+def digests(pictures: Iterable[Pictures]) -> set[str]:
+    """SHA-256 of each picture's pixels."""
+    return {hashlib.sha256(np.ascontiguousarray(p).tobytes()).hexdigest() for p in pictures}
+
+
+def cifar10(data: Path, part: str) -> tuple[Pictures, NDArray[np.int64], list[str]]:
+    """(N, 32, 32, 3) pictures, (N,) class numbers and the class names of `train` or `test`.
+
+    Raises:
+        SystemExit: the folder is not there.
+    """
+    folder = data / "cifar10" / part
+    if not folder.is_dir():
+        raise SystemExit(f"No pictures in {folder}: see the model card for the data.")
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    files = [(p, k) for k, name in enumerate(names) for p in sorted((folder / name).iterdir())]
+    pictures = cached(
+        data / ".cache" / f"cifar10-{part}.npy",
+        lambda: np.stack([read_square(path, 32) for path, _ in files]),
+    )
+    return pictures, np.array([k for _, k in files]), names
+
+
+def held_out(data: Path, side: int, count: int = 100) -> Pictures:
+    """(count, side, side, 3): the first pictures of BSDS500's val folder, never trained on."""
+    files = sorted((data / "bsds500" / "val").glob("*.jpg"))[:count]
+    if len(files) < count:
+        raise SystemExit(
+            f"{count} pictures wanted in {data / 'bsds500' / 'val'}, {len(files)} there."
+        )
+    return np.stack([read_square(path, side) for path in files])
+
+
+def photographs(data: Path, side: int) -> Pictures:
+    """(N, side, side, 3) training photographs, without any that is also a held-out one.
+
+    Raises:
+        SystemExit: none of the folders is there.
+    """
+
+    def make() -> Pictures:
+        files = [p for name in PHOTOGRAPHS for p in picture_files(data / name)]
+        if not files:
+            raise SystemExit(f"No pictures below {data}: see the model card for the data.")
+        pictures = np.stack([read_square(path, side) for path in files])
+        same = overlaps(pictures, held_out(data, side))
+        log.info("%d photographs, %d left out as held-out ones", len(pictures), len(same))
+        return np.delete(pictures, same, axis=0)
+
+    return cached(data / ".cache" / f"photographs-{side}.npy", make)
+
+
+def epoch_order(count: int, batch: int, step: int, seed: int) -> NDArray[np.int64]:
+    """(batch,) indices of step `step`: every picture once an epoch, in an order of that epoch."""
+    steps = count // batch
+    epoch, place = divmod(step, steps)
+    order = np.random.default_rng([seed, epoch, 1]).permutation(count)
+    return order[place * batch : (place + 1) * batch]
+
+
+def crop_to(
+    x: torch.Tensor, side: int, scale: tuple[float, float], ratio: float, rng: np.random.Generator
+) -> torch.Tensor:
+    """A random part of each picture, flipped half the time: (B, 3, H, W) -> (B, 3, side, side).
+
+    Args:
+        scale: the part's share of the area, from and to.
+        ratio: the part's sides differ by a factor of up to this.
+    """
+    count = len(x)
+    area = np.sqrt(rng.uniform(*scale, count))
+    skew = np.exp(rng.uniform(-1, 1, count) * np.log(ratio) / 2)
+    width, height = np.minimum(area * skew, 1), np.minimum(area / skew, 1)
+    theta = np.zeros((count, 2, 3), dtype=np.float32)
+    theta[:, 0, 0] = width * rng.choice([-1, 1], count)
+    theta[:, 1, 1] = height
+    theta[:, 0, 2] = rng.uniform(-1, 1, count) * (1 - width)
+    theta[:, 1, 2] = rng.uniform(-1, 1, count) * (1 - height)
+    grid = F.affine_grid(torch.from_numpy(theta), [count, 3, side, side], align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)

@@ -1,0 +1,194 @@
+"""Reconstruct: a small masked autoencoder (transformers' ViTMAE) trained on photographs.
+
+He et al., "Masked Autoencoders Are Scalable Vision Learners", 2022: three quarters of the patches
+are hidden, the encoder sees the rest, the decoder predicts the pixels of the hidden ones; the loss
+is the mean squared error on those. The data folder is described in `training.recognition_data`.
+
+    python -m training.reconstruct --data DIR --minutes 30
+    python -m training.reconstruct --data DIR --evaluate
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.restoration import inpaint_biharmonic
+from torch import nn
+from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+from core import state_dicts
+from training.common import LoopConfig, arguments, prepare
+from training.recognition_common import MuonTrainer, to_batch
+from training.recognition_data import Pictures, crop_to, epoch_order, held_out, photographs
+
+log = logging.getLogger("training")
+
+KEY = "reconstruct-starter"
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NOT_MUON = ("token", "decoder_pred")
+STORED = 144  # px of the pictures that crops are taken from
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that shapes a run."""
+
+    side: int = 128
+    patch: int = 16
+    dim: int = 192
+    depth: int = 6
+    decoder_dim: int = 192
+    decoder_depth: int = 4
+    heads: int = 3
+    mlp_ratio: int = 2
+    batch: int = 128
+    scale: tuple[float, float] = (0.25, 1.0)  # area of the part that is cut out
+    ratio: float = 1.6  # of its sides
+    varied: float = 0.25  # share of steps with another mask ratio than 0.75
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(
+            minutes=30.0, lr=0.006, weight_decay=0.01, warmup_steps=100, final_lr=0.0, ema=0.998
+        )
+    )
+
+    def vit_mae(self) -> ViTMAEConfig:
+        """The library's own configuration of the model."""
+        return ViTMAEConfig(
+            image_size=self.side,
+            patch_size=self.patch,
+            hidden_size=self.dim,
+            num_hidden_layers=self.depth,
+            num_attention_heads=self.heads,
+            intermediate_size=self.dim * self.mlp_ratio,
+            decoder_hidden_size=self.decoder_dim,
+            decoder_num_hidden_layers=self.decoder_depth,
+            decoder_num_attention_heads=self.heads,
+            decoder_intermediate_size=self.decoder_dim * self.mlp_ratio,
+            mask_ratio=0.75,
+            norm_pix_loss=False,
+        )
+
+
+def loss_of(
+    pictures: Pictures, config: Config, step: int, model: nn.Module, rng: np.random.Generator
+) -> torch.Tensor:
+    """Mean squared error on hidden patches, in normalised units."""
+    chosen = np.sort(epoch_order(len(pictures), config.batch, step, config.loop.seed))
+    x = to_batch(pictures[chosen], MEAN, STD)
+    x = crop_to(x, config.side, config.scale, config.ratio, rng).contiguous()
+    varied = rng.random() < config.varied
+    model.config.mask_ratio = float(rng.uniform(0.4, 0.9)) if varied else 0.75
+    return model(pixel_values=x).loss
+
+
+def trainer_of(config: Config, folder: Path) -> MuonTrainer:
+    """A trainer at its start, or where the run in `folder` stopped."""
+    torch.manual_seed(config.loop.seed)
+    return MuonTrainer(ViTMAEForPreTraining(config.vit_mae()), config.loop, folder, NOT_MUON)
+
+
+def train(
+    trainer: MuonTrainer, pictures: Pictures, config: Config, until_step: int | None = None
+) -> None:
+    """Run the loop; the pictures of a step follow from its number."""
+
+    def loss(model: nn.Module, rng: np.random.Generator) -> torch.Tensor:
+        return loss_of(pictures, config, trainer.step, model, rng)
+
+    trainer.fit(loss, until_step)
+
+
+def export(model: nn.Module, config: Config, path: Path) -> Path:
+    """Write the starter: the plain state dict, and the library's configuration in the header."""
+    header = {"vit_mae": config.vit_mae().to_dict(), "mean": list(MEAN), "std": list(STD)}
+    state_dicts.save_starter(path, model.state_dict(), "reconstruct", header)
+    return path
+
+
+def load(path: Path) -> nn.Module:
+    """The model of a starter file, from the file alone; missing or surplus keys are refused."""
+    _, header = state_dicts.read_header(path)
+    config = ViTMAEConfig.from_dict(header["vit_mae"])
+    state = state_dicts.read(path)
+    return state_dicts.from_pretrained(ViTMAEForPreTraining, config, state, path.name)
+
+
+@torch.inference_mode()
+def fill(
+    model: nn.Module, picture: Pictures, noise: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(s, s, 3) uint8 -> the predicted picture (s, s, 3) in 0..1 and its hidden pixels (s, s).
+
+    `noise` (patches,): the patches with the smallest values stay visible.
+    """
+    out = model(to_batch(picture[None], MEAN, STD), noise=torch.from_numpy(noise)[None])
+    patch, grid = model.config.patch_size, model.config.image_size // model.config.patch_size
+    mask = out.mask.view(grid, grid).bool().numpy()
+    hidden = mask.repeat(patch, axis=0).repeat(patch, axis=1)
+    filled = model.unpatchify(out.logits.float())[0].permute(1, 2, 0).double().numpy()
+    return np.clip(filled * STD + MEAN, 0, 1), hidden
+
+
+def mean_of_visible(picture: NDArray[np.float64], hidden: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Every pixel the mean colour of the visible ones."""
+    return np.broadcast_to(picture[~hidden].mean(axis=0), picture.shape)
+
+
+def biharmonic(picture: NDArray[np.float64], hidden: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """scikit-image's smooth inpainting."""
+    visible = np.where(hidden[..., None], 0.0, picture)
+    return np.clip(inpaint_biharmonic(visible, hidden, channel_axis=-1), 0, 1)
+
+
+def evaluate(model: nn.Module, pictures: Pictures) -> dict[str, float]:
+    """PSNR in dB on hidden pixels, mean over the pictures, of the model and of two baselines.
+
+    Three quarters of the patches are hidden, chosen by the picture's number, the same for all.
+    """
+    model.config.mask_ratio = 0.75
+    patches = (model.config.image_size // model.config.patch_size) ** 2
+    rows = []
+    for number, picture in enumerate(pictures):
+        noise = np.random.default_rng(number).random(patches, dtype=np.float32)
+        filled, hidden = fill(model, picture, noise)
+        truth = picture / 255.0
+        answers = (filled, biharmonic(truth, hidden), mean_of_visible(truth, hidden))
+        rows.append([psnr(a[hidden], truth[hidden]) for a in answers])
+    scores = np.mean(rows, axis=0)
+    return dict(zip(("model", "biharmonic", "mean of visible"), scores.tolist(), strict=True))
+
+
+def psnr(answer: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Peak signal-to-noise ratio in dB of values in 0..1."""
+    return float(-10 * np.log10(np.mean((answer - truth) ** 2)))
+
+
+def main() -> None:
+    """Train and export, or measure the exported starter."""
+    parser = arguments(__doc__ or "", 30.0)
+    parser.add_argument("--export", action="store_true", help="export the run as it stands")
+    parser.add_argument("--weights", type=Path, default=Path("weights") / f"{KEY}.safetensors")
+    args = parser.parse_args()
+    if args.data is None:
+        parser.error("--data is needed: the folder that the model card names")
+    prepare(args.threads)
+    if not args.evaluate:
+        loop = replace(Config().loop, minutes=args.minutes, seed=args.seed)
+        config = replace(Config(), loop=loop)
+        trainer = trainer_of(config, args.runs / "reconstruct")
+        if not args.export:
+            train(trainer, photographs(args.data, STORED), config)
+        export(trainer.ema, config, args.weights)
+        log.info("%d steps, %.0f s", trainer.step, trainer.seconds)
+    model = load(args.weights)
+    scores = evaluate(model, held_out(args.data, model.config.image_size))
+    log.info("PSNR of hidden pixels: %s", {k: round(v, 2) for k, v in scores.items()})
+
+
+if __name__ == "__main__":
+    main()
