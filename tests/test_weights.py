@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from core import checkpoints, hub, weights
 from core.checkpoints import Checkpoint
@@ -42,6 +43,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_serv
             monkeypatch.delenv(name, raising=False)
         for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
             monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # read when the hub is imported
         monkeypatch.setenv("HF_ENDPOINT", local.url)
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
         local.put(REPO, "model.safetensors", CONTENT)
@@ -202,8 +204,10 @@ def test_no_connection_gives_the_starter(server, monkeypatch):
     assert within(4, resolve).tier == "starter"
 
 
-def test_offline_makes_no_request(server, monkeypatch):
-    monkeypatch.setenv("VISION_HUB_OFFLINE", "1")
+@pytest.mark.parametrize("switch", ["VISION_HUB_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_makes_no_request(server, monkeypatch, switch):
+    monkeypatch.setenv("VISION_HUB_OFFLINE", str(int(switch == "VISION_HUB_OFFLINE")))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", switch == "HF_HUB_OFFLINE")
     get_settings.cache_clear()
     assert resolve().tier == "starter"
     assert server.requests == []
