@@ -69,6 +69,9 @@ def _meter() -> None:
         refresh = gr.Button("Refresh", size="sm")
     for trigger in (accordion.expand, refresh.click):
         trigger(meter_html, None, [meter], api_visibility="private", show_progress="hidden")
+    with gr.Accordion("Your own checkpoints", open=False, elem_id="own") as own_accordion:
+        found = gr.HTML()
+    own_accordion.expand(own_html, None, [found], api_visibility="private", show_progress="hidden")
 
 
 def meter_html() -> str:
@@ -91,6 +94,26 @@ def meter_html() -> str:
         f'<span class="bar-fill" style="width:{share:.1f}%"></span></div>'
         f'<table class="rows"><tbody>{rows}</tbody></table>'
     )
+
+
+def own_html() -> str:
+    """What was found in the folder of own checkpoints, and what could not be told apart."""
+    from core import own
+    from core.settings import get_settings
+
+    if get_settings().checkpoints is None:
+        return (
+            '<p class="about">Start the hub with VISION_HUB_CHECKPOINTS set to a weight file or a '
+            "folder of them, and they appear in the pickers of the tabs.</p>"
+        )
+    scan = own.scan()
+    rows = "".join(
+        f"<tr><td>{html.escape(c.title or c.key)}</td><td>{html.escape(c.task)}</td></tr>"
+        for c in scan.checkpoints
+    )
+    problems = "".join(f'<p class="note">{html.escape(text)}</p>' for text in scan.problems)
+    empty = "" if rows or problems else '<p class="about">The folder holds no weight files.</p>'
+    return f'<table class="rows"><tbody>{rows}</tbody></table>{problems}{empty}'
 
 
 def warm_up() -> threading.Thread:
