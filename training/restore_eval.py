@@ -15,6 +15,7 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import denoise_nl_means, richardson_lucy, wiener
 
+from core import metrics
 from training import deblur, denoise, super_resolve
 from training.restore_data import read_rgb
 from training.restore_export import load
@@ -42,7 +43,7 @@ def benchmark(folder: Path, name: str) -> list[np.ndarray]:
 def psnr(result: np.ndarray, truth: np.ndarray) -> float:
     """Of a float picture in 0..1, rounded to 8 bits, against a uint8 one."""
     rounded = np.round(np.clip(result, 0, 1) * 255).astype(np.uint8)
-    return float(peak_signal_noise_ratio(truth, rounded, data_range=255))
+    return metrics.psnr(rounded, truth)
 
 
 def mean_scores(rows: list[Scores]) -> Scores:
