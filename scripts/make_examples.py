@@ -1,0 +1,165 @@
+"""Make the example pictures: photographs of free licence, and degraded crops of them with a seed.
+
+    python scripts/make_examples.py                      the degraded crops, from examples/*.jpg
+    python scripts/make_examples.py --originals FOLDER   the photographs too, from their originals
+
+`examples/CREDITS.md` says where each original comes from and what its file is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from core import images  # noqa: E402
+
+EXAMPLES = ROOT / "examples"
+RGB = NDArray[np.uint8]
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What is cut out of an original, and the longest side it is shrunk to."""
+
+    original: str
+    box: Box | None = None
+    longest: int = 768
+    quality: int = 92
+
+
+PHOTOS = {
+    "astronaut.jpg": Photo("astronaut.png"),
+    "chelsea.jpg": Photo("chelsea.png", quality=95),
+    "coffee.jpg": Photo("coffee.png", quality=95),
+    "coins.jpg": Photo("coins.png"),
+    "flower.jpg": Photo("flower.jpg"),
+    "hopper.jpg": Photo("grace_hopper.jpg"),
+    "osprey.jpg": Photo("perched-osprey.jpg", (520, 100, 2520, 1600), longest=640),
+    "raccoon.jpg": Photo("face.png", quality=88),
+    "rocket.jpg": Photo("rocket.jpg"),
+    "temple.jpg": Photo("china.jpg"),
+}
+
+
+def add_noise(rgb: RGB, sigma: float, seed: int) -> RGB:
+    """White Gaussian noise of `sigma` grey levels, rounded and clipped to 8 bits."""
+    noise = np.random.default_rng(seed).normal(0.0, sigma, rgb.shape)
+    return np.rint(np.clip(rgb + noise, 0, 255)).astype(np.uint8)
+
+
+def shrink(rgb: RGB, factor: int) -> RGB:
+    """Bicubic with antialiasing, as super-resolution is usually measured."""
+    size = (rgb.shape[1] // factor, rgb.shape[0] // factor)
+    return np.array(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))
+
+
+def blur(rgb: RGB, kernel: NDArray[np.float64], seed: int) -> RGB:
+    """Convolve each channel, then noise of one grey level, as a camera would add."""
+    planes = [ndimage.convolve(rgb[..., i].astype(float), kernel, mode="mirror") for i in range(3)]
+    noise = np.random.default_rng(seed).normal(0.0, 1.0, rgb.shape)
+    return np.rint(np.clip(np.stack(planes, axis=-1) + noise, 0, 255)).astype(np.uint8)
+
+
+def gaussian(sigma: float) -> NDArray[np.float64]:
+    """(k, k) Gaussian of `sigma` px, sum 1."""
+    impulse = np.zeros((2 * round(4 * sigma) + 1,) * 2)
+    impulse[impulse.shape[0] // 2, impulse.shape[1] // 2] = 1.0
+    return ndimage.gaussian_filter(impulse, sigma)
+
+
+def motion(length: int, angle: float) -> NDArray[np.float64]:
+    """(k, k) straight line of `length` px at `angle` degrees, sum 1."""
+    line = np.zeros((length + 4,) * 2)
+    line[line.shape[0] // 2, 2 : 2 + length] = 1.0
+    turned = np.clip(ndimage.rotate(line, angle, reshape=False, order=1), 0, None)
+    return turned / turned.sum()
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """A crop of a shipped photograph and what is done to it."""
+
+    photo: str
+    box: Box
+    how: str
+    degrade: Callable[[RGB], RGB]
+
+
+DEGRADED = {
+    "noisy.png": Degraded(
+        "chelsea.jpg", (90, 20, 390, 260), "noise, sigma 25", lambda x: add_noise(x, 25, seed=1)
+    ),
+    "noisy-2.png": Degraded(
+        "temple.jpg", (60, 20, 340, 300), "noise, sigma 40", lambda x: add_noise(x, 40, seed=2)
+    ),
+    "small.png": Degraded(
+        "astronaut.jpg", (96, 0, 416, 320), "shrunk to a half", lambda x: shrink(x, 2)
+    ),
+    "small-2.png": Degraded(
+        "flower.jpg", (140, 60, 500, 380), "shrunk to a quarter", lambda x: shrink(x, 4)
+    ),
+    "blurred.png": Degraded(
+        "coffee.jpg",
+        (90, 0, 474, 288),
+        "Gaussian blur, sigma 1.6 px, noise of sigma 1",
+        lambda x: blur(x, gaussian(1.6), seed=3),
+    ),
+    "motion.png": Degraded(
+        "raccoon.jpg",
+        (300, 60, 684, 348),
+        "motion blur, 7 px at 30 degrees, noise of sigma 1",
+        lambda x: blur(x, motion(7, 30.0), seed=4),
+    ),
+}
+
+
+def clean(name: str) -> RGB:
+    """What the degraded example `name` was before: a crop of its photograph."""
+    entry = DEGRADED[name]
+    left, top, right, bottom = entry.box
+    return np.asarray(images.decode(EXAMPLES / entry.photo))[top:bottom, left:right]
+
+
+def degraded(name: str) -> RGB:
+    """The example `name`, made anew."""
+    return DEGRADED[name].degrade(clean(name))
+
+
+def take_photos(originals: Path) -> None:
+    """Cut, shrink and write every photograph, without metadata."""
+    for name, photo in PHOTOS.items():
+        picture = images.decode(originals / photo.original)
+        if photo.box:
+            picture = picture.crop(photo.box)
+        rgb = images.resize_max(np.array(picture), photo.longest)
+        images.save_jpeg(rgb, EXAMPLES / name, photo.quality)
+
+
+def main() -> None:
+    """Write the pictures and print what was written."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--originals", type=Path, help="folder with the originals")
+    folder = parser.parse_args().originals
+    if folder:
+        take_photos(folder)
+    for name in DEGRADED:
+        images.save_png(degraded(name), EXAMPLES / name)
+    for path in sorted(EXAMPLES.glob("*.[jp][pn]g")):
+        size = images.decode(path).size
+        print(f"{path.name:16} {size[0]:4} x {size[1]:<4} {path.stat().st_size // 1000:4} kB")
+
+
+if __name__ == "__main__":
+    main()
