@@ -46,8 +46,9 @@ starters: $(DEV_STAMP)  ## train a starter: TASK=denoise MINUTES=2 DATA=folder
 screenshots: $(DEV_STAMP)  ## take the pictures in docs/images again (needs Chromium)
 	$(PY) -m scripts.screenshots
 
-bench: $(DEV_STAMP)  ## measure the start and the first answer of every tab
+bench: $(DEV_STAMP)  ## measure the start, the first answer and a second click (idle machine)
 	$(PY) -m benchmarks.startup
+	$(PY) -m benchmarks.segment_click
 
 install: $(RUN_STAMP)  ## only install what `make run` needs
 install-dev: $(DEV_STAMP)  ## only install what `make test` needs
