@@ -11,7 +11,7 @@ import gradio as gr
 from core import images
 from demos import Tab, _api, _ui
 
-EXAMPLES = ("chelsea.jpg", "coffee.jpg", "rocket.jpg", "astronaut.jpg")
+EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
 
 
 def build() -> None:

@@ -14,7 +14,7 @@ from demos import Tab, _api, _ui
 if TYPE_CHECKING:
     from core.types import Detections
 
-EXAMPLES = ("astronaut.jpg", "coffee.jpg", "motorcycle.jpg", "chelsea.jpg")
+EXAMPLES = ("astronaut.jpg", "hopper.jpg", "coffee.jpg", "temple.jpg")
 
 
 def build() -> None:

@@ -13,7 +13,7 @@ from demos import Tab, _api, _ui
 if TYPE_CHECKING:
     from core.types import Reconstruction
 
-EXAMPLES = ("chelsea.jpg", "coffee.jpg", "rocket.jpg", "flower.jpg")
+EXAMPLES = ("flower.jpg", "chelsea.jpg", "temple.jpg", "rocket.jpg")
 VIEWS = ("masked", "image", "pasted")
 
 

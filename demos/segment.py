@@ -24,7 +24,7 @@ from demos._canvas import (
 if TYPE_CHECKING:
     from core.types import Masks
 
-EXAMPLES = ("astronaut.jpg", "coffee.jpg", "chelsea.jpg", "coins.jpg")
+EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
 Session = dict[str, Any]  # id of the canvas's picture, digest of its pixels, last gesture, choice
 READY = "Ready. Click what you want to cut out."
 
