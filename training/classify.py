@@ -25,6 +25,7 @@ from core.models import vit
 from training.common import LoopConfig, arguments, prepare
 from training.recognition_common import MuonTrainer, to_batch
 from training.recognition_data import Pictures, cifar10, crop_to, digests, epoch_order
+from training.recognition_photos import photographs_of
 
 log = logging.getLogger("training")
 
@@ -114,6 +115,8 @@ def trainer_of(config: Config, classes: int, folder: Path) -> MuonTrainer:
     """A trainer at its start, or where the run in `folder` stopped."""
     torch.manual_seed(config.loop.seed)
     model = vit.build(config.arch(classes)).to(memory_format=torch.channels_last)
+    for block in model.blocks:
+        block.attn.fused_attn = False  # with 64 tokens the plain one is an eighth faster on a CPU
     return MuonTrainer(model, config.loop, folder, NOT_MUON)
 
 
@@ -165,18 +168,29 @@ def predict(model: nn.Module, pictures: Pictures) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
+def accuracy(model: nn.Module, pictures: Pictures, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(N,) whether the most probable class is the right one."""
+    return predict(model, pictures).argmax(axis=1) == labels
+
+
 def evaluate(model: nn.Module, data: Path) -> dict[str, float]:
-    """Top-1 accuracy on CIFAR-10's 10,000 test pictures, and the share whose class is in the top 2.
+    """Top-1 accuracy on CIFAR-10's 10,000 test pictures and on 100 photographs of other sources.
 
     Raises:
-        SystemExit: a test picture is among the training pictures.
+        SystemExit: a test picture is among the training pictures, or data are missing.
     """
-    pictures, labels, _ = cifar10(data, "test")
+    pictures, labels, names = cifar10(data, "test")
     same = digests(pictures) & digests(cifar10(data, "train")[0])
     if same:
         raise SystemExit(f"{len(same)} test pictures are among the training pictures.")
-    best = np.argsort(-predict(model, pictures), axis=1)[:, :2] == labels[:, None]
-    return {"top1": float(best[:, 0].mean()), "top2": float(best.any(axis=1).mean())}
+    photos, classes, _ = photographs_of(data, names, SIDE)
+    right = accuracy(model, photos, classes)
+    by_class = [float(right[classes == k].mean()) for k in np.unique(classes)]
+    return {
+        "CIFAR-10 test": float(accuracy(model, pictures, labels).mean()),
+        "photographs": float(right.mean()),
+        "photographs, mean of classes": float(np.mean(by_class)),
+    }
 
 
 def main() -> None:
@@ -197,7 +211,8 @@ def main() -> None:
             train(trainer, np.asarray(pictures), labels, config)
         export(trainer.ema, config, names, args.weights)
         log.info("%d steps, %.0f s", trainer.step, trainer.seconds)
-    log.info("test: %s", evaluate(load(args.weights), args.data))
+    scores = evaluate(load(args.weights), args.data)
+    log.info("top-1: %s", {name: round(value, 4) for name, value in scores.items()})
 
 
 if __name__ == "__main__":

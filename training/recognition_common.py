@@ -40,11 +40,11 @@ class MuonTrainer(Trainer):
         self.plain = plain
         super().__init__(model, config, folder)
         if not isinstance(self.optimizer, Muon):
-            self.optimizer = muon(model, config, plain)
+            self.optimizer = muon(model, config, plain)  # type: ignore[assignment]
 
     def load(self) -> None:
         """Go on from `last.pt`, whose optimizer state is Muon's."""
-        self.optimizer = muon(self.model, self.config, self.plain)
+        self.optimizer = muon(self.model, self.config, self.plain)  # type: ignore[assignment]
         super().load()
 
 

@@ -35,7 +35,7 @@ def read_square(path: Path, side: int) -> Pictures:
         return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
 
 
-def cached(path: Path, make: Callable[[], NDArray[np.generic]]) -> NDArray[np.generic]:
+def cached(path: Path, make: Callable[[], Pictures]) -> Pictures:
     """The array at `path`, memory-mapped; made and written there when it is missing."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def photographs(data: Path, side: int) -> Pictures:
         if not files:
             raise SystemExit(f"No pictures below {data}: see the model card for the data.")
         pictures = np.stack([read_square(path, side) for path in files])
-        same = overlaps(pictures, held_out(data, side))
+        same = overlaps(list(pictures), held_out(data, side))
         log.info("%d photographs, %d left out as held-out ones", len(pictures), len(same))
         return np.delete(pictures, same, axis=0)
 

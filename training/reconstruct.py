@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -75,7 +76,11 @@ class Config:
 
 
 def loss_of(
-    pictures: Pictures, config: Config, step: int, model: nn.Module, rng: np.random.Generator
+    pictures: Pictures,
+    config: Config,
+    step: int,
+    model: ViTMAEForPreTraining,
+    rng: np.random.Generator,
 ) -> torch.Tensor:
     """Mean squared error on hidden patches, in normalised units."""
     chosen = np.sort(epoch_order(len(pictures), config.batch, step, config.loop.seed))
@@ -89,7 +94,9 @@ def loss_of(
 def trainer_of(config: Config, folder: Path) -> MuonTrainer:
     """A trainer at its start, or where the run in `folder` stopped."""
     torch.manual_seed(config.loop.seed)
-    return MuonTrainer(ViTMAEForPreTraining(config.vit_mae()), config.loop, folder, NOT_MUON)
+    model = ViTMAEForPreTraining(config.vit_mae())
+    model.set_attn_implementation("eager")  # the fused one's backward pass is slower on a CPU
+    return MuonTrainer(model, config.loop, folder, NOT_MUON)
 
 
 def train(
@@ -98,7 +105,7 @@ def train(
     """Run the loop; the pictures of a step follow from its number."""
 
     def loss(model: nn.Module, rng: np.random.Generator) -> torch.Tensor:
-        return loss_of(pictures, config, trainer.step, model, rng)
+        return loss_of(pictures, config, trainer.step, cast(ViTMAEForPreTraining, model), rng)
 
     trainer.fit(loss, until_step)
 
@@ -110,24 +117,31 @@ def export(model: nn.Module, config: Config, path: Path) -> Path:
     return path
 
 
-def load(path: Path) -> nn.Module:
+def load(path: Path) -> ViTMAEForPreTraining:
     """The model of a starter file, from the file alone; missing or surplus keys are refused."""
     _, header = state_dicts.read_header(path)
     config = ViTMAEConfig.from_dict(header["vit_mae"])
     state = state_dicts.read(path)
-    return state_dicts.from_pretrained(ViTMAEForPreTraining, config, state, path.name)
+    model = state_dicts.from_pretrained(ViTMAEForPreTraining, config, state, path.name)
+    return cast(ViTMAEForPreTraining, model)
+
+
+def geometry(model: ViTMAEForPreTraining) -> tuple[int, int]:
+    """Sides of the picture and of a patch in px."""
+    return cast(int, model.config.image_size), cast(int, model.config.patch_size)
 
 
 @torch.inference_mode()
 def fill(
-    model: nn.Module, picture: Pictures, noise: NDArray[np.float32]
+    model: ViTMAEForPreTraining, picture: Pictures, noise: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(s, s, 3) uint8 -> the predicted picture (s, s, 3) in 0..1 and its hidden pixels (s, s).
 
     `noise` (patches,): the patches with the smallest values stay visible.
     """
     out = model(to_batch(picture[None], MEAN, STD), noise=torch.from_numpy(noise)[None])
-    patch, grid = model.config.patch_size, model.config.image_size // model.config.patch_size
+    side, patch = geometry(model)
+    grid = side // patch
     mask = out.mask.view(grid, grid).bool().numpy()
     hidden = mask.repeat(patch, axis=0).repeat(patch, axis=1)
     filled = model.unpatchify(out.logits.float())[0].permute(1, 2, 0).double().numpy()
@@ -145,13 +159,14 @@ def biharmonic(picture: NDArray[np.float64], hidden: NDArray[np.bool_]) -> NDArr
     return np.clip(inpaint_biharmonic(visible, hidden, channel_axis=-1), 0, 1)
 
 
-def evaluate(model: nn.Module, pictures: Pictures) -> dict[str, float]:
+def evaluate(model: ViTMAEForPreTraining, pictures: Pictures) -> dict[str, float]:
     """PSNR in dB on hidden pixels, mean over the pictures, of the model and of two baselines.
 
     Three quarters of the patches are hidden, chosen by the picture's number, the same for all.
     """
     model.config.mask_ratio = 0.75
-    patches = (model.config.image_size // model.config.patch_size) ** 2
+    side, patch = geometry(model)
+    patches = (side // patch) ** 2
     rows = []
     for number, picture in enumerate(pictures):
         noise = np.random.default_rng(number).random(patches, dtype=np.float32)
@@ -186,7 +201,7 @@ def main() -> None:
         export(trainer.ema, config, args.weights)
         log.info("%d steps, %.0f s", trainer.step, trainer.seconds)
     model = load(args.weights)
-    scores = evaluate(model, held_out(args.data, model.config.image_size))
+    scores = evaluate(model, held_out(args.data, geometry(model)[0]))
     log.info("PSNR of hidden pixels: %s", {k: round(v, 2) for k, v in scores.items()})
 
 
