@@ -39,7 +39,7 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
         "server_port": settings.port,
         "share": settings.share,
         "auth": settings.login,
-        "theme": gr.themes.Soft(),
+        "theme": gr.themes.Soft(font=("system-ui", "sans-serif")),
         "css_paths": [_page.CSS],
         "footer_links": ["api", "settings"],
         "show_error": False,

@@ -69,7 +69,7 @@ def square_transform(
 
 def to_batch(rgb: Rgb) -> torch.Tensor:
     """(H, W, 3) uint8 -> (1, 3, H, W) float32 in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255
+    return torch.tensor(rgb).permute(2, 0, 1)[None].float() / 255
 
 
 def to_rgb(batch: torch.Tensor) -> Rgb:

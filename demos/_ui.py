@@ -95,6 +95,18 @@ def download_progress(bar: gr.Progress) -> Callable[[float, str], None]:
     return lambda fraction, sentence: bar(fraction, desc=sentence)
 
 
+def lab() -> gr.Row:
+    """The grid of a tab. Inside it: `area("in")` for the picture, `area("set")` for the controls,
+    `area("out")` for results. Results stand beside both on a wide screen, between them on a phone.
+    """
+    return gr.Row(elem_classes="lab")
+
+
+def area(name: str) -> gr.Column:
+    """One area of `lab`: "in", "set" or "out"."""
+    return gr.Column(min_width=0, elem_classes=f"lab-{name}")
+
+
 def image_input(tab: str, examples: Sequence[str], label: str = "Picture") -> ImageIn:
     """The picture input of a tab, with bundled examples below it; a click on one runs it."""
     image = ImageIn(label=label, elem_id=f"{tab}-image")

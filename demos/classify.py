@@ -16,9 +16,11 @@ EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
 
 def build() -> None:
     """Fill the tab."""
-    with gr.Row():
-        with gr.Column(scale=2, min_width=320):
+    with _ui.lab():
+        with _ui.area("in"):
             image = _ui.image_input("classify", EXAMPLES)
+            button = gr.Button("Classify", variant="primary", elem_id="classify-run")
+        with _ui.area("set"):
             checkpoint = _ui.checkpoint_picker("classify", "classify")
             top_k = gr.Slider(1, 20, 5, step=1, label="Classes shown (top-k)")
             temperature = gr.Slider(
@@ -29,8 +31,7 @@ def build() -> None:
                 label="Temperature",
                 info="Divides the logits before the softmax: above 1 flattens, below 1 sharpens.",
             )
-            button = gr.Button("Classify", variant="primary", elem_id="classify-run")
-        with gr.Column(scale=3, min_width=320):
+        with _ui.area("out"):
             bars = gr.HTML(
                 _ui.placeholder("The classes and how sure the model is of them"),
                 elem_id="classify-result",

@@ -19,9 +19,11 @@ EXAMPLES = ("astronaut.jpg", "hopper.jpg", "coffee.jpg", "temple.jpg")
 
 def build() -> None:
     """Fill the tab."""
-    with gr.Row():
-        with gr.Column(scale=2, min_width=320):
+    with _ui.lab():
+        with _ui.area("in"):
             image = _ui.image_input("detect", EXAMPLES)
+            button = gr.Button("Detect", variant="primary", elem_id="detect-run")
+        with _ui.area("set"):
             checkpoint = _ui.checkpoint_picker("detect", "detect")
             threshold = gr.Slider(
                 0,
@@ -31,8 +33,7 @@ def build() -> None:
                 label="Threshold",
                 info="Boxes below this score are left out; moving it does not run the model again.",
             )
-            button = gr.Button("Detect", variant="primary", elem_id="detect-run")
-        with gr.Column(scale=3, min_width=320):
+        with _ui.area("out"):
             picture = gr.Image(
                 label="Objects found",
                 format="jpeg",

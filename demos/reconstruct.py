@@ -19,9 +19,11 @@ VIEWS = ("masked", "image", "pasted")
 
 def build() -> None:
     """Fill the tab."""
-    with gr.Row():
-        with gr.Column(scale=2, min_width=320):
+    with _ui.lab():
+        with _ui.area("in"):
             image = _ui.image_input("reconstruct", EXAMPLES)
+            button = gr.Button("Reconstruct", variant="primary", elem_id="reconstruct-run")
+        with _ui.area("set"):
             checkpoint = _ui.checkpoint_picker("reconstruct", "reconstruct")
             ratio = gr.Slider(
                 0.05, 0.95, 0.75, step=0.05, label="Mask ratio", info="Share of patches hidden."
@@ -29,8 +31,7 @@ def build() -> None:
             with gr.Row():
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
                 shuffle = gr.Button("Hide other patches", size="sm")
-            button = gr.Button("Reconstruct", variant="primary", elem_id="reconstruct-run")
-        with gr.Column(scale=3, min_width=320), gr.Row():
+        with _ui.area("out"), gr.Row():
             pictures = [
                 gr.Image(
                     label=label,

@@ -37,15 +37,16 @@ def build() -> None:
 
 
 def _build_task(task: RestoreTask) -> None:
-    with gr.Row():
-        with gr.Column(scale=2, min_width=320):
+    with _ui.lab():
+        with _ui.area("in"):
             image = _ui.image_input(task, EXAMPLES[task])
-            checkpoint = _ui.checkpoint_picker(task, task)
-            estimate, sigma, scale = _controls(task)
             with gr.Row():
                 button = gr.Button(VERBS[task], variant="primary", elem_id=f"{task}-run")
                 cancel = gr.Button("Cancel", elem_id=f"{task}-cancel")
-        with gr.Column(scale=3, min_width=320):
+        with _ui.area("set"):
+            checkpoint = _ui.checkpoint_picker(task, task)
+            estimate, sigma, scale = _controls(task)
+        with _ui.area("out"):
             slider = gr.ImageSlider(
                 label="Before and after (lossless)",
                 format="png",

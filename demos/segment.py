@@ -32,11 +32,12 @@ READY = "Ready. Click what you want to cut out."
 def build() -> None:
     """Fill the tab."""
     session = gr.State(None)
-    with gr.Row():
-        with gr.Column(scale=2, min_width=320):
+    with _ui.lab():
+        with _ui.area("in"):
             image = _ui.image_input("segment", EXAMPLES)
+        with _ui.area("set"):
             checkpoint = _ui.checkpoint_picker("segment", "segment")
-        with gr.Column(scale=3, min_width=320):
+        with _ui.area("out"):
             canvas = PointPrompter(elem_id="segment-canvas", hint="Choose a picture first.")
             choice = gr.Radio([], label="Which mask", visible=False, elem_id="segment-choice")
             info = gr.HTML(elem_id="segment-info")
