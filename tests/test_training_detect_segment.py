@@ -1,0 +1,258 @@
+"""The detect and segment recipes: they resume exactly, and what they export stands alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from segment_anything import SamPredictor
+from transformers import DetrConfig, DetrForObjectDetection
+
+from core import state_dicts
+from core.models import sam as small_sam
+from training import detect, detect_data, detect_eval, segment, segment_data, segment_eval
+from training.common import LoopConfig, Trainer
+
+TINY_SAM = {
+    "img_size": 64,
+    "dim": 32,
+    "widths": [8, 16, 16, 32],
+    "depths": [1, 1, 1, 1],
+    "heads": 2,
+}
+LOOP = LoopConfig(steps=2, bf16=False, warmup_steps=1)
+
+
+def disc(h, w, x, y, r):
+    rows, columns = np.mgrid[:h, :w]
+    return (columns - x) ** 2 + (rows - y) ** 2 < r * r
+
+
+def sample(seed):
+    rng = np.random.default_rng(seed)
+    mask = disc(60, 80, 40, 30, 18)
+    image = rng.integers(0, 90, (60, 80, 3), dtype=np.uint8)
+    image[mask] += 120
+    return segment_data.Sample(f"s{seed}", image, [mask.astype(np.uint8)])
+
+
+def segment_loss():
+    mixer = segment_data.Mixer({"ecssd": [sample(0), sample(1)]})
+    config = segment.Config(batch=2, prompts=2, max_rounds=3)
+
+    def loss_of(model, rng):
+        return segment.step_loss(model, segment.make_batch(mixer, config, 64, rng), config, rng)
+
+    return loss_of
+
+
+def stock():
+    things = []
+    for label in range(len(detect_data.CLASSES)):
+        mask = disc(60, 80, 40, 30, 10 + 2 * label)
+        image = np.full((60, 80, 3), 250, np.uint8)
+        image[mask] = 30 * label
+        thing = detect_data.Thing("t", label, image, detect_data.mask_box(mask), mask)
+        things.append([thing])
+    ground = [np.full((40, 40, 3), 128, np.uint8)]
+    return detect_data.Stock(things, ground, [things[2][0]])
+
+
+def detect_loss():
+    config = detect.Config(batch=2, canvases=((64, 96),))
+    made = stock()
+    return lambda model, rng: detect.step_loss(model, detect.make_batch(made, config, rng), config)
+
+
+RECIPES = {
+    "segment": (lambda: small_sam.build(**TINY_SAM), segment_loss),
+    "detect": (detect.Learner, detect_loss),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_stopped_run_ends_as_an_unstopped_one(name, tmp_path):
+    build, make_loss = RECIPES[name]
+
+    def trainer(folder):
+        torch.manual_seed(0)
+        return Trainer(build(), LOOP, tmp_path / folder)
+
+    whole = trainer("whole")
+    whole.fit(make_loss())
+    trainer("parts").fit(make_loss(), until_step=1)
+    resumed = trainer("parts")
+    assert resumed.step == 1
+    resumed.fit(make_loss())
+    before = build().state_dict()
+    expected, found = whole.ema.state_dict(), resumed.ema.state_dict()
+    assert any(not torch.equal(expected[k], before[k]) for k in expected)
+    for key in expected:
+        assert torch.equal(expected[key], found[key]), key
+
+
+def tiny_sam(tmp_path):
+    torch.manual_seed(0)
+    model = small_sam.build(**TINY_SAM)
+    path = tmp_path / "s.safetensors"
+    state_dicts.save_starter(path, model.state_dict(), "segment", {"sam": TINY_SAM})
+    model.load_state_dict(state_dicts.read(path))  # what fp16 made of it
+    return model, path
+
+
+def test_a_segment_starter_is_rebuilt_from_its_file_alone(tmp_path):
+    model, path = tiny_sam(tmp_path)
+    rebuilt = segment_eval.load(path)
+    assert state_dicts.read_header(path)[0] == "segment"
+    assert not any(t.is_meta for t in [*rebuilt.parameters(), *rebuilt.buffers()])
+    picture = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    outputs = []
+    for net in (model, rebuilt):
+        predictor = SamPredictor(net)
+        predictor.set_image(picture)
+        outputs.append(predictor.predict(np.array([[20.0, 30.0]]), np.ones(1), return_logits=True))
+    for ours, theirs in zip(*outputs, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_sam_predictor_takes_clicks_boxes_and_low_res_masks(tmp_path):
+    predictor = SamPredictor(tiny_sam(tmp_path)[0])
+    predictor.set_image(sample(0).image)
+    masks, scores, low = predictor.predict(np.array([[40.0, 30.0]]), np.ones(1))
+    assert masks.shape == (3, 60, 80)
+    assert scores.shape == (3,)
+    assert low.shape == (3, 32, 32)
+    masks, _, _ = predictor.predict(
+        np.array([[40.0, 30.0], [2.0, 2.0]]),
+        np.array([1, 0]),
+        box=np.array([20.0, 10.0, 60.0, 50.0]),
+        mask_input=low[:1],
+        multimask_output=False,
+    )
+    assert masks.shape == (1, 60, 80)
+
+
+def test_decoding_a_batch_is_what_sam_does_picture_by_picture():
+    torch.manual_seed(0)
+    model = small_sam.build(**TINY_SAM)
+    pixels = torch.rand(2, 3, 64, 64) * 255
+    points, labels = torch.rand(4, 2, 2) * 64, torch.tensor([[1.0, 0.0]] * 4)
+    low = torch.randn(4, 1, 32, 32)
+    owner = torch.tensor([0, 0, 1, 1])
+    with torch.no_grad():
+        embedding = segment.embed(model, pixels)
+        batched, scores = segment.decode(model, embedding, owner, points, labels, None, low)
+        for i in range(2):
+            mine = owner == i
+            sparse, dense = model.prompt_encoder((points[mine], labels[mine]), None, low[mine])
+            masks, iou = model.mask_decoder(
+                embedding[i : i + 1], model.prompt_encoder.get_dense_pe(), sparse, dense, True
+            )
+            torch.testing.assert_close(batched[mine][:, 1:], masks)
+            torch.testing.assert_close(scores[mine][:, 1:], iou)
+
+
+def test_sides_that_do_not_fit_the_strides_are_refused():
+    with pytest.raises(ValueError, match="multiple of 32"):
+        small_sam.build(img_size=100)
+
+
+def test_an_exported_detr_answers_as_the_trained_one(tmp_path):
+    torch.manual_seed(0)
+    trainer = Trainer(detect.Learner(), LOOP, tmp_path / "run")
+    trainer.fit(detect_loss())
+    path = tmp_path / "d.safetensors"
+    detect.export(trainer, path)
+    task, config = state_dicts.read_header(path)
+    assert task == "detect"
+    assert config["detr"]["auxiliary_loss"] is False
+    rebuilt, info = DetrForObjectDetection.from_pretrained(
+        None,
+        config=DetrConfig.from_dict(config["detr"]),
+        state_dict=state_dicts.read(path),
+        output_loading_info=True,
+    )
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert rebuilt.config.id2label == dict(enumerate(detect_data.CLASSES))
+    pixels = torch.randn(1, 3, 96, 128)
+    with torch.no_grad():
+        ours, theirs = trainer.ema.detr(pixels), rebuilt.eval()(pixels)
+    torch.testing.assert_close(ours.logits, theirs.logits, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(ours.pred_boxes, theirs.pred_boxes, atol=0.002, rtol=0.01)
+
+
+def test_scenes_have_boxes_on_their_objects():
+    made = stock()
+    scenes = [detect_data.make_scene(made, 96, 128, np.random.default_rng(i)) for i in range(30)]
+    boxes = np.array([box for scene in scenes for box in scene.boxes])
+    assert len(boxes) > 20
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+    assert (boxes >= 0).all()
+    assert (boxes <= [128, 96, 128, 96]).all()
+
+
+def test_a_cut_out_lies_where_its_box_says():
+    image = np.full((100, 100, 3), 255, np.uint8)
+    thing = stock().things[2][0]
+    for seed in range(10):
+        scene = detect_data.Scene(image.copy())
+        detect_data.put_cut_out(scene, thing, np.random.default_rng(seed))
+        changed = (scene.image < 200).any(axis=2)  # only the object is that dark
+        np.testing.assert_allclose(detect_data.mask_box(changed), scene.boxes[0], atol=2)
+
+
+def test_perfect_answers_have_ap_one_and_misplaced_ones_zero():
+    box = np.array([[10.0, 10.0, 40.0, 30.0]])
+    truths = [([box[0]], [label]) for label in range(len(detect_data.CLASSES))]
+    labels = range(len(detect_data.CLASSES))
+    right = [(box, np.array([i]), np.ones(1)) for i in labels]
+    wrong = [(box + 25, np.array([i]), np.ones(1)) for i in labels]
+    assert detect_eval.ap50(truths, right)["mean"] == pytest.approx(1.0)
+    assert detect_eval.ap50(truths, wrong)["mean"] == 0.0
+
+
+def test_plain_grounds_give_the_outline_and_other_pictures_none():
+    image = np.full((80, 100, 3), 240, np.uint8)
+    mask = disc(80, 100, 50, 40, 25)
+    image[mask] = (200, 30, 30)
+    found = detect_data.plain_ground_mask(image)
+    assert segment_eval.iou(found, mask) > 0.9
+    noise = np.random.default_rng(0).integers(0, 255, image.shape, dtype=np.uint8)
+    assert detect_data.plain_ground_mask(noise) is None
+
+
+def test_a_held_out_picture_is_found_again_in_training_though_mirrored():
+    pictures = [
+        np.random.default_rng(i)
+        .integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        .repeat(8, 0)
+        .repeat(8, 1)
+        for i in range(3)
+    ]
+    samples = [segment_data.Sample(str(i), p, []) for i, p in enumerate(pictures)]
+    copy = segment_data.Sample("copy", np.ascontiguousarray(pictures[0][:, ::-1]), [])
+    assert [s.name for s in segment_data.drop_copies(samples, [copy])] == ["1", "2"]
+
+
+def test_corrective_clicks_fall_on_the_error_with_its_kind():
+    targets = torch.zeros(1, 1, 32, 32)
+    targets[0, 0, 8:20, 8:20] = 1
+    shown = torch.full((1, 1, 32, 32), -5.0)
+    shown[0, 0, 8:20, 8:30] = 5  # spills to the right
+    points, labels = segment._add_clicks(
+        torch.zeros(1, 0, 2), torch.zeros(1, 0), shown, targets, np.random.default_rng(0)
+    )
+    x, y = points[0, 0].tolist()
+    assert labels.tolist() == [[0.0]]
+    assert 40 <= x < 60
+    assert 16 <= y < 40
+
+
+def test_weights_in_the_repository_load(tmp_path):
+    for path in sorted(Path("weights").glob("segment-*.safetensors")):
+        segment_eval.load(path)
+    for path in sorted(Path("weights").glob("detect-*.safetensors")):
+        boxes, labels, scores = detect_eval.Detector(path)(np.zeros((60, 80, 3), np.uint8))
+        assert boxes.shape == (len(labels), 4)
+        assert ((scores >= 0) & (scores <= 1)).all()

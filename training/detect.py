@@ -1,0 +1,241 @@
+"""Train the small DETR: `python -m training.detect --data DIR --minutes 40`.
+
+`DIR` is laid out as `training.detect_data` tells. The model is transformers'
+`DetrForObjectDetection` over a timm ResNet-10-T cut at stride 16, all from random weights.
+What makes a DETR learn in CPU time here: a short sequence, 12 queries, losses on every decoder
+layer, batch norm that learns (frozen only in the exported file), and a head on the encoder's
+tokens, dropped at export, that must tell the class and the box of the object a token lies on.
+
+`--evaluate` scores the exported file on held-out pictures and scenes with a baseline.
+Source: Carion et al., "End-to-End Object Detection with Transformers", 2020.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+from torchvision.ops import generalized_box_iou_loss
+from transformers import DetrConfig, DetrForObjectDetection
+from transformers.loss.loss_for_object_detection import ForObjectDetectionLoss
+
+from core import state_dicts
+from training import detect_data
+from training.common import LoopConfig, Trainer, arguments, log, prepare
+from training.detect_data import CLASSES
+
+WEIGHTS = Path("weights/detect-s-starter.safetensors")
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+SIZE = {"shortest_edge": 192, "longest_edge": 288}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Pictures of a step, and the canvases (H, W) they may have; one shape a step."""
+
+    batch: int = 8
+    canvases: tuple[tuple[int, int], ...] = (
+        (192, 192), (192, 256), (192, 288), (256, 192), (144, 192), (160, 224),
+    )  # fmt: skip
+    token_loss: float = 3.0
+
+
+def detr_config() -> DetrConfig:
+    """The architecture; nothing in it asks for a download."""
+    return DetrConfig(
+        backbone_config={
+            "model_type": "timm_backbone",
+            "backbone": "resnet10t",
+            "features_only": True,
+            "out_indices": [3],
+        },
+        d_model=128,
+        num_queries=12,
+        encoder_layers=3,
+        encoder_ffn_dim=512,
+        encoder_attention_heads=4,
+        decoder_layers=3,
+        decoder_ffn_dim=512,
+        decoder_attention_heads=4,
+        dropout=0.0,
+        auxiliary_loss=False,
+        id2label=dict(enumerate(CLASSES)),
+        label2id={name: i for i, name in enumerate(CLASSES)},
+    )
+
+
+def set_batch_norm(module: nn.Module) -> None:
+    """Put batch norms that learn where transformers put frozen ones; the names stay."""
+    for name, child in module.named_children():
+        if type(child).__name__ == "DetrFrozenBatchNorm2d":
+            setattr(module, name, nn.BatchNorm2d(len(child.state_dict()["weight"])))
+        else:
+            set_batch_norm(child)
+
+
+class Learner(nn.Module):
+    """The DETR with what only training needs: batch norm and the head on the tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        config = detr_config()
+        self.detr = DetrForObjectDetection(config)
+        self.detr.config.auxiliary_loss = True
+        set_batch_norm(self.detr.model.backbone)
+        self.token_class = nn.Linear(config.d_model, len(CLASSES) + 1)
+        self.token_box = nn.Sequential(
+            nn.Linear(config.d_model, config.d_model), nn.ReLU(), nn.Linear(config.d_model, 4)
+        )
+
+    def exported(self) -> dict[str, torch.Tensor]:
+        """The state of a plain `DetrForObjectDetection`, whose batch norms are frozen."""
+        state = self.detr.state_dict()
+        return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+
+
+@dataclass
+class Batch:
+    """`pixels` (B, 3, H, W) normalised; `targets` as DETR's loss takes them, cxcywh in 0..1."""
+
+    pixels: torch.Tensor
+    targets: list[dict[str, torch.Tensor]]
+
+
+def normalise(images: NDArray[np.uint8]) -> torch.Tensor:
+    """(B, H, W, 3) -> (B, 3, H, W)."""
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+def make_batch(stock: detect_data.Stock, config: Config, rng: np.random.Generator) -> Batch:
+    """Scenes on canvases of one shape."""
+    h, w = config.canvases[rng.integers(len(config.canvases))]
+    scenes = [detect_data.make_scene(stock, h, w, rng) for _ in range(config.batch)]
+    targets = []
+    for scene in scenes:
+        boxes = np.array(scene.boxes, float).reshape(-1, 4) / [w, h, w, h]
+        centred = np.concatenate(
+            [(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1
+        )
+        targets.append(
+            {
+                "class_labels": torch.tensor(scene.labels, dtype=torch.long),
+                "boxes": torch.tensor(centred, dtype=torch.float32),
+            }
+        )
+    return Batch(normalise(np.stack([scene.image for scene in scenes])), targets)
+
+
+def to_corners(boxes: torch.Tensor) -> torch.Tensor:
+    """cxcywh -> xyxy."""
+    return torch.cat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1)
+
+
+def token_targets(
+    target: dict[str, torch.Tensor], grid: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each token the class and box of the smallest object that it lies on.
+
+    Returns (h*w,) classes, len(CLASSES) for the ground, and (h*w, 4) boxes.
+    """
+    h, w = grid
+    y, x = torch.meshgrid((torch.arange(h) + 0.5) / h, (torch.arange(w) + 0.5) / w, indexing="ij")
+    x, y = x.flatten(), y.flatten()
+    labels = torch.full((h * w,), len(CLASSES))
+    boxes = torch.zeros(h * w, 4)
+    areas = target["boxes"][:, 2:].prod(1)
+    for i in areas.argsort(descending=True):
+        left, top, right, bottom = to_corners(target["boxes"][i])
+        inside = (x > left) & (x < right) & (y > top) & (y < bottom)
+        labels[inside] = target["class_labels"][i]
+        boxes[inside] = target["boxes"][i]
+    return labels, boxes
+
+
+def token_loss(
+    learner: Learner, tokens: torch.Tensor, targets: list[dict[str, torch.Tensor]], size: torch.Size
+) -> torch.Tensor:
+    """Class and box losses of the head on the encoder's tokens (B, h*w, d)."""
+    grid = (-(-size[0] // 16), -(-size[1] // 16))
+    pairs = [token_targets(target, grid) for target in targets]
+    labels = torch.stack([p[0] for p in pairs])
+    boxes = torch.stack([p[1] for p in pairs])
+    classes = learner.token_class(tokens).float()
+    found = learner.token_box(tokens).float().sigmoid()
+    loss = F.cross_entropy(classes.flatten(0, 1), labels.flatten())
+    on = labels < len(CLASSES)
+    if not on.any():
+        return loss
+    near = (found[on] - boxes[on]).abs().sum(1).mean()
+    overlap = generalized_box_iou_loss(to_corners(found[on]), to_corners(boxes[on]), "mean")
+    return loss + 2 * near + overlap
+
+
+def step_loss(learner: Learner, batch: Batch, config: Config) -> torch.Tensor:
+    """DETR's loss on every decoder layer, in fp32, plus the loss on the tokens."""
+    detr = learner.detr
+    outputs = detr.model(batch.pixels.contiguous(memory_format=torch.channels_last))
+    layers = outputs.intermediate_hidden_states  # (L, B, Q, d)
+    logits = detr.class_labels_classifier(layers).float()
+    boxes = detr.bbox_predictor(layers).float().sigmoid()
+    with torch.autocast("cpu", enabled=False):
+        matched, _, _ = ForObjectDetectionLoss(
+            logits[-1], batch.targets, logits.device, boxes[-1], detr.config, logits, boxes
+        )
+    tokens = token_loss(
+        learner, outputs.encoder_last_hidden_state, batch.targets, batch.pixels.shape[-2:]
+    )
+    return matched + config.token_loss * tokens
+
+
+def train(data: Path, loop: LoopConfig, folder: Path) -> Trainer:
+    """Train from `folder`'s last state, if any, to the end of the budget."""
+    config = Config()
+    torch.manual_seed(loop.seed)
+    stock, _ = detect_data.load(data)
+    trainer = Trainer(Learner(), loop, folder)
+
+    def loss_of(model: nn.Module, rng: np.random.Generator) -> torch.Tensor:
+        assert isinstance(model, Learner)
+        return step_loss(model, make_batch(stock, config, rng), config)
+
+    trainer.fit(loss_of)
+    return trainer
+
+
+def export(trainer: Trainer, path: Path) -> None:
+    """Write the averaged weights as a starter file."""
+    config: dict[str, Any] = {
+        "detr": detr_config().to_dict(),
+        "size": SIZE,
+        "mean": MEAN,
+        "std": STD,
+    }
+    assert isinstance(trainer.ema, Learner)
+    state_dicts.save_starter(path, trainer.ema.exported(), "detect", config)
+
+
+def main() -> None:
+    """Command line."""
+    parser = arguments(__doc__ or "", minutes=40)
+    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    options = parser.parse_args()
+    prepare(options.threads)
+    if options.evaluate:
+        from training import detect_eval
+
+        detect_eval.report(options.out, options.data)
+        return
+    loop = LoopConfig(minutes=options.minutes, lr=4e-4, weight_decay=1e-4, seed=options.seed)
+    log.info("detect: %s", asdict(loop))
+    export(train(options.data, loop, options.runs / "detect"), options.out)
+
+
+if __name__ == "__main__":
+    main()
