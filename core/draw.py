@@ -59,7 +59,7 @@ def boxes(rgb: RGB, detections: Detections, threshold: float = 0.0) -> RGB:
         pen.rectangle(inner, outline=label_colour(label), width=line)
     taken: list[Rect] = []
     for box, label, score in shown:
-        tag = _fit(f"{label} {score:.0%}", size, canvas.width)
+        tag = _fit(" ".join(f"{label} {score:.0%}".split()), size, canvas.width)
         place = _place(tag, size, box, canvas.size, taken)
         if place:
             taken.append(place)
