@@ -243,7 +243,7 @@ def _build(resolved: Resolved) -> Built:
     if config is not None:
         from core.models import sam as small
 
-        return _filled(lambda: small.build(config["sam"]), resolved)
+        return _filled(lambda: small.build(**config["sam"]), resolved)
     from segment_anything import sam_model_registry
 
     if resolved.checkpoint.arch not in ("vit_b", "vit_l", "vit_h"):

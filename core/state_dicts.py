@@ -150,6 +150,9 @@ def from_pretrained(model_class: Any, config: Any, state: StateDict, name: str) 
     Raises:
         CheckpointError: keys are missing or left over, or a shape differs.
     """
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # it would draw into the server's log
     # The weights of the backbone are in `state`; without this timm would look for its own.
     parts: list[Any] = [config, getattr(config, "backbone_config", None)]
     for part in parts:

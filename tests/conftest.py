@@ -1,0 +1,118 @@
+"""What tests of core share: an empty hub that a test fills with its own small checkpoints."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
+
+import numpy as np
+import pytest
+
+
+class Shelf:
+    """A hub with no checkpoints but those that a test puts on it."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self._patch = patch
+
+    def add(self, task: str, path: Path, **fields: Any) -> str:
+        """Make a weight file known under its stem, as a user's own unless `tier` says otherwise."""
+        from core import checkpoints
+
+        made = checkpoints.Checkpoint(
+            path.stem, task, "timm", str(path), "MIT", title=f"Net {path.stem}", tier="own"
+        )
+        made = replace(made, **fields)
+        known = (*checkpoints.CATALOGUE, made)
+        self._patch.setattr(checkpoints, "CATALOGUE", known)
+        self._patch.setattr(checkpoints, "_BY_KEY", {c.key: c for c in known})
+        return made.key
+
+    def starter(
+        self, task: str, model: Any, config: dict[str, Any], name: str = "net", scale: int = 1
+    ) -> str:
+        """Save a model as a starter file (its weights become fp16 values) and add it."""
+        from core import state_dicts
+
+        model.load_state_dict(
+            {
+                k: v.half().float() if v.is_floating_point() else v
+                for k, v in model.state_dict().items()
+            }
+        )
+        path = self.folder / f"{name}.safetensors"
+        state_dicts.save_starter(path, model.state_dict(), task, config)
+        return self.add(task, path, tier="starter", scale=scale)
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Set environment variables and read the settings anew, with empty caches before and after."""
+    from core import runtime
+    from core.settings import get_settings
+
+    def change(**variables: str) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        get_settings.cache_clear()
+        runtime.reset()
+
+    for name in ("VISION_HUB_CHECKPOINTS", "VISION_HUB_CACHE_MB", "VISION_HUB_STORE_MB"):
+        monkeypatch.delenv(name, raising=False)
+    change(VISION_HUB_DEVICE="cpu", VISION_HUB_PRECISION="fp32")
+    yield change
+    monkeypatch.undo()
+    get_settings.cache_clear()
+    runtime.reset()
+
+
+@pytest.fixture
+def shelf(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shelf:
+    """An empty catalogue, no network, and empty caches."""
+    from core import checkpoints
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("this test must not use the network")
+
+    monkeypatch.setattr(checkpoints, "CATALOGUE", ())
+    monkeypatch.setattr(checkpoints, "_BY_KEY", {})
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    return Shelf(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with each pass through `runtime.forward`."""
+    from core import runtime
+
+    passes: list[int] = []
+    forward = runtime.forward
+
+    def counted(*args: Any, **options: Any) -> Any:
+        passes.append(1)
+        return forward(*args, **options)
+
+    monkeypatch.setattr(runtime, "forward", counted)
+    return passes
+
+
+def make_picture(width: int, height: int, seed: int = 0) -> np.ndarray:
+    """(H, W, 3) uint8: coloured blobs with some noise, which no transform leaves unchanged."""
+    from PIL import Image
+
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (5, 7, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(float)
+    return np.clip(smooth + rng.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def picture() -> Callable[..., np.ndarray]:
+    return make_picture
