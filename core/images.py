@@ -112,6 +112,12 @@ def mask_to_png_bytes(mask: NDArray[np.bool_]) -> bytes:
     return _encode(Image.fromarray(mask.astype(bool)), "PNG", compress_level=1)
 
 
+def cutout_to_png_bytes(rgb: RGB, mask: NDArray[np.bool_]) -> bytes:
+    """The pixels under (H, W) `mask` as a PNG that is transparent elsewhere."""
+    alpha = np.where(mask, 255, 0).astype(np.uint8)
+    return _encode(Image.fromarray(np.dstack([rgb, alpha])), "PNG", compress_level=1)
+
+
 def resize_max(rgb: RGB, side: int) -> RGB:
     """Shrink (H, W, 3) uint8 so that the longer side is at most `side` pixels; never enlarge."""
     height, width = rgb.shape[:2]

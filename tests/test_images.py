@@ -709,3 +709,13 @@ def test_mask_png_is_one_bit() -> None:
 )
 def test_resize_max(shape: tuple[int, int], side: int, expected: tuple[int, int]) -> None:
     assert images.resize_max(np.zeros((*shape, 3), np.uint8), side).shape == (*expected, 3)
+
+
+def test_cutout_is_transparent_outside_the_mask() -> None:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[:16, :24] = True
+    opened = Image.open(io.BytesIO(images.cutout_to_png_bytes(corners(), mask)))
+    assert opened.mode == "RGBA"
+    assert np.array_equal(np.asarray(opened)[..., 3] == 255, mask)
+    assert tuple(np.asarray(opened)[5, 5]) == (255, 0, 0, 255)
+    assert not np.asarray(opened)[..., 3][~mask].any()
