@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -46,7 +47,9 @@ class Demo:
     def __init__(self) -> None:
         self.seen: list[dict[str, Any]] = []
         self.size = (1, 1)
-        self.delay = 0.0
+        self.answered = 0
+        self.hold = False  # keep the answer to a first point back until `release`
+        self.release = threading.Event()
         self.shown: dict[str, Any] = {}
         with gr.Blocks(analytics_enabled=False) as self.page, gr.Tabs():
             with gr.Tab("Pick"):
@@ -80,16 +83,17 @@ class Demo:
     def answer(self, evt: gr.EventData) -> dict[str, Any]:
         points, box, _ = parse_prompt(evt._data)
         self.seen.append(evt._data)
-        if self.delay:  # the first of several answers comes last
-            time.sleep(self.delay / len(self.seen))
+        if self.hold and len(points) == 1:
+            assert self.release.wait(60)
+        self.answered += 1
         if not points and not box:
             return canvas_answer(evt._data)
         mask = disc_model(points, box, self.size)
-        return canvas_answer(evt._data, mask, status=f"{int(mask.sum())} pixels")
+        return canvas_answer(evt._data, mask, status=f"{len(points)} points")
 
     @property
     def last(self) -> dict[str, Any]:
-        return self.seen[-1]
+        return max(self.seen, key=lambda seen: seen["seq"])  # answered side by side
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +128,7 @@ class Pad:
     def __init__(self, page: Any, demo: Demo) -> None:
         self.page, self.demo = page, demo
         self.canvas = page.locator("#pp .pp-canvas")
+        self.base = 0  # number of the gesture before the first one of the picture
 
     def open(self, name: str) -> Pad:
         tab(self.page, "Pick")
@@ -136,9 +141,13 @@ class Pad:
             "before => document.querySelector('#pp .pp').dataset.seq !== before", arg=before
         )
         self.page.wait_for_function("document.querySelector('#pp .pp-canvas').width > 1")
+        self.base = self.sent()
         self.demo.seen.clear()
-        self.demo.delay = 0
         return self
+
+    def sent(self) -> int:
+        """The number of the newest gesture."""
+        return int(self.page.evaluate("document.querySelector('#pp .pp').dataset.seq"))
 
     def spot(self, x: float, y: float) -> tuple[float, float]:
         """Page coordinates of the middle of a pixel."""
@@ -175,10 +184,10 @@ class Pad:
             "() => { const { painted, seq } = document.querySelector('#pp .pp').dataset;"
             " return painted === seq; }"
         )
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while len(self.demo.seen) < count and time.monotonic() < until:
             self.page.wait_for_timeout(10)
-        assert len(self.demo.seen) == count
+        assert len(self.demo.seen) == self.sent() - self.base == count
         return self
 
     def colour(self, x: float, y: float) -> list[int]:
@@ -271,11 +280,12 @@ def test_left_right_shift_and_toggle(pad: Pad) -> None:
     assert pad.demo.last["points"] == [
         [100, 100, 1], [300, 100, 0], [500, 100, 0], [100, 300, 0], [300, 300, 0], [500, 300, 1],
     ]  # fmt: skip
-    assert [seen["gesture"] for seen in pad.demo.seen] == [
+    in_order = sorted(pad.demo.seen, key=lambda seen: seen["seq"])
+    assert [seen["gesture"] for seen in in_order] == [
         "include", "exclude", "exclude", "exclude", "exclude", "include",
     ]  # fmt: skip
     assert pad.count() == "2 include, 4 exclude"
-    assert pad.status().endswith("pixels")
+    assert pad.status().endswith("points")
 
 
 @pytest.mark.browser
@@ -337,15 +347,19 @@ def test_undo_redo_clear_delete(pad: Pad) -> None:
 
 @pytest.mark.browser
 def test_fast_clicks_are_all_kept_and_late_answers_do_not_win(pad: Pad) -> None:
-    pad.demo.delay = 0.8
     spots = [(60 + 55 * i, 60 + 30 * i) for i in range(10)]
+    pad.demo.hold, pad.demo.answered = True, 0
     for spot in spots:
         pad.click(*spot)
     pad.settle(10)
-    pad.page.wait_for_timeout(900)  # the slowest answers come now
-    longest = max(pad.demo.seen, key=lambda seen: len(seen["points"]))
-    assert longest["points"] == [[x, y, 1] for x, y in spots]
-    assert pad.count() == "10 include"
+    pad.demo.hold = False
+    pad.demo.release.set()  # the first answer comes after the last one
+    until = time.monotonic() + 30
+    while pad.demo.answered < 10 and time.monotonic() < until:
+        pad.page.wait_for_timeout(10)
+    pad.page.wait_for_timeout(500)  # for the late answer to reach the page
+    assert pad.demo.last["points"] == [[x, y, 1] for x, y in spots]
+    assert pad.count() == "10 include" and pad.status() == "10 points"
     assert all(pad.masked(x + 20, y) for x, y in spots)
 
 
@@ -389,7 +403,7 @@ def test_names_for_screen_readers(pad: Pad) -> None:
     )
     assert said.get_attribute("aria-live") == "polite"
     assert said.text_content() == "Include point at 100, 100"
-    assert pad.page.locator("#pp [role=status]").inner_text().endswith("pixels")
+    assert pad.page.locator("#pp [role=status]").inner_text().endswith("points")
     pad.button("exclude")
     assert pad.page.locator("#pp [data-act=exclude]").get_attribute("aria-pressed") == "true"
     pad.button("include")
@@ -435,7 +449,10 @@ def test_prompts_that_come_with_the_picture(desktop: Any, demo: Demo) -> None:
     desktop.locator("#pick-preset").click()
     tab(desktop, "Canvas")
     pad.canvas.wait_for()
-    pad.page.wait_for_function("document.querySelector('#pp .pp-count').textContent")
+    pad.page.wait_for_function(
+        "document.querySelector('#pp .pp-count').textContent === '1 include, 1 box'"
+    )
+    pad.base = pad.sent() - 1
     pad.settle(1)
     assert demo.last["gesture"] == "preset"
     assert demo.last["points"] == [[100, 100, 1]] and demo.last["box"] == [50, 60, 300, 200]
