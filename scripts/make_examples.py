@@ -46,8 +46,6 @@ PHOTOS = {
     "coins.jpg": Photo("coins.png"),
     "flower.jpg": Photo("flower.jpg"),
     "hopper.jpg": Photo("grace_hopper.jpg"),
-    "osprey.jpg": Photo("perched-osprey.jpg", (520, 100, 2520, 1600), longest=640),
-    "raccoon.jpg": Photo("face.png", quality=88),
     "rocket.jpg": Photo("rocket.jpg"),
     "temple.jpg": Photo("china.jpg"),
 }
@@ -117,8 +115,8 @@ DEGRADED = {
         lambda x: blur(x, gaussian(1.6), seed=3),
     ),
     "motion.png": Degraded(
-        "raccoon.jpg",
-        (300, 60, 684, 348),
+        "temple.jpg",
+        (60, 60, 444, 348),
         "motion blur, 7 px at 30 degrees, noise of sigma 1",
         lambda x: blur(x, motion(7, 30.0), seed=4),
     ),
