@@ -151,7 +151,8 @@ def _tiled(
         if len(starts) == 1:  # nothing to blend, and the network's own values to the last bit
             yield 1.0
             return y
-        window = _window(tile.shape[-2], tile.shape[-1], factor)
+        window = _ramp(top, tile.shape[-2], h, factor)[:, None]
+        window = window * _ramp(left, tile.shape[-1], w, factor)
         rows = slice(top * factor, top * factor + y.shape[-2])
         columns = slice(left * factor, left * factor + y.shape[-1])
         total[..., rows, columns] += y * window
@@ -167,14 +168,20 @@ def tile_starts(length: int, side: int) -> list[int]:
     return [*range(0, length - side, side - OVERLAP), length - side]
 
 
-def _window(h: int, w: int, factor: int) -> torch.Tensor:
-    """Weights (h * factor, w * factor) that rise over the overlap from each border."""
+def _ramp(start: int, length: int, whole: int, factor: int) -> torch.Tensor:
+    """Weights (length * factor,) of a tile along one side of a picture of `whole` pixels.
 
-    def ramp(n: int) -> torch.Tensor:
-        distance = torch.arange(n).float() + 0.5
-        return (torch.minimum(distance, n - distance) / (OVERLAP * factor)).clamp(max=1)
-
-    return ramp(h * factor)[:, None] * ramp(w * factor)[None]
+    Towards another tile they fall to 0 before the tile ends, because a network knows least about
+    its outermost pixels; at the border of the picture they stay 1.
+    """
+    place = (torch.arange(length * factor) + 0.5) / factor  # in pixels of the input
+    quarter = OVERLAP / 4
+    weight = torch.ones(length * factor)
+    if start > 0:
+        weight *= ((place - quarter) / (2 * quarter)).clamp(0, 1)
+    if start + length < whole:
+        weight *= ((length - place - quarter) / (2 * quarter)).clamp(0, 1)
+    return weight
 
 
 class Net:

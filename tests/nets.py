@@ -152,9 +152,7 @@ def nafnet() -> Any:
     from spandrel.architectures.NAFNet import NAFNet
 
     torch.manual_seed(0)
-    net = NAFNet(
-        img_channel=3, width=8, middle_blk_num=1, enc_blk_nums=[1, 1], dec_blk_nums=[1, 1]
-    )
+    net = NAFNet(img_channel=3, width=8, middle_blk_num=1, enc_blk_nums=[1, 1], dec_blk_nums=[1, 1])
     with torch.no_grad():
         for name, value in net.named_parameters():
             if name.endswith(("beta", "gamma")):  # 0 at first, which would switch the blocks off
@@ -164,10 +162,10 @@ def nafnet() -> Any:
 
 def compact(scale: int = 2) -> Any:
     """Super-resolution that sees 4 pixels to each side."""
-    from spandrel.architectures.Compact import SRVGGNetCompact
+    from spandrel.architectures.Compact import Compact
 
     torch.manual_seed(0)
-    return SRVGGNetCompact(3, 3, num_feat=8, num_conv=2, upscale=scale).eval()
+    return Compact(num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=2, upscale=scale).eval()
 
 
 def drunet(channels: int = 3) -> Any:
@@ -175,7 +173,7 @@ def drunet(channels: int = 3) -> Any:
     from spandrel.architectures.DRUNet import DRUNet
 
     torch.manual_seed(0)
-    return DRUNet(in_nc=channels + 1, out_nc=channels, nc=[8, 8, 16, 16], nb=1).eval()
+    return DRUNet(in_nc=channels + 1, out_nc=channels, nc=[8, 8, 16, 16], nb=2).eval()
 
 
 def dncnn(inputs: int, outputs: int, mode: str = "DnCNN") -> Any:

@@ -118,9 +118,9 @@ def test_files_of_transformers_with_older_names(shelf, picture):
     model, config = nets.detr()
     path = saved(model, config, shelf.folder)
     with safe_open(path, "pt") as file:
-        assert not set(file.keys()) & set(
+        assert not set(file.keys()) & {
             n for n in model.state_dict() if n.startswith("model.backbone.")
-        )
+        }
     image = picture(80, 60)
     result = detect.predict(image, shelf.add("detect", path), threshold=0.0)
     assert_same(result, reference(model, config, image, 0.0))
