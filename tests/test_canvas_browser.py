@@ -1,99 +1,18 @@
-"""The point-prompt canvas in a real browser, over a trivial model: discs around the points."""
+"""The point-prompt canvas in a real browser, by mouse, keyboard and touch."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import gradio as gr
 import numpy as np
 import pytest
 
-from core.errors import InputError
-from demos._canvas import (
-    PointPrompter,
-    canvas_answer,
-    canvas_message,
-    canvas_picture,
-    mask_url,
-    parse_prompt,
-)
 from tests.browser import PHONE, chromium, page_of, tab
+from tests.canvas_app import SIZES, Demo, Pad, touch_drag
 
-SIZES = {"wide": (640, 400), "tall": (300, 900), "large": (4000, 3000), "tiny": (40, 30)}
-
-
-def picture(width: int, height: int) -> np.ndarray:
-    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
-    return np.dstack([x, y, np.full_like(x, 120)]).astype(np.uint8)
-
-
-def disc_model(points: list, box: list | None, size: tuple[int, int]) -> np.ndarray:
-    width, height = size
-    y, x = np.ogrid[:height, :width]
-    mask = np.zeros((height, width), bool)
-    if box:
-        mask[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])] = True
-    for px, py, label in points:
-        mask[np.hypot(x - px, y - py) < max(size) / 10] = bool(label)
-    return mask
-
-
-class Demo:
-    """The app under test, and every gesture that reached it."""
-
-    def __init__(self) -> None:
-        self.seen: list[dict[str, Any]] = []
-        self.size = (1, 1)
-        self.answered = 0
-        self.hold = False  # keep the answer to a first point back until `release`
-        self.release = threading.Event()
-        self.shown: dict[str, Any] = {}
-        with gr.Blocks(analytics_enabled=False) as self.page, gr.Tabs():
-            with gr.Tab("Pick"):
-                buttons = {name: gr.Button(name, elem_id=f"pick-{name}") for name in SIZES}
-                preset = gr.Button("preset", elem_id="pick-preset")
-                none = gr.Button("none", elem_id="pick-none")
-                message = gr.Button("message", elem_id="pick-message")
-            with gr.Tab("Canvas"):
-                canvas = PointPrompter(label="Test picture", elem_id="pp")
-            for name, button in buttons.items():
-                button.click(lambda name=name: self.show(name), None, canvas)
-            preset.click(
-                lambda: self.show("wide", points=[[100, 100, 1]], box=[50, 60, 300, 200]),
-                None,
-                canvas,
-            )
-            message.click(lambda: canvas_message(self.shown, "Reading."), None, canvas)
-            none.click(lambda: PointPrompter(picture=None), None, canvas)
-            canvas.prompt(
-                self.answer, None, canvas, trigger_mode="multiple", show_progress="hidden"
-            )
-        self.page.queue(default_concurrency_limit=4)
-
-    def show(self, name: str, points: Any = (), box: Any = None) -> Any:
-        self.size = SIZES[name]
-        self.shown = canvas_picture(
-            picture(*self.size), alt=f"A {name} ramp", points=points, box=box
-        )
-        return PointPrompter(picture=self.shown)
-
-    def answer(self, evt: gr.EventData) -> dict[str, Any]:
-        points, box, _ = parse_prompt(evt._data)
-        self.seen.append(evt._data)
-        if self.hold and len(points) == 1:
-            assert self.release.wait(60)
-        self.answered += 1
-        if not points and not box:
-            return canvas_answer(evt._data)
-        mask = disc_model(points, box, self.size)
-        return canvas_answer(evt._data, mask, status=f"{len(points)} points")
-
-    @property
-    def last(self) -> dict[str, Any]:
-        return max(self.seen, key=lambda seen: seen["seq"])  # answered side by side
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -122,151 +41,6 @@ def pad(desktop: Any, demo: Demo) -> Pad:
     return Pad(desktop, demo).open("wide")
 
 
-class Pad:
-    """The canvas of one page, spoken to in pixels of the picture."""
-
-    def __init__(self, page: Any, demo: Demo) -> None:
-        self.page, self.demo = page, demo
-        self.canvas = page.locator("#pp .pp-canvas")
-        self.base = 0  # number of the gesture before the first one of the picture
-
-    def open(self, name: str) -> Pad:
-        tab(self.page, "Pick")
-        before = self.page.evaluate("document.querySelector('#pp .pp')?.dataset.seq || ''")
-        self.page.locator(f"#pick-{name}").click()
-        self.page.wait_for_timeout(50)
-        tab(self.page, "Canvas")
-        self.canvas.wait_for()
-        self.page.wait_for_function(
-            "before => document.querySelector('#pp .pp').dataset.seq !== before", arg=before
-        )
-        self.page.wait_for_function("document.querySelector('#pp .pp-canvas').width > 1")
-        self.base = self.sent()
-        self.demo.seen.clear()
-        return self
-
-    def sent(self) -> int:
-        """The number of the newest gesture."""
-        return int(self.page.evaluate("document.querySelector('#pp .pp').dataset.seq"))
-
-    def spot(self, x: float, y: float) -> tuple[float, float]:
-        """Page coordinates of the middle of a pixel."""
-        box, (w, h) = self.canvas.bounding_box(), self.demo.size
-        return (
-            box["x"] + (x + 0.5) / w * box["width"],
-            box["y"] + (y + 0.5) / h * box["height"],
-        )
-
-    def click(self, x: float, y: float, button: str = "left", key: str | None = None) -> None:
-        if key:
-            self.page.keyboard.down(key)
-        self.page.mouse.click(*self.spot(x, y), button=button)
-        if key:
-            self.page.keyboard.up(key)
-
-    def drag(self, x1: float, y1: float, x2: float, y2: float) -> None:
-        self.page.mouse.move(*self.spot(x1 - 0.5, y1 - 0.5))
-        self.page.mouse.down()
-        self.page.mouse.move(*self.spot((x1 + x2) / 2, (y1 + y2) / 2))
-        self.page.mouse.move(*self.spot(x2 - 0.5, y2 - 0.5))
-        self.page.mouse.up()
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.page.keyboard.press(key)
-
-    def button(self, name: str) -> None:
-        self.page.locator(f"#pp [data-act={name}]").click()
-
-    def settle(self, count: int) -> Pad:
-        """Wait until so many gestures were answered and the newest answer is painted."""
-        self.page.wait_for_function(
-            "() => { const { painted, seq } = document.querySelector('#pp .pp').dataset;"
-            " return painted === seq; }"
-        )
-        until = time.monotonic() + 30
-        while len(self.demo.seen) < count and time.monotonic() < until:
-            self.page.wait_for_timeout(10)
-        assert len(self.demo.seen) == self.sent() - self.base == count
-        return self
-
-    def colour(self, x: float, y: float) -> list[int]:
-        """What the canvas shows at a pixel of the picture."""
-        w, h = self.demo.size
-        return self.page.evaluate(
-            """([fx, fy]) => {
-                const canvas = document.querySelector('#pp .pp-canvas');
-                const [x, y] = [canvas.width * fx, canvas.height * fy];
-                return [...canvas.getContext('2d').getImageData(x, y, 1, 1).data];
-            }""",
-            [(x + 0.5) / w, (y + 0.5) / h],
-        )
-
-    def masked(self, x: float, y: float) -> bool:
-        """Whether the mask covers a pixel (that has no marker on it)."""
-        w, h = self.demo.size
-        bare = [255 * x / (w - 1), 255 * y / (h - 1), 120]
-        return float(np.abs(np.subtract(self.colour(x, y)[:3], bare)).max()) > 25
-
-    def status(self) -> str:
-        return self.page.locator("#pp .pp-status").inner_text()
-
-    def count(self) -> str:
-        return self.page.locator("#pp .pp-count").inner_text()
-
-
-# ---- what Python reads and sends
-
-
-def test_prompts_are_read() -> None:
-    data = {"points": [[1.5, 2, 1], [3, 4, 0]], "box": [1, 2, 3, 4], "seq": 7}
-    assert parse_prompt(data) == ([[1.5, 2, 1], [3, 4, 0]], [1, 2, 3, 4], 7)
-    assert parse_prompt({"points": [], "box": None, "seq": 0}) == ([], None, 0)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        None,
-        [],
-        {},
-        {"points": "ab", "seq": 1},
-        {"points": [[1, 2]], "seq": 1},
-        {"points": [[1, 2, 3]], "seq": 1},
-        {"points": [["1", 2, 1]], "seq": 1},
-        {"points": [[True, 2, 1]], "seq": 1},
-        {"points": [[float("nan"), 2, 1]], "seq": 1},
-        {"points": [[float("inf"), 2, 1]], "seq": 1},
-        {"points": [[10**400, 2, 1]], "seq": 1},
-        {"points": [[1, 2, 1]] * 201, "seq": 1},
-        {"points": [], "box": [1, 2, 3], "seq": 1},
-        {"points": [], "box": [5, 2, 3, 4], "seq": 1},
-        {"points": [], "box": {"x": 1}, "seq": 1},
-        {"points": []},
-        {"points": [], "seq": -1},
-        {"points": [], "seq": True},
-        {"points": [], "seq": "1"},
-    ],
-)
-def test_bad_prompts_are_refused_in_a_sentence(data: Any) -> None:
-    with pytest.raises(InputError) as caught:
-        parse_prompt(data)
-    assert str(caught.value).endswith(".")
-
-
-def test_an_answer_carries_no_picture_and_a_small_mask() -> None:
-    mask = disc_model([[2000, 1500, 1]], None, (4000, 3000))
-    answer = canvas_answer({"seq": 3, "picture": "a"}, mask, status="Done.")
-    assert set(answer) == {"seq", "picture", "mask", "status", "color"}
-    assert len(mask_url(mask)) < 12_000
-    with pytest.raises(InputError):
-        canvas_answer({"seq": 3}, mask)
-
-
-# ---- in the browser
-
-
-@pytest.mark.browser
 def test_left_right_shift_and_toggle(pad: Pad) -> None:
     pad.click(100, 100)
     pad.click(300, 100, button="right")
@@ -288,7 +62,6 @@ def test_left_right_shift_and_toggle(pad: Pad) -> None:
     assert pad.status().endswith("points")
 
 
-@pytest.mark.browser
 def test_the_mask_is_painted_where_it_is(pad: Pad) -> None:
     assert not pad.masked(220, 200)
     pad.click(200, 200)
@@ -299,7 +72,6 @@ def test_the_mask_is_painted_where_it_is(pad: Pad) -> None:
     assert green > red + 60, "an include point is green"
 
 
-@pytest.mark.browser
 def test_a_drag_draws_a_box_and_escape_drops_it(pad: Pad) -> None:
     pad.drag(400, 300, 100, 50)
     pad.settle(1)
@@ -313,7 +85,6 @@ def test_a_drag_draws_a_box_and_escape_drops_it(pad: Pad) -> None:
     assert pad.demo.last["points"] == [[250, 150, 0]]
 
 
-@pytest.mark.browser
 def test_undo_redo_clear_delete(pad: Pad) -> None:
     pad.click(100, 100)
     pad.click(300, 200)
@@ -345,7 +116,6 @@ def test_undo_redo_clear_delete(pad: Pad) -> None:
     assert pad.demo.last["points"] == [[300, 200, 1]]
 
 
-@pytest.mark.browser
 def test_fast_clicks_are_all_kept_and_late_answers_do_not_win(pad: Pad) -> None:
     spots = [(60 + 55 * i, 60 + 30 * i) for i in range(10)]
     pad.demo.hold, pad.demo.answered = True, 0
@@ -363,14 +133,12 @@ def test_fast_clicks_are_all_kept_and_late_answers_do_not_win(pad: Pad) -> None:
     assert all(pad.masked(x + 20, y) for x, y in spots)
 
 
-@pytest.mark.browser
 def test_a_double_click_adds_one_point(pad: Pad) -> None:
     pad.page.mouse.dblclick(*pad.spot(200, 200))
     pad.settle(1)
     assert pad.demo.last["points"] == [[200, 200, 1]]
 
 
-@pytest.mark.browser
 def test_keyboard_alone(pad: Pad) -> None:
     pad.page.locator("#pp [data-act=full]").focus()
     pad.press("Tab")
@@ -392,7 +160,6 @@ def test_keyboard_alone(pad: Pad) -> None:
     assert pad.demo.last["points"] == [[320, 200, 1]] and pad.demo.last["box"] is None
 
 
-@pytest.mark.browser
 def test_names_for_screen_readers(pad: Pad) -> None:
     assert pad.canvas.get_attribute("aria-label") == "Test picture: A wide ramp"
     pad.click(100, 100)
@@ -409,7 +176,6 @@ def test_names_for_screen_readers(pad: Pad) -> None:
     pad.button("include")
 
 
-@pytest.mark.browser
 def test_a_new_picture_starts_afresh_and_none_shows_the_hint(pad: Pad) -> None:
     pad.click(100, 100)
     pad.settle(1)
@@ -427,7 +193,6 @@ def test_a_new_picture_starts_afresh_and_none_shows_the_hint(pad: Pad) -> None:
     assert not pad.canvas.is_visible()
 
 
-@pytest.mark.browser
 def test_a_message_changes_only_the_sentence(pad: Pad) -> None:
     pad.click(200, 200)
     pad.settle(1)
@@ -440,7 +205,6 @@ def test_a_message_changes_only_the_sentence(pad: Pad) -> None:
     assert pad.masked(220, 200) and pad.count() == "1 include"
 
 
-@pytest.mark.browser
 def test_prompts_that_come_with_the_picture(desktop: Any, demo: Demo) -> None:
     demo.size = SIZES["wide"]
     pad = Pad(desktop, demo)
@@ -461,7 +225,6 @@ def test_prompts_that_come_with_the_picture(desktop: Any, demo: Demo) -> None:
     assert demo.last["points"] == [] and demo.last["box"] is None
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize(
     ("scale", "names"), [(1, list(SIZES)), (1.25, ["wide"]), (2, ["large", "tall"])]
 )
@@ -486,7 +249,6 @@ def test_the_right_pixel_at_every_size(
             assert on_screen[0] == pytest.approx(scale, abs=1 / on_screen[1])
 
 
-@pytest.mark.browser
 def test_the_right_pixel_when_zoomed_and_full_screen(desktop: Any, demo: Demo) -> None:
     pad = Pad(desktop, demo).open("wide")
     desktop.evaluate("document.body.style.zoom = 1.25")
@@ -504,7 +266,6 @@ def test_the_right_pixel_when_zoomed_and_full_screen(desktop: Any, demo: Demo) -
     assert demo.last["points"] == [[611, 33, 1], [33, 388, 1]]
 
 
-@pytest.mark.browser
 def test_phone(browser: Any, demo: Demo) -> None:
     with page_of(browser, viewport=PHONE, scale=2, touch=True) as page:
         page.goto(demo.page.local_url)
@@ -530,12 +291,3 @@ def test_phone(browser: Any, demo: Demo) -> None:
         buttons = page.locator("#pp .pp-btn:visible")
         sides = [buttons.nth(i).bounding_box() for i in range(buttons.count())]
         assert len(sides) == 5 and all(s["height"] >= 40 and s["width"] >= 40 for s in sides)
-
-
-def touch_drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
-    session = page.context.new_cdp_session(page)
-    steps = [np.add(start, np.subtract(end, start) * part) for part in (0.0, 0.3, 0.7, 1.0)]
-    for index, (x, y) in enumerate(steps):
-        kind = "touchMove" if index else "touchStart"
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
-    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})

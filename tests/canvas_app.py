@@ -1,0 +1,197 @@
+"""A small app around the point-prompt canvas, and a hand to use it with, for the browser tests.
+
+Its model is trivial: discs around the points, so that a test knows every pixel of the mask.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from demos._canvas import (
+    PointPrompter,
+    canvas_answer,
+    canvas_message,
+    canvas_picture,
+    parse_prompt,
+)
+from tests.browser import tab
+
+SIZES = {"wide": (640, 400), "tall": (300, 900), "large": (4000, 3000), "tiny": (40, 30)}
+
+
+def picture(width: int, height: int) -> np.ndarray:
+    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return np.dstack([x, y, np.full_like(x, 120)]).astype(np.uint8)
+
+
+def disc_model(points: list, box: list | None, size: tuple[int, int]) -> np.ndarray:
+    width, height = size
+    y, x = np.ogrid[:height, :width]
+    mask = np.zeros((height, width), bool)
+    if box:
+        mask[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])] = True
+    for px, py, label in points:
+        mask[np.hypot(x - px, y - py) < max(size) / 10] = bool(label)
+    return mask
+
+
+class Demo:
+    """The app under test, and every gesture that reached it."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+        self.size = (1, 1)
+        self.answered = 0
+        self.hold = False  # keep the answer to a first point back until `release`
+        self.release = threading.Event()
+        self.shown: dict[str, Any] = {}
+        with gr.Blocks(analytics_enabled=False) as self.page, gr.Tabs():
+            with gr.Tab("Pick"):
+                buttons = {name: gr.Button(name, elem_id=f"pick-{name}") for name in SIZES}
+                preset = gr.Button("preset", elem_id="pick-preset")
+                none = gr.Button("none", elem_id="pick-none")
+                message = gr.Button("message", elem_id="pick-message")
+            with gr.Tab("Canvas"):
+                canvas = PointPrompter(label="Test picture", elem_id="pp")
+            for name, button in buttons.items():
+                button.click(lambda name=name: self.show(name), None, canvas)
+            preset.click(
+                lambda: self.show("wide", points=[[100, 100, 1]], box=[50, 60, 300, 200]),
+                None,
+                canvas,
+            )
+            message.click(lambda: canvas_message(self.shown, "Reading."), None, canvas)
+            none.click(lambda: PointPrompter(picture=None), None, canvas)
+            canvas.prompt(
+                self.answer, None, canvas, trigger_mode="multiple", show_progress="hidden"
+            )
+        self.page.queue(default_concurrency_limit=4)
+
+    def show(self, name: str, points: Any = (), box: Any = None) -> Any:
+        self.size = SIZES[name]
+        self.shown = canvas_picture(
+            picture(*self.size), alt=f"A {name} ramp", points=points, box=box
+        )
+        return PointPrompter(picture=self.shown)
+
+    def answer(self, evt: gr.EventData) -> dict[str, Any]:
+        points, box, _ = parse_prompt(evt._data)
+        self.seen.append(evt._data)
+        if self.hold and len(points) == 1:
+            assert self.release.wait(60)
+        self.answered += 1
+        if not points and not box:
+            return canvas_answer(evt._data)
+        mask = disc_model(points, box, self.size)
+        return canvas_answer(evt._data, mask, status=f"{len(points)} points")
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return max(self.seen, key=lambda seen: seen["seq"])  # answered side by side
+
+
+class Pad:
+    """The canvas of one page, spoken to in pixels of the picture."""
+
+    def __init__(self, page: Any, demo: Demo) -> None:
+        self.page, self.demo = page, demo
+        self.canvas = page.locator("#pp .pp-canvas")
+        self.base = 0  # number of the gesture before the first one of the picture
+
+    def open(self, name: str) -> Pad:
+        tab(self.page, "Pick")
+        before = self.page.evaluate("document.querySelector('#pp .pp')?.dataset.seq || ''")
+        self.page.locator(f"#pick-{name}").click()
+        self.page.wait_for_timeout(50)
+        tab(self.page, "Canvas")
+        self.canvas.wait_for()
+        self.page.wait_for_function(
+            "before => document.querySelector('#pp .pp').dataset.seq !== before", arg=before
+        )
+        self.page.wait_for_function("document.querySelector('#pp .pp-canvas').width > 1")
+        self.base = self.sent()
+        self.demo.seen.clear()
+        return self
+
+    def sent(self) -> int:
+        """The number of the newest gesture."""
+        return int(self.page.evaluate("document.querySelector('#pp .pp').dataset.seq"))
+
+    def spot(self, x: float, y: float) -> tuple[float, float]:
+        """Page coordinates of the middle of a pixel."""
+        box, (w, h) = self.canvas.bounding_box(), self.demo.size
+        return (
+            box["x"] + (x + 0.5) / w * box["width"],
+            box["y"] + (y + 0.5) / h * box["height"],
+        )
+
+    def click(self, x: float, y: float, button: str = "left", key: str | None = None) -> None:
+        if key:
+            self.page.keyboard.down(key)
+        self.page.mouse.click(*self.spot(x, y), button=button)
+        if key:
+            self.page.keyboard.up(key)
+
+    def drag(self, x1: float, y1: float, x2: float, y2: float) -> None:
+        self.page.mouse.move(*self.spot(x1 - 0.5, y1 - 0.5))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.spot((x1 + x2) / 2, (y1 + y2) / 2))
+        self.page.mouse.move(*self.spot(x2 - 0.5, y2 - 0.5))
+        self.page.mouse.up()
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def button(self, name: str) -> None:
+        self.page.locator(f"#pp [data-act={name}]").click()
+
+    def settle(self, count: int) -> Pad:
+        """Wait until so many gestures were answered and the newest answer is painted."""
+        self.page.wait_for_function(
+            "() => { const { painted, seq } = document.querySelector('#pp .pp').dataset;"
+            " return painted === seq; }"
+        )
+        until = time.monotonic() + 30
+        while len(self.demo.seen) < count and time.monotonic() < until:
+            self.page.wait_for_timeout(10)
+        assert len(self.demo.seen) == self.sent() - self.base == count
+        return self
+
+    def colour(self, x: float, y: float) -> list[int]:
+        """What the canvas shows at a pixel of the picture."""
+        w, h = self.demo.size
+        return self.page.evaluate(
+            """([fx, fy]) => {
+                const canvas = document.querySelector('#pp .pp-canvas');
+                const [x, y] = [canvas.width * fx, canvas.height * fy];
+                return [...canvas.getContext('2d').getImageData(x, y, 1, 1).data];
+            }""",
+            [(x + 0.5) / w, (y + 0.5) / h],
+        )
+
+    def masked(self, x: float, y: float) -> bool:
+        """Whether the mask covers a pixel (that has no marker on it)."""
+        w, h = self.demo.size
+        bare = [255 * x / (w - 1), 255 * y / (h - 1), 120]
+        return float(np.abs(np.subtract(self.colour(x, y)[:3], bare)).max()) > 25
+
+    def status(self) -> str:
+        return self.page.locator("#pp .pp-status").inner_text()
+
+    def count(self) -> str:
+        return self.page.locator("#pp .pp-count").inner_text()
+
+
+def touch_drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    session = page.context.new_cdp_session(page)
+    steps = [np.add(start, np.subtract(end, start) * part) for part in (0.0, 0.3, 0.7, 1.0)]
+    for index, (x, y) in enumerate(steps):
+        kind = "touchMove" if index else "touchStart"
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
