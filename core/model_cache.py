@@ -169,7 +169,8 @@ class ModelCache:
     @property
     def used(self) -> int:
         """Bytes of the models here and of those being loaded."""
-        return self._reserved + sum(entry.nbytes for entry in self._entries.values())
+        with self._changed:
+            return self._reserved + sum(entry.nbytes for entry in self._entries.values())
 
     def drop_idle(self) -> int:
         """Evict every model that nobody uses; the number of bytes given back."""
