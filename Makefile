@@ -30,6 +30,7 @@ test: $(DEV_STAMP)  ## run every test (ARGS="-k segment" picks some)
 check: $(DEV_STAMP)  ## formatting, lint, types, layers
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
+	@rm -f demos/*.pyi  # stubs that Gradio writes at import; mypy would believe stale ones
 	$(PY) -m mypy
 	$(PY) -m pytest tests/test_architecture.py
 

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 
 from core import coco, draw, images
-from core.errors import InputError
+from core.errors import HubError, InputError
 from demos import Tab, _api, _ui
 from demos._canvas import (
     PointPrompter,
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from core.types import Masks
 
 EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
-Session = dict[str, Any]  # id of the canvas's picture, digest of its pixels, last gesture, choice
+# What a visitor has on the canvas: the picture's id and digest, the last gesture and the number of
+# the newest, and which of its masks is chosen. Never pixels or tensors.
+Session = dict[str, Any]
+_NOTHING = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
 READY = "Ready. Click what you want to cut out."
 
 
@@ -125,7 +128,13 @@ def _load(
         fresh = session
     else:
         picture = canvas_picture(image)
-        fresh = {"id": picture["id"], "digest": digest, "gesture": None, "choice": 0}
+        fresh = {
+            "id": picture["id"],
+            "digest": digest,
+            "gesture": None,
+            "newest": 0,
+            "choice": 0,
+        }
         yield PointPrompter(picture=picture), "", fresh, gr.Radio(visible=False)
     done = task.embed(image, checkpoint, _ui.download_progress(progress))
     if fresh["gesture"] is not None:
@@ -139,11 +148,21 @@ def _prompt(
 ) -> tuple[Any, ...]:
     if image is None or session is None:
         raise InputError("Choose a picture first.")
-    data = event._data
-    parse_prompt(data)
-    if picture_id(data) != session["id"]:
-        return gr.skip(), gr.skip(), gr.skip(), gr.skip()  # a click on a picture that is gone
-    return _answer(image, checkpoint, {**session, "gesture": dict(data)}, 0)
+    gesture = dict(event._data)
+    sequence = parse_prompt(gesture)[2]
+    if picture_id(gesture) != session["id"]:
+        return _NOTHING  # a click on a picture that is gone
+    # Gestures are answered side by side and may overtake one another. All of them hold this same
+    # dict, so the newest is known here, and only its answer counts.
+    session["newest"] = max(session["newest"], sequence)
+    if sequence < session["newest"]:
+        return _NOTHING
+    session["gesture"] = gesture
+    try:
+        answer = _answer(image, checkpoint, session, 0)
+    except HubError as error:  # said on the canvas, which is waiting for an answer
+        return canvas_answer(gesture, status=str(error)), gr.skip(), gr.skip(), gr.skip()
+    return answer if sequence == session["newest"] else _NOTHING
 
 
 def _choose(
@@ -159,6 +178,7 @@ def _answer(image: images.RGB, checkpoint: str, session: Session, choice: int) -
     gesture = session["gesture"]
     points, box, _ = parse_prompt(gesture)
     if not points and box is None:
+        session["gesture"] = None
         return canvas_answer(gesture), "", session, gr.Radio(visible=False)
     found = _masks(image, checkpoint, points, box)
     choice = min(choice, len(found.masks) - 1)
@@ -166,7 +186,8 @@ def _answer(image: images.RGB, checkpoint: str, session: Session, choice: int) -
     status = f"Mask of {share:.1%} of the picture, predicted IoU {found.scores[choice]:.2f}"
     radio = gr.Radio(_choices(found), value=choice, visible=len(found.masks) > 1)
     answer = canvas_answer(gesture, found.masks[choice], status=status)
-    return answer, _ui.info_html(found.info), {**session, "choice": choice}, radio
+    session["choice"] = choice
+    return answer, _ui.info_html(found.info), session, radio
 
 
 def _masks(image: images.RGB, checkpoint: str, points: Any, box: Any) -> Masks:
