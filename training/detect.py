@@ -30,20 +30,25 @@ from training import detect_data
 from training.common import LoopConfig, Trainer, arguments, log, prepare
 from training.detect_data import CLASSES
 
-WEIGHTS = Path("weights/detect-s-starter.safetensors")
+WEIGHTS = Path("weights/detect-starter.safetensors")
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-SIZE = {"shortest_edge": 192, "longest_edge": 288}
+SIZE = {"shortest_edge": 144, "longest_edge": 224}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Pictures of a step, and the canvases (H, W) they may have; one shape a step."""
+    """Pictures of a step, and the canvases (H, W) they may have; one shape a step.
+
+    For the first `warm_up` of the run only the backbone learns, from the head on the tokens.
+    """
 
     batch: int = 8
     canvases: tuple[tuple[int, int], ...] = (
-        (192, 192), (192, 256), (192, 288), (256, 192), (144, 192), (160, 224),
+        (144, 144), (144, 192), (144, 208), (192, 144), (112, 160), (128, 176),
     )  # fmt: skip
-    token_loss: float = 3.0
+    token_loss: float = 2.0
+    warm_up: float = 0.2
+    ground: float = 0.4  # weight of tokens that lie on no object
 
 
 def detr_config() -> DetrConfig:
@@ -57,7 +62,7 @@ def detr_config() -> DetrConfig:
         },
         d_model=128,
         num_queries=12,
-        encoder_layers=3,
+        encoder_layers=2,
         encoder_ffn_dim=512,
         encoder_attention_heads=4,
         decoder_layers=3,
@@ -79,6 +84,20 @@ def set_batch_norm(module: nn.Module) -> None:
             set_batch_norm(child)
 
 
+def start_weights(detr: DetrForObjectDetection) -> None:
+    """Start as the paper's own code does: transformers' normal(0, 0.02) takes far longer to leave.
+
+    Above all the queries must differ from the first step on.
+    """
+    for module in detr.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    nn.init.normal_(detr.model.query_position_embeddings.weight)
+    nn.init.xavier_uniform_(detr.model.input_projection.weight)
+
+
 class Learner(nn.Module):
     """The DETR with what only training needs: batch norm and the head on the tokens."""
 
@@ -88,6 +107,7 @@ class Learner(nn.Module):
         self.detr = DetrForObjectDetection(config)
         self.detr.config.auxiliary_loss = True
         set_batch_norm(self.detr.model.backbone)
+        start_weights(self.detr)
         self.token_class = nn.Linear(config.d_model, len(CLASSES) + 1)
         self.token_box = nn.Sequential(
             nn.Linear(config.d_model, config.d_model), nn.ReLU(), nn.Linear(config.d_model, 4)
@@ -158,23 +178,33 @@ def token_targets(
     return labels, boxes
 
 
-def token_loss(
-    learner: Learner, tokens: torch.Tensor, targets: list[dict[str, torch.Tensor]], size: torch.Size
-) -> torch.Tensor:
-    """Class and box losses of the head on the encoder's tokens (B, h*w, d)."""
-    grid = (-(-size[0] // 16), -(-size[1] // 16))
-    pairs = [token_targets(target, grid) for target in targets]
+def token_loss(learner: Learner, tokens: torch.Tensor, batch: Batch, ground: float) -> torch.Tensor:
+    """Class and box losses of the head on tokens (B, h*w, d) of a map at stride 16."""
+    grid = (-(-batch.pixels.shape[2] // 16), -(-batch.pixels.shape[3] // 16))
+    pairs = [token_targets(target, grid) for target in batch.targets]
     labels = torch.stack([p[0] for p in pairs])
     boxes = torch.stack([p[1] for p in pairs])
     classes = learner.token_class(tokens).float()
     found = learner.token_box(tokens).float().sigmoid()
-    loss = F.cross_entropy(classes.flatten(0, 1), labels.flatten())
+    weights = torch.ones(len(CLASSES) + 1)
+    weights[-1] = ground
+    loss = F.cross_entropy(classes.flatten(0, 1), labels.flatten(), weights)
     on = labels < len(CLASSES)
     if not on.any():
         return loss
     near = (found[on] - boxes[on]).abs().sum(1).mean()
     overlap = generalized_box_iou_loss(to_corners(found[on]), to_corners(boxes[on]), "mean")
     return loss + 2 * near + overlap
+
+
+def warm_up_loss(learner: Learner, batch: Batch, config: Config) -> torch.Tensor:
+    """The loss on the backbone's own tokens, before the transformer."""
+    model = learner.detr.model
+    pixels = batch.pixels.contiguous(memory_format=torch.channels_last)
+    mask = torch.ones(len(pixels), *pixels.shape[2:], dtype=torch.bool)
+    features, _ = model.backbone(pixels, mask)[-1]
+    tokens = model.input_projection(features).flatten(2).transpose(1, 2)
+    return token_loss(learner, tokens, batch, config.ground)
 
 
 def step_loss(learner: Learner, batch: Batch, config: Config) -> torch.Tensor:
@@ -188,9 +218,7 @@ def step_loss(learner: Learner, batch: Batch, config: Config) -> torch.Tensor:
         matched, _, _ = ForObjectDetectionLoss(
             logits[-1], batch.targets, logits.device, boxes[-1], detr.config, logits, boxes
         )
-    tokens = token_loss(
-        learner, outputs.encoder_last_hidden_state, batch.targets, batch.pixels.shape[-2:]
-    )
+    tokens = token_loss(learner, outputs.encoder_last_hidden_state, batch, config.ground)
     return matched + config.token_loss * tokens
 
 
@@ -203,7 +231,10 @@ def train(data: Path, loop: LoopConfig, folder: Path) -> Trainer:
 
     def loss_of(model: nn.Module, rng: np.random.Generator) -> torch.Tensor:
         assert isinstance(model, Learner)
-        return step_loss(model, make_batch(stock, config, rng), config)
+        batch = make_batch(stock, config, rng)
+        if trainer.progress < config.warm_up:
+            return warm_up_loss(model, batch, config)
+        return step_loss(model, batch, config)
 
     trainer.fit(loss_of)
     return trainer
@@ -232,7 +263,7 @@ def main() -> None:
 
         detect_eval.report(options.out, options.data)
         return
-    loop = LoopConfig(minutes=options.minutes, lr=4e-4, weight_decay=1e-4, seed=options.seed)
+    loop = LoopConfig(minutes=options.minutes, lr=6e-4, weight_decay=1e-4, seed=options.seed)
     log.info("detect: %s", asdict(loop))
     export(train(options.data, loop, options.runs / "detect"), options.out)
 

@@ -281,7 +281,7 @@ def make_scene(stock: Stock, h: int, w: int, rng: np.random.Generator) -> Scene:
         thing = group[rng.integers(len(group))]
         return _mirrored(thing) if rng.random() < 0.5 else thing
 
-    if rng.random() < 0.7:
+    if rng.random() < 0.8:
         for cell in _cells(h, w, int(rng.choice([1, 1, 2, 4])), rng):
             if rng.random() < 0.85:
                 put_picture(scene, draw(cut=False), cell, rng)

@@ -21,7 +21,8 @@ from pycocotools.cocoeval import COCOeval
 from skimage.feature import hog
 from transformers import DetrConfig, DetrForObjectDetection
 
-from core import state_dicts
+from core import draw, state_dicts
+from core.types import Detections, RunInfo
 from training import detect_data
 from training.common import log
 from training.detect import normalise
@@ -110,8 +111,36 @@ def ap50(
     return by_class | {"mean": float(np.mean(list(by_class.values())))}
 
 
+def page(detector: Detector, images: list[Picture], out: Path, threshold: float = 0.5) -> None:
+    """The boxes above a score on each picture, six in a row."""
+    tiles = []
+    for image in images:
+        picture = Image.fromarray(image)
+        picture = picture.resize([round(s * 240 / max(picture.size)) for s in picture.size])
+        pixels = np.asarray(picture)
+        boxes, labels, scores = detector(pixels)
+        order = np.argsort(-scores)
+        names = tuple(CLASSES[labels[i]] for i in order)
+        found = Detections(
+            np.clip(boxes[order], 0, np.tile(picture.size, 2)).astype(np.float32),
+            scores[order].astype(np.float32),
+            names,
+            picture.size,
+            RunInfo("detect-starter", "starter", "cpu"),
+        )
+        tile = np.full((240, 240, 3), 255, np.uint8)
+        shown = draw.boxes(pixels, found, threshold)
+        tile[: shown.shape[0], : shown.shape[1]] = shown
+        tiles.append(tile)
+    rows = [np.concatenate(tiles[i : i + 6], axis=1) for i in range(0, len(tiles), 6)]
+    Image.fromarray(np.concatenate(rows)).save(out, quality=85)
+
+
 def report(path: Path, data: Path) -> dict[str, dict[str, float]]:
-    """Log AP50 of the starter at `path` and of the baseline."""
+    """Log AP50 of the starter at `path` and of the baseline; write a page of 24 beside it.
+
+    The page shows 18 held-out pictures and 6 held-out scenes, drawn by a fixed seed.
+    """
     training, test = detect_data.load(data)
     pictures = [t for group in test.things for t in group[:PICTURES_PER_CLASS]]
     rng = np.random.default_rng(0)
@@ -121,6 +150,9 @@ def report(path: Path, data: Path) -> dict[str, dict[str, float]]:
         "pictures": ([p.image for p in pictures], [([p.box], [p.label]) for p in pictures]),
         "scenes": ([s.image for s in scenes], [(s.boxes, s.labels) for s in scenes]),
     }
+    chosen = np.random.default_rng(1).permutation(len(pictures))[:18]
+    shown = [np.ascontiguousarray(pictures[i].image) for i in chosen]
+    page(Detector(path), shown + [s.image for s in scenes[:6]], path.with_suffix(".jpg"))
     figures = {}
     for name, method in (("starter", Detector(path)), ("nearest", NearestPicture(training))):
         for kind, (images, truths) in sets.items():

@@ -29,7 +29,7 @@ from core.models import sam as small_sam
 from training import segment_data
 from training.common import LoopConfig, Trainer, arguments, log, prepare
 
-WEIGHTS = Path("weights/segment-s-starter.safetensors")
+WEIGHTS = Path("weights/segment-starter.safetensors")
 MODEL: dict[str, Any] = {
     "img_size": 256,
     "dim": 128,
@@ -49,7 +49,7 @@ class Config:
     batch: int = 6  # pictures
     prompts: int = 4  # for each picture
     max_rounds: int = 4  # the first prompt and up to three corrections
-    boxes: float = 0.3  # share of steps that start from a box
+    boxes: float = 0.45  # share of steps that start from a box
     smallest: float = 0.006  # share of the picture that a mask must cover
 
 

@@ -22,7 +22,7 @@ from segment_anything.modeling import Sam
 from skimage.color import rgb2lab
 from skimage.segmentation import flood, random_walker
 
-from core import state_dicts
+from core import draw, state_dicts
 from core.models import sam as small_sam
 from training import segment_data
 from training.common import log
@@ -205,9 +205,43 @@ def seconds(model: Sam) -> dict[str, float]:
     return {"encode_seconds": float(np.median(encode)), "click_seconds": float(np.median(click))}
 
 
+#: example picture, its clicks as (x, y, label) in shares of width and height
+CLICKS = {
+    "astronaut.jpg": [(0.43, 0.25, 1)],
+    "chelsea.jpg": [(0.5, 0.45, 1)],
+    "coffee.jpg": [(0.5, 0.4, 1)],
+    "coins.jpg": [(0.66, 0.17, 1)],
+    "flower.jpg": [(0.5, 0.5, 1)],
+    "hopper.jpg": [(0.5, 0.4, 1)],
+    "rocket.jpg": [(0.5, 0.5, 1)],
+    "temple.jpg": [(0.55, 0.35, 1)],
+}
+
+
+def page(model: Sam, examples: Path, out: Path) -> None:
+    """The mask with the best score for one click on each example picture, as one picture."""
+    predictor, tiles = SamPredictor(model), []
+    for name, clicks in CLICKS.items():
+        picture = Image.open(examples / name).convert("RGB")
+        picture.thumbnail((240, 240))
+        image = np.asarray(picture)
+        places = np.array([c[:2] for c in clicks]) * picture.size
+        predictor.set_image(image)
+        masks, scores, _ = predictor.predict(places, np.array([c[2] for c in clicks]))
+        shown = draw.masks(image, masks[int(scores.argmax())][None])
+        for x, y in places.astype(int):
+            shown[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4] = (255, 255, 255)
+        tile = np.full((240, 240, 3), 255, np.uint8)
+        tile[: shown.shape[0], : shown.shape[1]] = shown
+        tiles.append(tile)
+    rows = [np.concatenate(tiles[i : i + 4], axis=1) for i in range(0, len(tiles), 4)]
+    Image.fromarray(np.concatenate(rows)).save(out, quality=88)
+
+
 def report(path: Path, root: Path) -> None:
-    """Log the figures of the starter at `path`."""
+    """Log the figures of the starter at `path` and write a page of examples beside it."""
     model = load(path)
+    page(model, Path("examples"), path.with_suffix(".jpg"))
     figures = score(model, root) | baselines(root, BASELINE_PICTURES) | seconds(model)
     for name, value in figures.items():
         log.info("%-24s %.3f", name, value)
