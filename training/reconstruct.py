@@ -42,18 +42,19 @@ class Config:
     side: int = 128
     patch: int = 16
     dim: int = 192
-    depth: int = 6
+    depth: int = 4
     decoder_dim: int = 192
-    decoder_depth: int = 4
+    decoder_depth: int = 3
     heads: int = 3
     mlp_ratio: int = 2
-    batch: int = 128
-    scale: tuple[float, float] = (0.25, 1.0)  # area of the part that is cut out
+    batch: int = 32  # many small steps leave the plateau of flat colour sooner than few large ones
+    scale: tuple[float, float] = (0.35, 1.0)  # area of the part that is cut out
     ratio: float = 1.6  # of its sides
-    varied: float = 0.25  # share of steps with another mask ratio than 0.75
+    ratios: tuple[float, float] = (0.4, 0.8)  # hidden share at first: what is seen more is easier
+    settled: float = 0.5  # share of the budget after which three quarters are hidden
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(
-            minutes=30.0, lr=0.006, weight_decay=0.01, warmup_steps=100, final_lr=0.0, ema=0.998
+            minutes=30.0, lr=0.005, weight_decay=0.01, warmup_steps=100, final_lr=0.0, ema=0.998
         )
     )
 
@@ -79,6 +80,7 @@ def loss_of(
     pictures: Pictures,
     config: Config,
     step: int,
+    progress: float,
     model: ViTMAEForPreTraining,
     rng: np.random.Generator,
 ) -> torch.Tensor:
@@ -86,8 +88,8 @@ def loss_of(
     chosen = np.sort(epoch_order(len(pictures), config.batch, step, config.loop.seed))
     x = to_batch(pictures[chosen], MEAN, STD)
     x = crop_to(x, config.side, config.scale, config.ratio, rng).contiguous()
-    varied = rng.random() < config.varied
-    model.config.mask_ratio = float(rng.uniform(0.4, 0.9)) if varied else 0.75
+    early = progress < config.settled
+    model.config.mask_ratio = float(rng.uniform(*config.ratios)) if early else 0.75
     return model(pixel_values=x).loss
 
 
@@ -105,7 +107,8 @@ def train(
     """Run the loop; the pictures of a step follow from its number."""
 
     def loss(model: nn.Module, rng: np.random.Generator) -> torch.Tensor:
-        return loss_of(pictures, config, trainer.step, cast(ViTMAEForPreTraining, model), rng)
+        mae = cast(ViTMAEForPreTraining, model)
+        return loss_of(pictures, config, trainer.step, trainer.progress, mae, rng)
 
     trainer.fit(loss, until_step)
 
