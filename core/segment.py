@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 POINTS_PER_BATCH = 16  # 64, the library's default, takes 2 GB more and is no faster on a CPU
 BATCH_PIXELS = 32_000_000  # points times pixels that are decoded at once: 1.2 GB of masks
+# What everything mode keeps, as the library has it. A starter, which is less sure of its masks and
+# draws them less sharply, says its own in the `everything` of its header.
+THRESHOLDS = {"pred_iou_thresh": 0.88, "stability_score_thresh": 0.95}
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 Steps = Generator[float, None, list["Mask"]]
@@ -207,7 +210,12 @@ def _grid_masks(run: runtime.Run, embedding: Embedding, points_per_side: int) ->
     from torchvision.ops import batched_nms
 
     sam, (h, w) = run.lease.built.module, embedding.original_size
-    generator = SamAutomaticMaskGenerator(sam, points_per_side=points_per_side)
+    generator = SamAutomaticMaskGenerator(
+        sam,
+        points_per_side=points_per_side,
+        pred_iou_thresh=run.lease.built.extra["pred_iou_thresh"],
+        stability_score_thresh=run.lease.built.extra["stability_score_thresh"],
+    )
     generator.predictor = injected(sam, embedding)
     grid = generator.point_grids[0] * np.array([[w, h]])
     data, done = MaskData(), 0
@@ -243,15 +251,16 @@ def _build(resolved: Resolved) -> Built:
     if config is not None:
         from core.models import sam as small
 
-        return _filled(lambda: small.build(**config["sam"]), resolved)
+        thresholds = {**THRESHOLDS, **config.get("everything", {})}
+        return _filled(lambda: small.build(**config["sam"]), resolved, thresholds)
     from segment_anything import sam_model_registry
 
     if resolved.checkpoint.arch not in ("vit_b", "vit_l", "vit_h"):
         raise CheckpointError(f"{resolved.path.name} is not a SAM ViT-B, ViT-L or ViT-H file.")
-    return _filled(sam_model_registry[resolved.checkpoint.arch], resolved)
+    return _filled(sam_model_registry[resolved.checkpoint.arch], resolved, THRESHOLDS)
 
 
-def _filled(create: Callable[[], Any], resolved: Resolved) -> Built:
+def _filled(create: Callable[[], Any], resolved: Resolved, thresholds: dict[str, float]) -> Built:
     with torch.device("meta"):
         model = create()
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
@@ -259,4 +268,4 @@ def _filled(create: Callable[[], Any], resolved: Resolved) -> Built:
     # These two buffers are constants that no file holds, so they are still on `meta`.
     model.pixel_mean = torch.tensor(PIXEL_MEAN).view(-1, 1, 1)
     model.pixel_std = torch.tensor(PIXEL_STD).view(-1, 1, 1)
-    return Built(model)
+    return Built(model, thresholds)

@@ -131,6 +131,19 @@ def test_everything_without_a_sure_mask(shelf, picture):
     assert info.cache["embedding"] == "miss"
 
 
+def test_everything_with_the_thresholds_of_a_starter(shelf, picture):
+    """The file says of itself what it is sure enough of."""
+    model, config = nets.own_sam()
+    thresholds = {"pred_iou_thresh": 0.2, "stability_score_thresh": 0.4}
+    image = picture(90, 64)
+    counts = []
+    for name, header in (("plain", config), ("modest", {**config, "everything": thresholds})):
+        shelf.starter("segment", model, header, name)
+        counts.append(len(segment.everything(image, name, points_per_side=4)[0]))
+    generator = SamAutomaticMaskGenerator(model, 4, segment.POINTS_PER_BATCH, **thresholds)
+    assert counts[0] < counts[1] == len(generator.generate(image))
+
+
 def test_everything_tells_how_far_it_is_and_can_be_stopped(sam, picture):
     steps = segment.everything_steps(picture(90, 64), points_per_side=8)
     assert [next(steps), next(steps)] == [0.25, 0.5]

@@ -94,6 +94,7 @@ class Malicious:
         return os.mkdir, (str(self.witness),)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".ckpt", ".safetensors"])
 @pytest.mark.parametrize("forced", [False, True])
 def test_code_in_a_file_does_not_run(tmp_path, monkeypatch, suffix, forced):
