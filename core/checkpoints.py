@@ -8,6 +8,7 @@ is what a download is held against.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Task = Literal["classify", "detect", "segment", "reconstruct", "denoise", "super_resolve", "deblur"]
@@ -65,27 +66,52 @@ _MAE_NOTE = (
     "The original release says CC-BY-NC-4.0, the hub's page Apache-2.0; the stricter one is shown."
 )
 
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def read_card(path: Path) -> dict[str, str]:
+    """The front matter of a model card: `name: value` lines between two `---`; {} without one."""
+    if not path.is_file():
+        return {}
+    lines = path.read_text("utf-8").splitlines()
+    end = lines.index("---", 1) if lines[:1] == ["---"] and "---" in lines[1:] else 0
+    pairs = (line.partition(":") for line in lines[1:end])
+    return {name.strip(): value.strip() for name, _, value in pairs if value.strip()}
+
+
+def _starter(key: str, task: Task, loader: Loader, title: str, scale: int = 1) -> Checkpoint:
+    """A starter of `weights/`; its card beside it is the one place where its figures stand."""
+    file = ROOT / "weights" / f"{key}.safetensors"
+    card = read_card(file.with_suffix(".md"))
+    data = card.get("licence of data", "")
+    return Checkpoint(
+        key,
+        task,
+        loader,
+        f"weights/{file.name}",
+        _APACHE,
+        title,
+        tier="starter",
+        size_mb=round(file.stat().st_size / 1e6, 1) if file.is_file() else 0.0,
+        params_m=int(card.get("params", "0").replace(",", "")) / 1e6,
+        metric=card.get("metric", ""),
+        trained_on=card.get("trained_on", ""),
+        scale=scale,
+        note=f"Data: {data}" if data else "",
+    )
+
+
 # fmt: off
 CATALOGUE: tuple[Checkpoint, ...] = (
     # Starters: in the repository, made by the recipes in training/
-    Checkpoint("classify-cifar10", "classify", "timm", "weights/classify-cifar10.safetensors",
-        _APACHE, "Starter ViT", tier="starter"),
-    Checkpoint("detect-starter", "detect", "transformers", "weights/detect-starter.safetensors",
-        _APACHE, "Starter DETR", tier="starter"),
-    Checkpoint("segment-starter", "segment", "sam", "weights/segment-starter.safetensors", _APACHE,
-        "Starter SAM", tier="starter"),
-    Checkpoint("reconstruct-starter", "reconstruct", "transformers",
-        "weights/reconstruct-starter.safetensors", _APACHE, "Starter MAE", tier="starter"),
-    Checkpoint("denoise-starter", "denoise", "spandrel", "weights/denoise-starter.safetensors",
-        _APACHE, "Starter denoiser", tier="starter"),
-    Checkpoint("super-resolve-x2-starter", "super_resolve", "spandrel",
-        "weights/super-resolve-x2-starter.safetensors", _APACHE, "Starter x2", tier="starter",
-        scale=2),
-    Checkpoint("super-resolve-x4-starter", "super_resolve", "spandrel",
-        "weights/super-resolve-x4-starter.safetensors", _APACHE, "Starter x4", tier="starter",
-        scale=4),
-    Checkpoint("deblur-starter", "deblur", "spandrel", "weights/deblur-starter.safetensors",
-        _APACHE, "Starter deblurrer", tier="starter"),
+    _starter("classify-starter", "classify", "timm", "Starter ViT"),
+    _starter("detect-starter", "detect", "transformers", "Starter DETR"),
+    _starter("segment-starter", "segment", "sam", "Starter SAM"),
+    _starter("reconstruct-starter", "reconstruct", "transformers", "Starter MAE"),
+    _starter("denoise-starter", "denoise", "spandrel", "Starter denoiser"),
+    _starter("super-resolve-x2-starter", "super_resolve", "spandrel", "Starter x2", 2),
+    _starter("super-resolve-x4-starter", "super_resolve", "spandrel", "Starter x4", 4),
+    _starter("deblur-starter", "deblur", "spandrel", "Starter deblurrer"),
     # Classify
     Checkpoint("vit-base", "classify", "timm", "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
         _APACHE, "ViT-B/16", "model.safetensors", size_mb=346.3, params_m=86.6,
