@@ -58,6 +58,7 @@ def applying(name: str, environment: dict[str, str]) -> dict[str, Requirement]:
 def third_party_imports(parts: tuple[str, ...]) -> dict[str, str]:
     """Top-level module -> one file that imports it."""
     ours = {p.stem for p in ROOT.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    ours |= {p.stem for p in (ROOT / "scripts").glob("*.py")}  # tests import some by their folder
     found: dict[str, str] = {}
     for part in parts:
         path = ROOT / part
