@@ -20,7 +20,7 @@ from core import images, runtime, state_dicts, transforms
 from core.errors import CheckpointError, InputError
 from core.prompts import Points, parse_box, parse_points
 from core.runtime import Built
-from core.types import Masks, RunInfo
+from core.types import Masks, PointPrompts, RunInfo
 from core.weights import Progress, Resolved
 
 if TYPE_CHECKING:
@@ -118,24 +118,39 @@ def predict(
         raise InputError("Click a point on the picture or draw a box first.")
     ambiguous = multimask and len(prompts.points) == 1 and corners is None
     with runtime.run("segment", checkpoint, _build, progress) as run:
-        sam = run.lease.built.module
-        _check_mask_input(mask_input, sam)
-        predictor = injected(sam, _embedding(run, rgb))
+        _check_mask_input(mask_input, run.lease.built.module)
+        embedding = _embedding(run, rgb)
         with run.watch.stage("decode"):
-            masks, scores, low_res = runtime.forward(
-                lambda: predictor.predict(
-                    prompts.points if len(prompts.points) else None,
-                    prompts.labels if len(prompts.points) else None,
-                    corners,
-                    mask_input,
-                    multimask_output=ambiguous,
-                ),
-                full_precision=True,  # it is light, and masks are cut off at exactly 0
+            masks, scores, low_res = _decode(
+                run.lease.built.module, embedding, prompts, corners, mask_input, ambiguous
             )
-        if not np.all(np.isfinite(scores)):
-            raise CheckpointError("The model answered with values that are not numbers.")
-        order = np.argsort(-scores, kind="stable")
-        return Masks(masks[order], scores[order].astype(np.float32), run.info(), low_res[order])
+        return Masks(masks, scores, run.info(), low_res)
+
+
+def _decode(
+    sam: Any,
+    embedding: Embedding,
+    prompts: PointPrompts,
+    box: NDArray[np.float32] | None,
+    mask_input: NDArray[np.float32] | None,
+    multimask: bool,
+) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
+    """Masks (K, H, W), scores (K,) descending and low-resolution logits (K, h, w)."""
+    predictor, some = injected(sam, embedding), len(prompts.points) > 0
+    masks, scores, low_res = runtime.forward(
+        lambda: predictor.predict(
+            prompts.points if some else None,
+            prompts.labels if some else None,
+            box,
+            mask_input,
+            multimask_output=multimask,
+        ),
+        full_precision=True,  # it is light, and masks are cut off at exactly 0
+    )
+    if not np.all(np.isfinite(scores)):
+        raise CheckpointError("The model answered with values that are not numbers.")
+    order = np.argsort(-scores, kind="stable")
+    return masks[order], scores[order].astype(np.float32), low_res[order]
 
 
 def everything_steps(
