@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ def encode(mask: NDArray[np.bool_], score: float) -> dict[str, object]:
 
 
 def document(
-    masks: Sequence[NDArray[np.bool_]], scores: Sequence[float], size: tuple[int, int]
+    masks: Iterable[NDArray[np.bool_]], scores: Iterable[float], size: tuple[int, int]
 ) -> dict[str, object]:
     """The answer of `/segment`: the picture's [W, H] and every mask. `size` is (W, H)."""
     rows = [encode(mask, score) for mask, score in zip(masks, scores, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import zlib
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -70,12 +71,14 @@ def boxes(rgb: RGB, detections: Detections, threshold: float = 0.0) -> RGB:
     return np.array(canvas)
 
 
-def masks(rgb: RGB, masks: Masks | NDArray[np.bool_], alpha: float = 0.45) -> RGB:
+def masks(
+    rgb: RGB, masks: Masks | NDArray[np.bool_] | Sequence[NDArray[np.bool_]], alpha: float = 0.45
+) -> RGB:
     """Each mask tinted in its colour of `mask_palette`, with a contour; small masks lie on top.
 
     Args:
         rgb: (H, W, 3) uint8.
-        masks: (K, H, W) bool.
+        masks: (K, H, W) bool, or a sequence of K masks that are read one at a time.
         alpha: weight of the tint, 0 (none) to 1 (opaque).
 
     Returns:
@@ -89,8 +92,9 @@ def masks(rgb: RGB, masks: Masks | NDArray[np.bool_], alpha: float = 0.45) -> RG
     for index in sorted(range(len(stack)), key=lambda i: -areas[i]):
         if not areas[index]:
             continue
-        rows, columns = _extent(stack[index])
-        part, mask = out[rows, columns], stack[index][rows, columns]
+        whole = stack[index]
+        rows, columns = _extent(whole)
+        part, mask = out[rows, columns], whole[rows, columns]
         edge = mask & ~_shrunk(mask, width)
         for channel in range(3):
             tone = int(palette[index, channel])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import numpy as np
 
 from core import coco, draw, images
 from core.errors import HubError, InputError
@@ -22,6 +21,7 @@ from demos._canvas import (
 )
 
 if TYPE_CHECKING:
+    from core.segment import Mask
     from core.types import Masks
 
 EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
@@ -242,18 +242,31 @@ def _everything(
         yield gr.skip(), gr.skip(), gr.skip()
     path = _ui.result_path("masks.json")
     size = (image.shape[1], image.shape[0])
-    document = coco.document([m.mask for m in masks], [m.score for m in masks], size)
-    path.write_text(json.dumps(document))
+    path.write_text(json.dumps(_document(masks, size)))
     button = gr.DownloadButton(value=str(path), interactive=True)
     yield _overlay(image, masks), _ui.info_html(info, f"{len(masks)} masks"), button
 
 
-def _overlay(image: images.RGB, masks: Any) -> str:
+class _OneByOne(Sequence[Any]):
+    """The masks as arrays, each made when it is read: all of them at once fill the memory."""
+
+    def __init__(self, masks: Sequence[Mask]) -> None:
+        self._masks = masks
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._masks[index].mask
+
+
+def _document(masks: Sequence[Mask], size: tuple[int, int]) -> dict[str, object]:
+    return coco.document(_OneByOne(masks), [m.score for m in masks], size)
+
+
+def _overlay(image: images.RGB, masks: Sequence[Mask]) -> str:
     path = _ui.result_path("overlay.jpg")
-    stack = [m.mask for m in masks]
-    shape = image.shape[:2]
-    array = np.stack(stack) if stack else np.zeros((0, *shape), dtype=bool)
-    images.save_jpeg(draw.masks(image, array), path)
+    images.save_jpeg(draw.masks(image, _OneByOne(masks)), path)
     return str(path)
 
 
@@ -306,8 +319,7 @@ def segment_everything(
     rgb = _ui.required(image)
     masks, info = task.everything(rgb, checkpoint, int(points_per_side))
     size = (rgb.shape[1], rgb.shape[0])
-    document = coco.document([m.mask for m in masks], [m.score for m in masks], size)
-    return _overlay(rgb, masks), document, info.to_dict()
+    return _overlay(rgb, masks), _document(masks, size), info.to_dict()
 
 
 TAB = Tab("segment", "Segment", 30, build)
