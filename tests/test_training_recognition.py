@@ -89,6 +89,14 @@ def test_the_reconstruct_starter_rebuilds_from_the_file_alone(tmp_path):
     assert not visible.any()
 
 
+def test_the_autoencoder_knows_the_place_of_every_patch(tmp_path):
+    model = reconstruct.trainer_of(MAE, tmp_path).model
+    for places in (model.vit.embeddings.position_embeddings, model.decoder.decoder_pos_embed):
+        patches = places[0, 1:]  # (16, 16) without the class token
+        assert not places.requires_grad
+        assert torch.cdist(patches, patches).add(torch.eye(16) * 9).min() > 0.1
+
+
 def test_a_starter_that_lacks_a_weight_is_refused(tmp_path):
     model = run_reconstruct(tmp_path / "run", 1).ema
     path = reconstruct.export(model, MAE, tmp_path / "reconstruct-x.safetensors")

@@ -93,10 +93,23 @@ def loss_of(
     return model(pixel_values=x).loss
 
 
+def with_positions(model: ViTMAEForPreTraining) -> ViTMAEForPreTraining:
+    """Write the fixed sine and cosine position embeddings into a model built from its config.
+
+    A model that transformers 5.23 builds from its config alone has zeros there: it cannot tell one
+    place from another and learns no more than the mean colour.
+    """
+    embeddings = model.vit.embeddings
+    embeddings.patch_embeddings.projection._is_hf_initialized = False  # or the next line returns
+    embeddings.initialize_weights()
+    model.decoder.initialize_weights(embeddings.patch_embeddings.num_patches)
+    return model
+
+
 def trainer_of(config: Config, folder: Path) -> MuonTrainer:
     """A trainer at its start, or where the run in `folder` stopped."""
     torch.manual_seed(config.loop.seed)
-    model = ViTMAEForPreTraining(config.vit_mae())
+    model = with_positions(ViTMAEForPreTraining(config.vit_mae()))
     model.set_attn_implementation("eager")  # the fused one's backward pass is slower on a CPU
     return MuonTrainer(model, config.loop, folder, NOT_MUON)
 
