@@ -41,6 +41,7 @@ class ImageIn(gr.Image):
         height: int | None = 300,
         elem_id: str | None = None,
         visible: bool = True,
+        render: bool = True,
     ) -> None:
         super().__init__(
             label=label,
@@ -50,6 +51,7 @@ class ImageIn(gr.Image):
             height=height,
             elem_id=elem_id,
             visible=visible,
+            render=render,
             interactive=True,
         )
 
