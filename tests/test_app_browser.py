@@ -142,9 +142,7 @@ def test_a_bad_file_gets_one_sentence_and_the_next_one_works(page, tmp_path):
     toast.wait_for()
     text = toast.inner_text()
     assert "picture" in text.lower() and "Traceback" not in text and "Error:" not in text
-    page.locator(
-        "#classify-image button[aria-label=Clear], #classify-image [title=Clear]"
-    ).first.click()
+    page.locator('#classify-image [aria-label="Remove Image"]').click()
     upload(page, "classify", EXAMPLES / "chelsea.jpg")
     page.locator("#classify-result .bars li").first.wait_for()
 
