@@ -47,7 +47,7 @@ class Config:
     decoder_depth: int = 3
     heads: int = 3
     mlp_ratio: int = 2
-    batch: int = 32  # many small steps leave the plateau of flat colour sooner than few large ones
+    batch: int = 32  # small: in minutes on a CPU, the number of steps counts
     scale: tuple[float, float] = (0.35, 1.0)  # area of the part that is cut out
     ratio: float = 1.6  # of its sides
     ratios: tuple[float, float] = (0.4, 0.8)  # hidden share at first: what is seen more is easier
