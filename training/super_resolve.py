@@ -50,7 +50,7 @@ def build(config: Config) -> nn.Module:
     convolutions = [layer for layer in model.body if isinstance(layer, nn.Conv2d)]
     for layer in convolutions:
         nn.init.kaiming_normal_(layer.weight, a=0.25)  # the slope that PReLU starts with
-        nn.init.zeros_(layer.bias)
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     with torch.no_grad():
         convolutions[-1].weight.mul_(0.05)
     return model.to(memory_format=torch.channels_last)
