@@ -45,6 +45,7 @@ class Config:
     batch: int = 8
     canvases: tuple[tuple[int, int], ...] = (
         (144, 144), (144, 192), (144, 208), (192, 144), (112, 160), (128, 176),
+        (96, 224), (96, 208),
     )  # fmt: skip
     token_loss: float = 2.0
     warm_up: float = 0.2

@@ -210,11 +210,11 @@ CLICKS = {
     "astronaut.jpg": [(0.43, 0.25, 1)],
     "chelsea.jpg": [(0.5, 0.45, 1)],
     "coffee.jpg": [(0.5, 0.4, 1)],
-    "coins.jpg": [(0.66, 0.17, 1)],
+    "coins.jpg": [(0.87, 0.14, 1)],
     "flower.jpg": [(0.5, 0.5, 1)],
     "hopper.jpg": [(0.5, 0.4, 1)],
-    "rocket.jpg": [(0.5, 0.5, 1)],
-    "temple.jpg": [(0.55, 0.35, 1)],
+    "rocket.jpg": [(0.5, 0.62, 1)],
+    "temple.jpg": [(0.33, 0.35, 1)],
 }
 
 
