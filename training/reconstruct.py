@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -100,7 +100,8 @@ def with_positions(model: ViTMAEForPreTraining) -> ViTMAEForPreTraining:
     place from another and learns no more than the mean colour.
     """
     embeddings = model.vit.embeddings
-    embeddings.patch_embeddings.projection._is_hf_initialized = False  # or the next line returns
+    projection: Any = embeddings.patch_embeddings.projection
+    projection._is_hf_initialized = False  # or the next line returns
     embeddings.initialize_weights()
     model.decoder.initialize_weights(embeddings.patch_embeddings.num_patches)
     return model
