@@ -83,7 +83,7 @@ def _starter(key: str, task: Task, loader: Loader, title: str, scale: int = 1) -
     """A starter of `weights/`; its card beside it is the one place where its figures stand."""
     file = ROOT / "weights" / f"{key}.safetensors"
     card = read_card(file.with_suffix(".md"))
-    data = card.get("licence of data", "")
+    data = card.get("data_licence", "")
     return Checkpoint(
         key,
         task,
