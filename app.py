@@ -55,6 +55,7 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
 def main() -> None:
     """Build the page, serve it, warm the models up behind it."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it reports every request
     page = _page.build()
     launch(page, prevent_thread_lock=True)
     if get_settings().share and not page.share_url:
