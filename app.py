@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from typing import Any
 
 # Both are read when Gradio and the hub client are imported.
@@ -11,6 +12,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -35,8 +37,9 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
     """Serve `page` with the settings of the environment; `overrides` are for tests."""
     settings = get_settings()
     options: dict[str, Any] = {
-        "server_name": settings.host,
-        "server_port": settings.port,
+        # Unset, Gradio's own GRADIO_SERVER_NAME decides, which Spaces set.
+        "server_name": settings.host if "host" in settings.model_fields_set else None,
+        "server_port": settings.port or None,
         "share": settings.share,
         "auth": settings.login,
         "theme": gr.themes.Soft(font=("system-ui", "sans-serif")),
@@ -46,6 +49,7 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
         "max_file_size": "20mb",
         "state_session_capacity": 256,
         "enable_monitoring": False,
+        "run_history": False,
         "ssr_mode": False,
         "app_kwargs": {"routes": [Route("/healthz", healthz), Route("/status", meter)]},
     }
@@ -56,9 +60,21 @@ def main() -> None:
     """Build the page, serve it, warm the models up behind it."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it reports every request
+    try:
+        settings = get_settings()
+    except ValidationError as error:  # its own text repeats the values, a password among them
+        sys.exit("\n".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors()))
     page = _page.build()
-    launch(page, prevent_thread_lock=True)
-    if get_settings().share and not page.share_url:
+    try:
+        launch(page, prevent_thread_lock=True)
+    except OSError as error:
+        if "empty port" not in str(error):
+            raise
+        sys.exit(
+            f"Port {settings.port} is taken, or HOST is not an address of this machine; "
+            "choose another port, as in PORT=8000 make run."
+        )
+    if settings.share and not page.share_url:
         _log.warning("No share link could be made; the hub works at %s only.", page.local_url)
     _page.warm_up()
     page.block_thread()

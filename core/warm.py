@@ -29,3 +29,5 @@ def everything() -> None:
             run()
         except HubError as error:
             _log.info("not warmed: %s", error)
+        except Exception:  # the other tasks are still worth warming
+            _log.exception("not warmed")

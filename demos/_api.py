@@ -6,12 +6,15 @@ configuration, whether it is seen or not.
 
 from __future__ import annotations
 
+import functools
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import gradio as gr
 
+from core.errors import InputError
 from demos._image import ImageIn
 from demos._ui import DEVICE_ID, DEVICE_LIMIT, guarded
 
@@ -35,7 +38,7 @@ class Api:
         """Offer `fn` as `/name`; its docstring is what clients read."""
         parameters = inspect.signature(fn).parameters.values()
         self._trigger.click(
-            guarded(fn),
+            guarded(_checked(fn, inputs)),
             [self._input(kind, p) for kind, p in zip(inputs, parameters, strict=True)],
             [self._component(kind, f"output {n}", None) for n, kind in enumerate(outputs)],
             api_name=name,
@@ -54,6 +57,28 @@ class Api:
         if key not in self._made:
             self._made[key] = _make(kind, label, value)
         return self._made[key]
+
+
+def _checked(fn: Callable[..., Any], kinds: Sequence[Kind]) -> Callable[..., Any]:
+    """`fn` with null as "the default", and numbers that are numbers: callers can send anything."""
+    parameters = list(inspect.signature(fn).parameters.values())
+
+    @functools.wraps(fn)
+    def call(*values: Any) -> Any:
+        triples = zip(parameters, kinds, values, strict=True)
+        return fn(*(_argument(parameter, kind, value) for parameter, kind, value in triples))
+
+    return call
+
+
+def _argument(parameter: inspect.Parameter, kind: Kind, value: Any) -> Any:
+    if value is None:
+        return None if parameter.default is inspect.Parameter.empty else parameter.default
+    if kind == "number":
+        real = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not real or not math.isfinite(value):
+            raise InputError(f"{parameter.name} must be a number.")
+    return value
 
 
 def _make(kind: Kind, label: str, value: Any) -> Any:

@@ -15,6 +15,7 @@ from gradio.utils import get_upload_folder
 from core import images
 from core.errors import BadImage, HubError
 
+_GONE = "This picture is no longer on the server; please upload it again."
 _DECODED_BYTES = 128 * 2**20
 _decoded: LRUCache[tuple[str, int], images.RGB] = LRUCache(_DECODED_BYTES, lambda rgb: rgb.nbytes)
 _lock = threading.Lock()
@@ -80,7 +81,10 @@ def load_upload(name: str | None) -> images.RGB:
         BadImage: not an upload, gone, or not readable.
     """
     path = upload_path(name)
-    key = (str(path), path.stat().st_mtime_ns)
+    try:
+        key = (str(path), path.stat().st_mtime_ns)
+    except OSError:  # swept since it was looked for
+        raise BadImage(_GONE) from None
     with _lock:
         if key in _decoded:
             return _decoded[key]
@@ -104,5 +108,5 @@ def upload_path(name: str | None) -> Path:
     if not path.is_relative_to(Path(get_upload_folder()).resolve()):
         raise BadImage("Please upload a picture file.")
     if not path.is_file():
-        raise BadImage("This picture is no longer on the server; please upload it again.")
+        raise BadImage(_GONE)
     return path

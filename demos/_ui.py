@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import html
 import inspect
@@ -139,7 +140,7 @@ def checkpoint_picker(tab: str, task: Task) -> gr.Dropdown:
     )
     about = gr.HTML(describe("auto", task), elem_id=f"{tab}-about")
     picker.change(
-        lambda key: describe(key, task),
+        guarded(lambda key: describe(key, task)),
         [picker],
         [about],
         api_visibility="private",
@@ -169,7 +170,7 @@ def _choices(task: Task) -> list[tuple[str, str]]:
 
 def _choice(checkpoint: Any) -> str:
     state = "at hand" if weights.is_at_hand(checkpoint) else "download"
-    size = f"{checkpoint.size_mb:.3g} MB, " if checkpoint.size_mb else ""
+    size = f"{_megabytes(checkpoint.size_mb)}, " if checkpoint.size_mb else ""
     return f"{checkpoint.title} ({checkpoint.tier}, {size}{state})"
 
 
@@ -186,7 +187,7 @@ def describe(key: str, task: Task) -> str:
         f"<b>{html.escape(checkpoint.title)}</b>",
         f'<span class="tier tier-{checkpoint.tier}">{checkpoint.tier}</span>',
         f"{checkpoint.params_m:.3g} M parameters" if checkpoint.params_m else "",
-        f"{checkpoint.size_mb:.3g} MB" if checkpoint.size_mb else "",
+        _megabytes(checkpoint.size_mb) if checkpoint.size_mb else "",
         f"trained on {checkpoint.trained_on}" if checkpoint.trained_on else "",
         checkpoint.metric,
         f"licence {checkpoint.licence}" if checkpoint.licence else "",
@@ -219,6 +220,10 @@ def info_html(info: RunInfo, *more: str) -> str:
     return f'{note}<p class="info">{_dots(facts)}</p>'
 
 
+def _megabytes(size: float) -> str:
+    return f"{size:.0f} MB" if size >= 100 else f"{size:.3g} MB"
+
+
 def _duration(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
@@ -227,13 +232,19 @@ def result_path(name: str) -> Path:
     """A new path for a result file, in a folder with a random name; old ones are swept."""
     root = Path(get_upload_folder()) / "results"
     root.mkdir(parents=True, exist_ok=True)
-    limit = time.time() - RESULT_SECONDS
-    for old in root.iterdir():
-        if old.stat().st_mtime < limit:
-            shutil.rmtree(old, ignore_errors=True)
+    _sweep(root)
     folder = root / secrets.token_hex(16)
     folder.mkdir()
     return folder / name
+
+
+def _sweep(root: Path) -> None:
+    limit = time.time() - RESULT_SECONDS
+    for old in root.iterdir():
+        # Another request, or Gradio's own clean-up, may remove it at the same moment.
+        with contextlib.suppress(FileNotFoundError):
+            if old.stat().st_mtime < limit:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def placeholder(text: str) -> str:

@@ -78,7 +78,13 @@ def _controls(task: RestoreTask) -> tuple[gr.Checkbox, gr.Slider, gr.Radio]:
         info="Used when it is not estimated.",
         visible=denoising,
     )
-    scale = gr.Radio([2, 4], value=2, label="Enlarge by", visible=enlarging)
+    scale = gr.Radio(
+        [2, 4],
+        value=2,
+        label="Enlarge by",
+        info="A checkpoint chosen by name brings its own scale.",
+        visible=enlarging,
+    )
     return estimate, sigma, scale
 
 

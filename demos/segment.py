@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from core import coco, draw, images
-from core.errors import HubError, InputError
+from core.errors import InputError
 from demos import Tab, _api, _ui
 from demos._canvas import (
     PointPrompter,
@@ -28,8 +29,9 @@ EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
 # What a visitor has on the canvas: the picture's id and digest, the last gesture and the number of
 # the newest, and which of its masks is chosen. Never pixels or tensors.
 Session = dict[str, Any]
-_NOTHING = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
+_NOTHING = (gr.skip(), gr.skip(), gr.skip())
 READY = "Ready. Click what you want to cut out."
+FORGOTTEN = "The hub no longer knows this picture; please choose it again."
 
 
 def build() -> None:
@@ -58,7 +60,7 @@ def build() -> None:
         [canvas.prompt],
         _prompt,
         [image, checkpoint, session],
-        [canvas, info, session, choice],
+        [canvas, info, choice],
         trigger_mode="multiple",
         show_progress="hidden",
     )
@@ -66,7 +68,7 @@ def build() -> None:
         [choice.input],
         _choose,
         [image, checkpoint, session, choice],
-        [canvas, info, session],
+        [canvas, info, choice],
         show_progress="hidden",
     )
     _ui.on_device([make.click], _export, [image, checkpoint, session], [files])
@@ -117,6 +119,7 @@ def _load(
 ) -> Iterator[tuple[Any, ...]]:
     """Show the picture at once, then run the encoder so that the first click is quick."""
     if image is None:
+        _retire(session)
         yield PointPrompter(picture=None), "", None, gr.Radio(visible=False)
         return
     from core import segment as task
@@ -127,6 +130,7 @@ def _load(
     if session and same:
         fresh = session
     else:
+        _retire(session)
         picture = canvas_picture(image)
         fresh = {
             "id": picture["id"],
@@ -138,18 +142,27 @@ def _load(
         yield PointPrompter(picture=picture), "", fresh, gr.Radio(visible=False)
     done = task.embed(image, checkpoint, _ui.download_progress(progress))
     if fresh["gesture"] is not None:
-        yield _answer(image, checkpoint, fresh, 0)
+        canvas, info, radio = _answer(image, checkpoint, fresh, 0)
+        yield canvas, info, fresh, radio
         return
     yield canvas_message(fresh, READY), _ui.info_html(done), fresh, gr.skip()
+
+
+def _retire(session: Session | None) -> None:
+    """Let answers that are still under way for a picture that is gone come to nothing."""
+    if session is not None:
+        session["newest"], session["gesture"] = math.inf, None
 
 
 def _prompt(
     image: images.RGB | None, checkpoint: str, session: Session | None, event: gr.EventData
 ) -> tuple[Any, ...]:
-    if image is None or session is None:
+    if image is None:
         raise InputError("Choose a picture first.")
+    sequence = parse_prompt(event._data)[2]
     gesture = dict(event._data)
-    sequence = parse_prompt(gesture)[2]
+    if session is None:  # the server was started anew, or has too many visitors to remember all
+        return canvas_answer(gesture, status=FORGOTTEN), gr.skip(), gr.skip()
     if picture_id(gesture) != session["id"]:
         return _NOTHING  # a click on a picture that is gone
     # Gestures are answered side by side and may overtake one another. All of them hold this same
@@ -160,8 +173,9 @@ def _prompt(
     session["gesture"] = gesture
     try:
         answer = _answer(image, checkpoint, session, 0)
-    except HubError as error:  # said on the canvas, which is waiting for an answer
-        return canvas_answer(gesture, status=str(error)), gr.skip(), gr.skip(), gr.skip()
+    except Exception as error:  # said on the canvas, which is waiting for an answer
+        said = _ui.as_gradio_error(error).message
+        return canvas_answer(gesture, status=said), gr.skip(), gr.skip()
     return answer if sequence == session["newest"] else _NOTHING
 
 
@@ -169,25 +183,33 @@ def _choose(
     image: images.RGB | None, checkpoint: str, session: Session | None, choice: int | None
 ) -> tuple[Any, ...]:
     if image is None or session is None or session["gesture"] is None or choice is None:
-        return gr.skip(), gr.skip(), gr.skip()
-    return _answer(image, checkpoint, session, int(choice))[:3]
+        return _NOTHING
+    return _answer(image, checkpoint, session, int(choice))
 
 
 def _answer(image: images.RGB, checkpoint: str, session: Session, choice: int) -> tuple[Any, ...]:
-    """Canvas, info line, session and the choice among masks, for the session's gesture."""
+    """Canvas, info line and the choice among masks, for the session's gesture.
+
+    Nothing where another gesture or picture has taken its place meanwhile. The session is changed,
+    never returned: a late answer would put the session of a picture that is gone back in place.
+    """
     gesture = session["gesture"]
+    if gesture is None:
+        return _NOTHING
     points, box, _ = parse_prompt(gesture)
     if not points and box is None:
         session["gesture"] = None
-        return canvas_answer(gesture), "", session, gr.Radio(visible=False)
+        return canvas_answer(gesture), "", gr.Radio(visible=False)
     found = _masks(image, checkpoint, points, box)
+    if session["gesture"] is not gesture:
+        return _NOTHING
     choice = min(choice, len(found.masks) - 1)
     share = float(found.masks[choice].mean())
     status = f"Mask of {share:.1%} of the picture, predicted IoU {found.scores[choice]:.2f}"
     radio = gr.Radio(_choices(found), value=choice, visible=len(found.masks) > 1)
     answer = canvas_answer(gesture, found.masks[choice], status=status)
     session["choice"] = choice
-    return answer, _ui.info_html(found.info), session, radio
+    return answer, _ui.info_html(found.info), radio
 
 
 def _masks(image: images.RGB, checkpoint: str, points: Any, box: Any) -> Masks:
@@ -293,6 +315,8 @@ def segment(
     from core import segment as task
 
     rgb = _ui.required(image)
+    if not isinstance(points, (list, type(None))):
+        raise InputError("points must be a list of [x, y, label].")
     found = task.predict(rgb, points or [], box, checkpoint, multimask)
     path = _ui.result_path("overlay.jpg")
     images.save_jpeg(draw.masks(rgb, found.masks[:1]), path)
