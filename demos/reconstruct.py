@@ -31,26 +31,28 @@ def build() -> None:
             with gr.Row():
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
                 shuffle = gr.Button("Hide other patches", size="sm")
-        with _ui.area("out"), gr.Row():
-            pictures = [
-                gr.Image(
-                    label=label,
-                    format="png",
-                    type="filepath",
-                    interactive=False,
-                    min_width=220,
-                    elem_id=f"reconstruct-{view}",
-                    buttons=["download", "fullscreen"],
-                )
-                for view, label in zip(
-                    VIEWS,
-                    ("What the model sees", "What it predicts", "Prediction + visible"),
-                    strict=True,
-                )
-            ]
+        with _ui.area("out"):
+            with gr.Row():
+                pictures = [
+                    gr.Image(
+                        label=label,
+                        format="png",
+                        type="filepath",
+                        interactive=False,
+                        min_width=220,
+                        elem_id=f"reconstruct-{view}",
+                        buttons=["download", "fullscreen"],
+                    )
+                    for view, label in zip(
+                        VIEWS,
+                        ("Masked", "Predicted", "Pasted"),
+                        strict=True,
+                    )
+                ]
             gr.Markdown(
-                "Only hidden patches are trained, so the prediction of visible ones looks worse: "
-                "the third picture keeps the visible ones as they are."
+                "The model sees only the patches of the first picture and predicts the others. Visible "
+                "patches were never trained, so their prediction looks worse: the third picture "
+                "keeps them as they are."
             )
             info = gr.HTML(elem_id="reconstruct-info")
     shuffle.click(
