@@ -50,9 +50,9 @@ def build() -> None:
                     )
                 ]
             gr.Markdown(
-                "The model sees only the patches of the first picture and predicts the others. Visible "
-                "patches were never trained, so their prediction looks worse: the third picture "
-                "keeps them as they are."
+                "The model sees only the patches of the first picture and predicts the others. "
+                "Visible patches were never trained, so their prediction looks worse: the third "
+                "picture keeps them as they are."
             )
             info = gr.HTML(elem_id="reconstruct-info")
     shuffle.click(
