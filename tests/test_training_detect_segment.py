@@ -10,7 +10,15 @@ from transformers import DetrConfig, DetrForObjectDetection
 
 from core import state_dicts
 from core.models import sam as small_sam
-from training import detect, detect_data, detect_eval, segment, segment_data, segment_eval
+from training import (
+    detect,
+    detect_data,
+    detect_eval,
+    segment,
+    segment_data,
+    segment_eval,
+    segment_judge,
+)
 from training.common import LoopConfig, Trainer
 
 TINY_SAM = {
@@ -178,6 +186,7 @@ def test_an_exported_detr_answers_as_the_trained_one(tmp_path):
     pixels = torch.randn(1, 3, 96, 128)
     with torch.no_grad():
         ours, theirs = trainer.ema.detr(pixels), rebuilt.eval()(pixels)
+    ours.logits[..., -1] -= float(np.log(detect.EOS / detect.USUAL_EOS))
     torch.testing.assert_close(ours.logits, theirs.logits, atol=0.02, rtol=0.02)
     torch.testing.assert_close(ours.pred_boxes, theirs.pred_boxes, atol=0.002, rtol=0.01)
 
@@ -256,3 +265,13 @@ def test_weights_in_the_repository_load(tmp_path):
         boxes, labels, scores = detect_eval.Detector(path)(np.zeros((60, 80, 3), np.uint8))
         assert boxes.shape == (len(labels), 4)
         assert ((scores >= 0) & (scores <= 1)).all()
+
+
+def test_fitting_the_predicted_iou_brings_it_closer_to_the_true_one(tmp_path):
+    model = tiny_sam(tmp_path)[0]
+    samples = [sample(i) for i in range(12)]
+    head = model.mask_decoder.iou_prediction_head
+    features, truths = segment_judge.collect(model, samples)
+    before = (head.layers[-1](features) - truths).square().mean()
+    segment_judge.fit(model, samples)
+    assert (head.layers[-1](features) - truths).square().mean() < 0.2 * before

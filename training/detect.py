@@ -12,6 +12,7 @@ Source: Carion et al., "End-to-End Object Detection with Transformers", 2020.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from training.common import LoopConfig, Trainer, arguments, log, prepare
 from training.detect_data import CLASSES
 
 WEIGHTS = Path("weights/detect-starter.safetensors")
+#: weight of queries that find nothing; with few queries the usual one leaves duplicates
+EOS, USUAL_EOS = 0.3, 0.1
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SIZE = {"shortest_edge": 144, "longest_edge": 224}
 
@@ -71,6 +74,7 @@ def detr_config() -> DetrConfig:
         decoder_attention_heads=4,
         dropout=0.0,
         auxiliary_loss=False,
+        eos_coefficient=EOS,
         id2label=dict(enumerate(CLASSES)),
         label2id={name: i for i, name in enumerate(CLASSES)},
     )
@@ -115,8 +119,13 @@ class Learner(nn.Module):
         )
 
     def exported(self) -> dict[str, torch.Tensor]:
-        """The state of a plain `DetrForObjectDetection`, whose batch norms are frozen."""
-        state = self.detr.state_dict()
+        """The state of a plain `DetrForObjectDetection`, whose batch norms are frozen.
+
+        The odds of "no object" are taken back to those of the usual weight, so that a threshold
+        means what it does with other DETRs.
+        """
+        state = {name: value.clone() for name, value in self.detr.state_dict().items()}
+        state["class_labels_classifier.bias"][-1] -= math.log(EOS / USUAL_EOS)
         return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
 
 

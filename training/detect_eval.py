@@ -51,7 +51,7 @@ class Detector:
         size = self.config["size"]
         scale = min(size["shortest_edge"] / min(h, w), size["longest_edge"] / max(h, w))
         small = Image.fromarray(image).resize((round(w * scale), round(h * scale)), 2)
-        outputs = self.model(normalise(np.asarray(small)[None]))
+        outputs = self.model(normalise(np.array(small)[None]))
         scores, labels = outputs.logits[0].softmax(-1)[:, :-1].max(-1)
         cx, cy, bw, bh = outputs.pred_boxes[0].unbind(-1)
         corners = torch.stack([cx - bw / 2, cy - bh / 2, cx + bw / 2, cy + bh / 2], -1)
@@ -111,7 +111,7 @@ def ap50(
     return by_class | {"mean": float(np.mean(list(by_class.values())))}
 
 
-def page(detector: Detector, images: list[Picture], out: Path, threshold: float = 0.5) -> None:
+def page(detector: Detector, images: list[Picture], out: Path, threshold: float = 0.7) -> None:
     """The boxes above a score on each picture, six in a row."""
     tiles = []
     for image in images:

@@ -45,7 +45,7 @@ MODEL: dict[str, Any] = {
 class Config:
     """Sides of the pictures by share of the run, and prompts of a step."""
 
-    sides: tuple[tuple[float, int], ...] = ((0.65, 128), (0.85, 192), (1.1, 256))
+    sides: tuple[tuple[float, int], ...] = ((0.75, 128), (0.9, 192), (1.1, 256))
     batch: int = 6  # pictures
     prompts: int = 4  # for each picture
     max_rounds: int = 4  # the first prompt and up to three corrections
@@ -192,7 +192,8 @@ def round_loss(logits: torch.Tensor, iou: torch.Tensor, targets: torch.Tensor) -
     three = losses[:, 1:]
     # A little of the mean keeps all three tokens alive before they specialise.
     ambiguous = 0.95 * three.min(1).values + 0.05 * three.mean(1)
-    return (losses[:, 0] + ambiguous + F.mse_loss(iou, true_iou(logits, targets))).mean()
+    judged = F.mse_loss(iou, true_iou(logits, targets))
+    return (losses[:, 0] + ambiguous).mean() + 4 * judged
 
 
 def _add_clicks(
@@ -250,8 +251,13 @@ def train(data: Path, loop: LoopConfig, folder: Path) -> Trainer:
     return trainer
 
 
-def export(trainer: Trainer, path: Path) -> None:
-    """Write the averaged weights as a starter file."""
+def export(trainer: Trainer, data: Path, path: Path) -> None:
+    """Write the averaged weights, with the predicted IoU fitted anew, as a starter file."""
+    from training import segment_judge  # which needs this module
+
+    samples = [s for group in segment_data.load_training(data).values() for s in group]
+    assert isinstance(trainer.ema, Sam)
+    segment_judge.fit(trainer.ema, samples)
     state_dicts.save_starter(path, trainer.ema.state_dict(), "segment", {"sam": MODEL})
 
 
@@ -268,7 +274,7 @@ def main() -> None:
         return
     loop = LoopConfig(minutes=options.minutes, lr=1.2e-3, weight_decay=0.02, seed=options.seed)
     log.info("segment: %s", asdict(loop))
-    export(train(options.data, loop, options.runs / "segment"), options.out)
+    export(train(options.data, loop, options.runs / "segment"), options.data, options.out)
 
 
 if __name__ == "__main__":
