@@ -1,9 +1,9 @@
 """Score a detect starter: AP at IoU 0.5 on held-out pictures and scenes, with a baseline.
 
 Pictures are held-out photographs as they are, mostly of one object; faces are the last files,
-which begin with a new person. Scenes put up to four held-out objects on held-out backgrounds. The baseline
-describes the whole picture by HOG and answers with label and box of the most similar training
-picture; where it has only one answer for a scene of many objects it cannot do well.
+which begin with a new person. Scenes put up to four held-out objects on held-out backgrounds. The
+baseline describes the whole picture by HOG and answers with label and box of the most similar
+training picture; where it has only one answer for a scene of many objects it cannot do well.
 """
 
 from __future__ import annotations
