@@ -28,7 +28,7 @@ def build() -> None:
             threshold = gr.Slider(
                 0,
                 1,
-                0.7,
+                0.5,
                 step=0.01,
                 label="Threshold",
                 info="Boxes below this score are left out; moving it does not run the model again.",
@@ -68,7 +68,14 @@ def _run(
     path = _ui.result_path("detections.json")
     path.write_text(json.dumps({**to_json(found), "info": found.info.to_dict()}, indent=1))
     button = gr.DownloadButton(value=str(path), interactive=True)
-    return _drawn(image, found), table_html(found), _ui.info_html(found.info), button
+    table = table_html(found) if found.labels else _none_html(task.predict(image, checkpoint, 0.0))
+    return _drawn(image, found), table, _ui.info_html(found.info), button
+
+
+def _none_html(every_box: Detections) -> str:
+    """What to do when no box passes; all boxes are kept, so this runs no model."""
+    best = f"the best box scores {every_box.scores[0]:.2f}" if len(every_box.scores) else "no box"
+    return f'<p class="about">Nothing scores above the threshold: {best}. Lower it to see more.</p>'
 
 
 def _drawn(image: images.RGB, found: Detections) -> str:
@@ -79,8 +86,6 @@ def _drawn(image: images.RGB, found: Detections) -> str:
 
 def table_html(found: Detections) -> str:
     """The boxes as a table, best first."""
-    if not found.labels:
-        return '<p class="about">Nothing scores above the threshold; lower it to see more.</p>'
     rows = "".join(
         f"<tr><td>{html.escape(name)}</td><td>{score:.2f}</td>"
         f"<td>{', '.join(f'{v:.0f}' for v in box)}</td></tr>"

@@ -30,6 +30,9 @@ from training import segment_data
 from training.common import LoopConfig, Trainer, arguments, log, prepare
 
 WEIGHTS = Path("weights/segment-starter.safetensors")
+# What everything mode keeps: a small net's predicted IoU and its masks' stability stay well below
+# those that SAM's own thresholds (0.88, 0.95) were made for.
+EVERYTHING = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.55}
 MODEL: dict[str, Any] = {
     "img_size": 256,
     "dim": 128,
@@ -258,7 +261,8 @@ def export(trainer: Trainer, data: Path, path: Path) -> None:
     samples = [s for group in segment_data.load_training(data).values() for s in group]
     assert isinstance(trainer.ema, Sam)
     segment_judge.fit(trainer.ema, samples)
-    state_dicts.save_starter(path, trainer.ema.state_dict(), "segment", {"sam": MODEL})
+    header = {"sam": MODEL, "everything": EVERYTHING}
+    state_dicts.save_starter(path, trainer.ema.state_dict(), "segment", header)
 
 
 def main() -> None:
