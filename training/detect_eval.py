@@ -152,7 +152,10 @@ def report(path: Path, data: Path) -> dict[str, dict[str, float]]:
     }
     chosen = np.random.default_rng(1).permutation(len(pictures))[:18]
     shown = [np.ascontiguousarray(pictures[i].image) for i in chosen]
-    page(Detector(path), shown + [s.image for s in scenes[:6]], path.with_suffix(".jpg"))
+    # Beside the training run, not beside the weights: others' pictures are not shipped.
+    target = Path("runs/detect/held-out.jpg")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    page(Detector(path), shown + [s.image for s in scenes[:6]], target)
     figures = {}
     for name, method in (("starter", Detector(path)), ("nearest", NearestPicture(training))):
         for kind, (images, truths) in sets.items():
