@@ -14,7 +14,7 @@ from demos import Tab, _api, _ui
 if TYPE_CHECKING:
     from core.types import Detections
 
-EXAMPLES = ("astronaut.jpg", "hopper.jpg", "coffee.jpg", "temple.jpg")
+EXAMPLES = ("face.jpg", "astronaut.jpg", "hopper.jpg", "coins.jpg")
 
 
 def build() -> None:

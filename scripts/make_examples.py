@@ -44,6 +44,7 @@ PHOTOS = {
     "chelsea.jpg": Photo("chelsea.png", quality=95),
     "coffee.jpg": Photo("coffee.png", quality=95),
     "coins.jpg": Photo("coins.png"),
+    "face.jpg": Photo("astronaut.png", (110, 0, 360, 250)),
     "flower.jpg": Photo("flower.jpg"),
     "hopper.jpg": Photo("grace_hopper.jpg"),
     "rocket.jpg": Photo("rocket.jpg"),

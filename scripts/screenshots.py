@@ -38,7 +38,7 @@ def classify(page: Any) -> None:
 def detect(page: Any) -> None:
     """Boxes on a photograph."""
     _open(page, "Detect")
-    _upload(page, "detect", "astronaut.jpg")
+    _upload(page, "detect", "face.jpg")
     page.locator("#detect-result img").wait_for()
 
 
