@@ -36,6 +36,9 @@ def meter(_: Request) -> JSONResponse:
 def launch(page: gr.Blocks, **overrides: Any) -> Any:
     """Serve `page` with the settings of the environment; `overrides` are for tests."""
     settings = get_settings()
+    routes = [Route("/healthz", healthz)]
+    if settings.login is None:  # plain routes ask for no password; /status of the API does
+        routes.append(Route("/status", meter))
     options: dict[str, Any] = {
         # Unset, Gradio's own GRADIO_SERVER_NAME decides, which Spaces set.
         "server_name": settings.host if "host" in settings.model_fields_set else None,
@@ -51,7 +54,7 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
-        "app_kwargs": {"routes": [Route("/healthz", healthz), Route("/status", meter)]},
+        "app_kwargs": {"routes": routes},
     }
     return page.launch(**{**options, **overrides})
 

@@ -184,8 +184,6 @@ def describe(key: str, task: Task) -> str:
     else:
         checkpoint = weights.find(key, task)
     facts = [
-        f"<b>{html.escape(checkpoint.title)}</b>",
-        f'<span class="tier tier-{checkpoint.tier}">{checkpoint.tier}</span>',
         f"{checkpoint.params_m:.3g} M parameters" if checkpoint.params_m else "",
         _megabytes(checkpoint.size_mb) if checkpoint.size_mb else "",
         f"trained on {checkpoint.trained_on}" if checkpoint.trained_on else "",
@@ -194,12 +192,17 @@ def describe(key: str, task: Task) -> str:
         "" if weights.is_at_hand(checkpoint) else "is downloaded when you run it",
         checkpoint.note,
     ]
-    return f'<p class="about">{_dots(facts)}</p>'
+    return f'<p class="about">{_dots(_name(checkpoint.title, checkpoint.tier), facts)}</p>'
 
 
-def _dots(facts: Sequence[str]) -> str:
-    safe = [fact if fact.startswith("<") else html.escape(fact) for fact in facts if fact]
-    return " · ".join(safe)
+def _name(name: str, tier: str) -> list[str]:
+    """What answered, and of which tier, as HTML."""
+    return [f"<b>{html.escape(name)}</b>", f'<span class="tier tier-{tier}">{tier}</span>']
+
+
+def _dots(markup: Sequence[str], facts: Sequence[str]) -> str:
+    """`markup` as it is, then `facts` as plain text, without the empty ones."""
+    return " · ".join([*markup, *(html.escape(fact) for fact in facts if fact)])
 
 
 def info_html(info: RunInfo, *more: str) -> str:
@@ -207,8 +210,6 @@ def info_html(info: RunInfo, *more: str) -> str:
     times = [f"{name} {_duration(s)}" for name, s in info.seconds.items() if s >= 0.0005]
     cached = [f"{name} {state}" for name, state in info.cache.items()]
     facts = [
-        f"<b>{html.escape(info.checkpoint)}</b>",
-        f'<span class="tier tier-{info.tier}">{info.tier}</span>',
         f"trained on {info.trained_on}" if info.trained_on else "",
         info.metric,
         f"{info.device} {info.precision}",
@@ -217,7 +218,7 @@ def info_html(info: RunInfo, *more: str) -> str:
         *more,
     ]
     note = f'<p class="note">{html.escape(info.note)}</p>' if info.note else ""
-    return f'{note}<p class="info">{_dots(facts)}</p>'
+    return f'{note}<p class="info">{_dots(_name(info.checkpoint, info.tier), facts)}</p>'
 
 
 def _megabytes(size: float) -> str:
