@@ -141,7 +141,7 @@ def main() -> None:
         )
         for name in [options.only] if options.only else VIEWS:
             for size in SIZES:
-                print(shoot(browser, hub.local_url, name, size, options.dark))
+                print(shoot(browser, str(hub.local_url), name, size, options.dark))
         browser.close()
     hub.close()
 
