@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # Both are read when Gradio and the hub client are imported.
@@ -57,6 +59,25 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
         "app_kwargs": {"routes": routes},
     }
     return page.launch(**{**options, **overrides})
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Address of the hub on a free port of this machine, for tests and scripts."""
+    page = _page.build()
+    launch(
+        page,
+        server_name="127.0.0.1",
+        server_port=None,
+        share=False,
+        auth=None,
+        prevent_thread_lock=True,
+        quiet=True,
+    )
+    try:
+        yield str(page.local_url)
+    finally:
+        page.close()
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ def denoise(
     Raises:
         InputError, CheckpointError, OutOfMemory.
     """
-    return _finish(steps("denoise", image, checkpoint, sigma=sigma, progress=progress))
+    return runtime.finish(steps("denoise", image, checkpoint, sigma=sigma, progress=progress))
 
 
 def super_resolve(
@@ -49,7 +49,7 @@ def super_resolve(
     Raises:
         InputError, CheckpointError, OutOfMemory.
     """
-    return _finish(steps("super_resolve", image, checkpoint, scale=scale, progress=progress))
+    return runtime.finish(steps("super_resolve", image, checkpoint, scale=scale, progress=progress))
 
 
 def deblur(
@@ -60,7 +60,7 @@ def deblur(
     Raises:
         InputError, CheckpointError, OutOfMemory.
     """
-    return _finish(steps("deblur", image, checkpoint, progress=progress))
+    return runtime.finish(steps("deblur", image, checkpoint, progress=progress))
 
 
 def steps(
@@ -92,14 +92,6 @@ def steps(
         y = yield from _restored(run, x, factor, sigma)
         used = sigma if task == "denoise" and net.noise_map else None
         return Restoration(transforms.to_rgb(y), factor, run.info(), used)
-
-
-def _finish(generator: Steps) -> Restoration:
-    while True:
-        try:
-            next(generator)
-        except StopIteration as stop:
-            return stop.value
 
 
 def _check_scale(task: RestoreTask, run: runtime.Run, scale: int) -> int:

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -220,6 +220,15 @@ def forward(compute: Callable[[], T], full_precision: bool = False) -> T:
             return compute()
 
     return _with_room(in_lane, "The device has too little memory for this; try a smaller picture.")
+
+
+def finish(steps: Generator[object, None, T]) -> T:
+    """Run a job that comes as a generator to its end; what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
 
 
 def _with_room(action: Callable[[], T], refusal: str) -> T:

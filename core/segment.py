@@ -178,12 +178,7 @@ def everything(
     image: images.ImageLike, checkpoint: str = "auto", points_per_side: int = 16
 ) -> tuple[list[Mask], RunInfo]:
     """`everything_steps` run to its end."""
-    steps = everything_steps(image, checkpoint, points_per_side)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
+    return runtime.finish(everything_steps(image, checkpoint, points_per_side))
 
 
 def _check_mask_input(mask_input: NDArray[np.float32] | None, sam: Any) -> None:

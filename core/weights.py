@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core import checkpoints, hub
-from core.checkpoints import Checkpoint, Task, Tier
+from core.checkpoints import ROOT, Checkpoint, Task, Tier
 from core.errors import CheckpointError, DamagedFile, HubUnreachable, InputError
 from core.hub import Progress
 
-ROOT = Path(__file__).resolve().parent.parent
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _log = logging.getLogger(__name__)

@@ -25,14 +25,7 @@ def build(image: ImageIn, checkpoint: gr.Dropdown) -> None:
         with gr.Row():
             run = gr.Button("Segment everything", elem_id="everything-run")
             cancel = gr.Button("Cancel", elem_id="everything-cancel")
-        picture = gr.Image(
-            label="Every mask",
-            format="jpeg",
-            type="filepath",
-            interactive=False,
-            elem_id="everything-result",
-            buttons=["download", "fullscreen"],
-        )
+        picture = _ui.picture_output("Every mask", "everything-result")
         line = gr.HTML(elem_id="everything-info")
         files = gr.DownloadButton("Download COCO JSON", interactive=False, size="sm")
     event = _ui.on_device([run.click], _run, [image, checkpoint, side], [picture, line, files])
@@ -52,14 +45,7 @@ def _run(
     steps = task.everything_steps(
         image, checkpoint, int(points_per_side), _ui.download_progress(progress)
     )
-    while True:
-        try:
-            fraction = next(steps)
-        except StopIteration as stop:
-            masks, info = stop.value
-            break
-        progress(fraction, desc="Prompting with the grid")
-        yield gr.skip(), gr.skip(), gr.skip()
+    masks, info = yield from _ui.followed(steps, progress, "Prompting with the grid", 3)
     path = _ui.result_path("masks.json")
     size = (image.shape[1], image.shape[0])
     path.write_text(json.dumps(_document(masks, size)))

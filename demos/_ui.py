@@ -10,7 +10,7 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from core.errors import HubError, InputError
 from core.types import RunInfo
 from demos._image import ImageIn
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 # One queue for all model events. The limit is above one so that a load or a download does not hold
 # up the others; the forward passes themselves go one at a time through `core.runtime.forward`.
@@ -246,6 +247,37 @@ def _sweep(root: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             if old.stat().st_mtime < limit:
                 shutil.rmtree(old, ignore_errors=True)
+
+
+def followed(
+    steps: Generator[float, None, T], bar: gr.Progress, doing: str, outputs: int
+) -> Generator[tuple[Any, ...], None, T]:
+    """Show the share done of a long job and return what it returns.
+
+    Each yield, which leaves the `outputs` as they are, is a place where Cancel takes effect.
+    """
+    while True:
+        try:
+            fraction = next(steps)
+        except StopIteration as stop:
+            return stop.value
+        bar(fraction, desc=doing)
+        yield tuple(gr.skip() for _ in range(outputs))
+
+
+def picture_output(
+    label: str, elem_id: str, lossless: bool = False, min_width: int = 160
+) -> gr.Image:
+    """A picture that a tab shows: JPEG to look at, PNG where pixels are compared."""
+    return gr.Image(
+        label=label,
+        format="png" if lossless else "jpeg",
+        type="filepath",
+        interactive=False,
+        min_width=min_width,
+        elem_id=elem_id,
+        buttons=["download", "fullscreen"],
+    )
 
 
 def placeholder(text: str) -> str:

@@ -34,14 +34,7 @@ def build() -> None:
                 info="Boxes below this score are left out; moving it does not run the model again.",
             )
         with _ui.area("out"):
-            picture = gr.Image(
-                label="Objects found",
-                format="jpeg",
-                type="filepath",
-                interactive=False,
-                elem_id="detect-result",
-                buttons=["download", "fullscreen"],
-            )
+            picture = _ui.picture_output("Objects found", "detect-result")
             table = gr.HTML(elem_id="detect-table")
             info = gr.HTML(elem_id="detect-info")
             download = gr.DownloadButton("Download JSON", interactive=False, size="sm")

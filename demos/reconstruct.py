@@ -34,15 +34,7 @@ def build() -> None:
         with _ui.area("out"):
             with gr.Row():
                 pictures = [
-                    gr.Image(
-                        label=label,
-                        format="png",
-                        type="filepath",
-                        interactive=False,
-                        min_width=220,
-                        elem_id=f"reconstruct-{view}",
-                        buttons=["download", "fullscreen"],
-                    )
+                    _ui.picture_output(label, f"reconstruct-{view}", lossless=True, min_width=220)
                     for view, label in zip(
                         VIEWS,
                         ("Masked", "Predicted", "Pasted"),

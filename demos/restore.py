@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -111,7 +111,7 @@ def _handler(task: RestoreTask) -> Any:
             _factor(task, checkpoint, scale),
             _ui.download_progress(progress),
         )
-        result = yield from _followed(steps, progress)
+        result = yield from _ui.followed(steps, progress, "Restoring", 3)
         yield _shown(task, image, result)
 
     return run
@@ -124,19 +124,6 @@ def _factor(task: RestoreTask, checkpoint: str, scale: float) -> int:
     if task == "super_resolve" and checkpoint != "auto":
         return weights.find(checkpoint, task).scale
     return int(scale)
-
-
-def _followed(
-    steps: Generator[float, None, Restoration], progress: gr.Progress
-) -> Generator[tuple[Any, ...], None, Restoration]:
-    """Pass on the share done; each yield is a place where Cancel takes effect."""
-    while True:
-        try:
-            fraction = next(steps)
-        except StopIteration as stop:
-            return stop.value
-        progress(fraction, desc="Restoring")
-        yield gr.skip(), gr.skip(), gr.skip()
 
 
 def _shown(task: RestoreTask, image: images.RGB, result: Restoration) -> tuple[Any, ...]:

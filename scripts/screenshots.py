@@ -116,34 +116,22 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     import app
-    from demos import _page
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--only", choices=VIEWS)
     parser.add_argument("--dark", action="store_true")
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
-    hub = _page.build()
-    app.launch(
-        hub,
-        server_name="127.0.0.1",
-        server_port=None,
-        share=False,
-        auth=None,
-        prevent_thread_lock=True,
-        quiet=True,
-    )
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    with sync_playwright() as playwright:
+    with app.served() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         for name in [options.only] if options.only else VIEWS:
             for size in SIZES:
-                print(shoot(browser, str(hub.local_url), name, size, options.dark))
+                print(shoot(browser, url, name, size, options.dark))
         browser.close()
-    hub.close()
 
 
 if __name__ == "__main__":

@@ -2,30 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from app import served as hub
+
+__all__ = ["EXAMPLES", "hub"]
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-
-
-@contextmanager
-def hub() -> Iterator[str]:
-    """Address of a running hub; closed at the end."""
-    import app
-    from demos import _page
-
-    page = _page.build()
-    app.launch(
-        page,
-        server_name="127.0.0.1",
-        server_port=None,
-        share=False,
-        auth=None,
-        prevent_thread_lock=True,
-        quiet=True,
-    )
-    try:
-        yield page.local_url
-    finally:
-        page.close()
