@@ -21,6 +21,7 @@ from core import weights
 from core.checkpoints import Task
 from core.errors import HubError, InputError
 from core.types import RunInfo
+from demos import _card
 from demos._image import ImageIn
 
 T = TypeVar("T")
@@ -135,7 +136,7 @@ def begin_page() -> None:
 
 
 def checkpoint_picker(tab: str, task: Task) -> gr.Dropdown:
-    """A dropdown of the task's checkpoints, and below it what the chosen one is."""
+    """A dropdown of the task's checkpoints, below it what the chosen one is, and its card."""
     picker = gr.Dropdown(
         _choices(task), value="auto", label="Checkpoint", elem_id=f"{tab}-checkpoint"
     )
@@ -144,6 +145,15 @@ def checkpoint_picker(tab: str, task: Task) -> gr.Dropdown:
         guarded(lambda key: describe(key, task)),
         [picker],
         [about],
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    fold, text, pictures = _card.place(tab)
+    gr.on(
+        [fold.expand, picker.change],
+        guarded(lambda key: _card.show(key, task)),
+        [picker],
+        [text, pictures],
         api_visibility="private",
         show_progress="hidden",
     )
