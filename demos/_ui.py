@@ -110,8 +110,13 @@ def area(name: str) -> gr.Column:
     return gr.Column(min_width=0, elem_classes=f"lab-{name}")
 
 
-def image_input(tab: str, examples: Sequence[str], label: str = "Picture") -> ImageIn:
-    """The picture input of a tab, with bundled examples below it; a click on one runs it."""
+def image_input(
+    tab: str, examples: Sequence[str], label: str = "Picture", hint: str = ""
+) -> ImageIn:
+    """The picture input of a tab, with bundled examples below it; a click on one runs it.
+
+    `hint` says what the starter does well and badly among them.
+    """
     image = ImageIn(label=label, elem_id=f"{tab}-image")
     found = [str(EXAMPLES / name) for name in examples if (EXAMPLES / name).is_file()]
     if found:
@@ -124,6 +129,8 @@ def image_input(tab: str, examples: Sequence[str], label: str = "Picture") -> Im
             cache_examples=False,
             api_visibility="private",
         )
+        if hint:
+            gr.HTML(f'<p class="about">{html.escape(hint)}</p>')
     return image
 
 

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from core import classify, detect, draw, images, metrics, reconstruct, restore, segment
 from scripts import strips
-from scripts.make_examples import EXAMPLES, RGB, blur, shrink
+from scripts.make_examples import EXAMPLES, RGB, clean, degraded, shrink
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "weights"
@@ -35,45 +34,36 @@ def photograph(name: str, box: tuple[int, int, int, int] | None = None) -> RGB:
 
 def denoise_failure() -> RGB:
     """Blotches: noise whose pixels resemble their neighbours, as phones leave it."""
-    clean = photograph("chelsea.jpg", (110, 40, 350, 220))
-    noise = np.random.default_rng(0).normal(0, 1, clean.shape)
-    soft = ndimage.gaussian_filter(noise, (1.5, 1.5, 0))
-    noisy = np.clip(clean + 25 * soft / soft.std(), 0, 255).astype(np.uint8)
+    noisy = degraded("blotchy.png")
     after = restore.denoise(noisy, "denoise-starter", sigma=25).image
-    return _compared("blotchy noise", noisy, after, clean)
+    return _compared("blotchy noise", noisy, after, clean("blotchy.png"))
 
 
 def super_resolve_failure(scale: int) -> Callable[[], RGB]:
     """Small print and fine regular lines."""
 
     def draw_it() -> RGB:
-        clean = photograph("temple.jpg", (100, 80, 340, 260))
-        small = shrink(clean, scale)
+        original = clean("lines.png")
+        small = shrink(original, scale)
         key = f"super-resolve-x{scale}-starter"
         after = restore.super_resolve(small, key, scale).image
-        return _compared("fine lines, reduced", strips.fitted(small, SIDE), after, clean)
+        return _compared("fine lines, reduced", strips.fitted(small, SIDE), after, original)
 
     return draw_it
 
 
 def deblur_failure() -> RGB:
     """The shake of a hand: a curved path, which it never saw."""
-    clean = photograph("coffee.jpg", (150, 60, 390, 240))
-    turn = np.linspace(0, 1.4 * np.pi, 200)
-    kernel = np.zeros((19, 19))
-    x, y = 9 + 6 * np.cos(turn), 9 + 6 * np.sin(turn)
-    np.add.at(kernel, (np.rint(y).astype(int), np.rint(x).astype(int)), 1)
-    shaken = blur(clean, kernel / kernel.sum(), seed=0)
-    return _compared(
-        "a curved shake", shaken, restore.deblur(shaken, "deblur-starter").image, clean
-    )
+    shaken = degraded("shaken.png")
+    after = restore.deblur(shaken, "deblur-starter").image
+    return _compared("a curved shake", shaken, after, clean("shaken.png"))
 
 
-def _compared(how: str, before: RGB, after: RGB, clean: RGB) -> RGB:
-    gain = f"{metrics.psnr(after, clean):.1f} dB"
-    if before.shape == clean.shape:
-        how = f"{how}: {metrics.psnr(before, clean):.1f} dB"
-    return strips.row([(how, before), (f"starter: {gain}", after), ("original", clean)])
+def _compared(how: str, before: RGB, after: RGB, original: RGB) -> RGB:
+    gain = f"{metrics.psnr(after, original):.1f} dB"
+    if before.shape == original.shape:
+        how = f"{how}: {metrics.psnr(before, original):.1f} dB"
+    return strips.row([(how, before), (f"starter: {gain}", after), ("original", original)])
 
 
 def classify_failure() -> RGB:
