@@ -99,6 +99,8 @@ def grabcut(image: np.ndarray, mask: np.ndarray, box: bool) -> float:
     if (seeds == cv2.GC_BGD).any() or not box:
         # A box that leaves nothing of one side has no colours to learn from.
         with contextlib.suppress(cv2.error):
-            cv2.grabCut(small, seeds, None, None, None, GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
+            cv2.grabCut(  # type: ignore[call-overload]
+                small, seeds, None, None, None, GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK
+            )
     shown = (seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD)
     return mask_iou(shown, truth)
