@@ -189,7 +189,9 @@ class Net:
         )
 
     def __call__(self, tile: torch.Tensor, sigma: float | None) -> torch.Tensor:
-        y = runtime.forward(lambda: self._run(tile.to(runtime.device()), sigma)).float().cpu()
+        y = runtime.forward(
+            lambda: self._run(tile.to(runtime.device()), sigma).float().cpu(), long=True
+        )
         if not torch.isfinite(y).all():
             raise CheckpointError("The model answered with values that are not numbers.")
         return y.clamp(0, 1)
