@@ -20,11 +20,13 @@ from core.settings import get_settings
 KEEP_SECONDS = 7 * 3600
 # An upload that was cut off stays under the name of a temporary file.
 CUT_SECONDS = 600
-SWEEP_EVERY = 30.0
+SWEEP_EVERY, LOOK_EVERY = 30.0, 5.0
 FULL = "The hub's space for pictures is full; please try again in a few minutes."
+READ_ONLY = "The hub may not write its files; please tell the person who runs it."
 _log = logging.getLogger(__name__)
 _sweeping = threading.Lock()
 _last_sweep = 0.0
+_full = (float("-inf"), False)  # when it was looked at, and what was found
 
 
 def claim() -> Path:
@@ -76,9 +78,17 @@ def result_path(name: str) -> Path:
 
 
 def is_full() -> bool:
-    """Whether uploads and results take more than they may, also after a sweep."""
-    budget = get_settings().files_mb * 1_000_000
-    return size(root()) > budget and sweep(root(), KEEP_SECONDS, budget) > budget
+    """Whether uploads and results take more than they may, also after a sweep.
+
+    Looked at every few seconds only, since it walks over all files.
+    """
+    global _full  # noqa: PLW0603
+    then, verdict = _full
+    if time.monotonic() - then > LOOK_EVERY:
+        budget = get_settings().files_mb * 1_000_000
+        verdict = size(root()) > budget and sweep(root(), KEEP_SECONDS, budget) > budget
+        _full = (time.monotonic(), verdict)
+    return verdict
 
 
 def sweep_now_and_then() -> None:

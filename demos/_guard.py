@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse
 
 from core.errors import InputError
 from core.images import MAX_BYTES
@@ -72,6 +72,7 @@ HEADERS = {
     ),
 }
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
 _log = logging.getLogger(__name__)
 
 
@@ -107,6 +108,11 @@ class Guard:
         request = Request(scope)
         visitor = visitor_of(request)
         state = _State(request, send, new_cookie=visitor.cookie is None)
+        if request.method == "HEAD" and request.url.path == "/":
+            # Gradio would make the whole page for it. It asks this itself at the start, and gives up
+            # where the answer takes three seconds, as on a machine under load.
+            await HTMLResponse()(scope, receive, state.send)
+            return
         try:
             receive = await self._admit(request, visitor, receive)
             if request.url.path == UPLOAD and request.method == "POST":
@@ -116,10 +122,11 @@ class Guard:
             if not state.started:
                 await refused.response(scope, receive, state.send)
         except OSError as error:
-            if state.started or error.errno not in _NO_SPACE:
+            if state.started or error.errno not in _NO_SPACE | _NO_ACCESS:
                 raise
-            _log.error("the disk is full", exc_info=error)
-            await JSONResponse({"detail": _files.FULL}, 507)(scope, receive, state.send)
+            _log.error("a file could not be written", exc_info=error)
+            sentence = _files.FULL if error.errno in _NO_SPACE else _files.READ_ONLY
+            await JSONResponse({"detail": sentence}, 507)(scope, receive, state.send)
 
     async def _admit(self, request: Request, visitor: Visitor, receive: Receive) -> Receive:
         """The request's body, once everything about it was found right.

@@ -15,6 +15,7 @@ from demos import _api, _owner, _ui, discover
 status = _owner.status
 CSS = Path(__file__).with_name("style.css")
 QUEUE_SIZE = 64
+UNFIT = "The values do not fit this endpoint; /gradio_api/info lists its parameters."
 HEAD = """
 <header class="hub">
 <h1>Vision Hub</h1>
@@ -23,11 +24,33 @@ HEAD = """
 """
 
 
-def build() -> gr.Blocks:
+class Page(gr.Blocks):
+    """Blocks whose every error is a sentence.
+
+    Handlers see to theirs by `_ui.guarded`. What fails before and after them, in Gradio's
+    components, would reach the visitor as an empty error.
+    """
+
+    async def preprocess_data(self, *args: Any, **options: Any) -> Any:
+        """From JSON to the arguments of a handler."""
+        try:
+            return await super().preprocess_data(*args, **options)
+        except (gr.Error, OSError, MemoryError):
+            raise
+        except Exception:  # callers can send anything, and each component fails in its own way
+            raise gr.Error(UNFIT, print_exception=False) from None
+
+    async def process_api(self, *args: Any, **options: Any) -> Any:
+        """A whole call, from JSON to JSON."""
+        try:
+            return await super().process_api(*args, **options)
+        except Exception as error:
+            raise _ui.as_gradio_error(error) from None
+
+
+def build() -> Page:
     """The Blocks with every tab, queue configured, ready to launch."""
-    with gr.Blocks(
-        title="Vision Hub", analytics_enabled=False, delete_cache=(3600, 6 * 3600)
-    ) as page:
+    with Page(title="Vision Hub", analytics_enabled=False, delete_cache=(3600, 6 * 3600)) as page:
         gr.HTML(HEAD)
         api = _api.begin()
         _ui.begin_page()

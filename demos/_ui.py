@@ -68,10 +68,7 @@ def as_gradio_error(error: Exception) -> gr.Error:
         return gr.Error("The server's disk is full; please try later.", print_exception=False)
     if isinstance(error, OSError) and error.errno in _NO_ACCESS:
         _log.error("a file cannot be written", exc_info=error)
-        return gr.Error(
-            "The server may not write its files; please tell the person who runs it.",
-            print_exception=False,
-        )
+        return gr.Error(_files.READ_ONLY, print_exception=False)
     if isinstance(error, MemoryError):
         return gr.Error(
             "There is too little memory for this now; please try a smaller picture.",

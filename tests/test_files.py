@@ -17,6 +17,7 @@ from demos import _files
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(_files, "root", lambda: tmp_path)
     monkeypatch.setattr(_files, "_last_sweep", -1e9)
+    monkeypatch.setattr(_files, "LOOK_EVERY", -1)
     return tmp_path
 
 

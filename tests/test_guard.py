@@ -181,11 +181,13 @@ def test_passwords_cannot_be_tried_by_the_thousand(inside):
 
 
 def test_a_full_folder_and_a_full_disk_are_said(inside, folder, monkeypatch):
-    async def full(scope, receive, send):
-        raise OSError(28, "No space left on device: /tmp/secret")
+    for number, sentence in ((28, _files.FULL), (30, _files.READ_ONLY)):
 
-    answer = ask(Guard(full, Rules()), "/gradio_api/upload", b"x")
-    assert (answer.status, answer.detail) == (507, _files.FULL)
+        async def fails(scope, receive, send, number=number):
+            raise OSError(number, "No space left on device: /tmp/secret")
+
+        answer = ask(Guard(fails, Rules()), "/gradio_api/upload", b"x")
+        assert (answer.status, answer.detail) == (507, sentence)
     monkeypatch.setattr(_files, "is_full", lambda: True)
     answer = ask(Guard(inside, Rules()), "/gradio_api/upload", b"x")
     assert (answer.status, answer.detail, inside.bodies) == (507, _files.FULL, [])
@@ -249,6 +251,11 @@ def test_examples_and_results_may_be_used_by_all(inside, folder):
     assert ask(guard, JOIN, job(folder / "results" / ("a" * 32) / "mask.png")).status == 200
     sneaky = folder / "results" / ".." / "ab12" / "chelsea.jpg"
     assert ask(guard, JOIN, job(sneaky)).status == 403
+
+
+def test_a_look_whether_the_page_is_there_makes_no_page(inside):
+    answer = ask(Guard(inside, Rules()), "/", method="HEAD")
+    assert (answer.status, answer.body, inside.bodies) == (200, b"", [])
 
 
 def test_the_page_gives_a_cookie_once(inside):
