@@ -109,8 +109,8 @@ class Guard:
         visitor = visitor_of(request)
         state = _State(request, send, new_cookie=visitor.cookie is None)
         if request.method == "HEAD" and request.url.path == "/":
-            # Gradio would make the whole page for it. It asks this itself at the start, and gives up
-            # where the answer takes three seconds, as on a machine under load.
+            # Gradio would make the whole page for it. It asks this itself at the start, and gives
+            # up where the answer takes three seconds, as on a machine under load.
             await HTMLResponse()(scope, receive, state.send)
             return
         try:
