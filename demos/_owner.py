@@ -37,7 +37,9 @@ def build(page: gr.Blocks) -> None:
         meter = gr.HTML()
         refresh = gr.Button("Refresh", size="sm")
         with gr.Row(visible=False, elem_id="owner") as controls:
-            model = gr.Dropdown([], label="Model in memory", elem_id="owner-model")
+            model = gr.Dropdown(
+                [], label="Model in memory", elem_id="owner-model", allow_custom_value=True
+            )
             pin = gr.Button("Pin", size="sm", elem_id="owner-pin")
             unpin = gr.Button("Unpin", size="sm")
             unload = gr.Button("Unload", size="sm", elem_id="owner-unload")

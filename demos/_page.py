@@ -35,7 +35,10 @@ class Page(gr.Blocks):
         """From JSON to the arguments of a handler."""
         try:
             return await super().preprocess_data(*args, **options)
-        except (gr.Error, OSError, MemoryError):
+        except gr.Error as error:
+            error.print_exception = False  # the caller's fault, and no news for the log
+            raise
+        except (OSError, MemoryError):
             raise
         except Exception:  # callers can send anything, and each component fails in its own way
             raise gr.Error(UNFIT, print_exception=False) from None
