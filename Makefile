@@ -13,13 +13,15 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.13 python3.11 
 TASK ?=
 MINUTES ?= 2
 DATA ?=
+BENCHMARKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format starters screenshots bench faults soak install install-dev clean
+.PHONY: help run test check format starters bench-starters screenshots bench faults soak install \
+  install-dev clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(RUN_STAMP)  ## serve the hub on port 7860 (PORT, HOST, SHARE=1, … from the environment)
 	@$(PY) app.py
@@ -43,6 +45,13 @@ starters: $(DEV_STAMP)  ## train a starter: TASK=denoise MINUTES=2 DATA=folder
 	  echo "Say what to train and on which pictures, for example:"; \
 	  echo "  make starters TASK=denoise MINUTES=2 DATA=pictures"; exit 2; }
 	$(PY) -m training.$(TASK) --data "$(DATA)" --minutes $(MINUTES)
+
+bench-starters: $(DEV_STAMP)  ## measure the starters: DATA=folder BENCHMARKS=folder
+	@test -n "$(DATA)" && test -n "$(BENCHMARKS)" || { \
+	  echo "Name the folder that the model cards tell of, and the one with set5, set14 and cbsd68:"; \
+	  echo "  make bench-starters DATA=data BENCHMARKS=benchmark-pictures"; exit 2; }
+	$(PIP) install -q -c constraints.txt -r requirements-bench.txt
+	$(PY) -m benchmarks.starters --data "$(DATA)" --benchmarks "$(BENCHMARKS)" $(ARGS)
 
 screenshots: $(DEV_STAMP)  ## take the pictures in docs/images again (needs Chromium)
 	$(PY) -m scripts.screenshots

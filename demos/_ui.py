@@ -18,7 +18,7 @@ from core import weights
 from core.checkpoints import Task
 from core.errors import HubError, InputError
 from core.types import RunInfo
-from demos import _files
+from demos import _card, _files
 from demos._image import ImageIn
 
 T = TypeVar("T")
@@ -123,8 +123,13 @@ def area(name: str) -> gr.Column:
     return gr.Column(min_width=0, elem_classes=f"lab-{name}")
 
 
-def image_input(tab: str, examples: Sequence[str], label: str = "Picture") -> ImageIn:
-    """The picture input of a tab, with bundled examples below it; a click on one runs it."""
+def image_input(
+    tab: str, examples: Sequence[str], label: str = "Picture", hint: str = ""
+) -> ImageIn:
+    """The picture input of a tab, with bundled examples below it; a click on one runs it.
+
+    `hint` says what the starter does well and badly among them.
+    """
     image = ImageIn(label=label, elem_id=f"{tab}-image")
     found = [str(EXAMPLES / name) for name in examples if (EXAMPLES / name).is_file()]
     if found:
@@ -137,6 +142,8 @@ def image_input(tab: str, examples: Sequence[str], label: str = "Picture") -> Im
             cache_examples=False,
             api_visibility="private",
         )
+        if hint:
+            gr.HTML(f'<p class="about">{html.escape(hint)}</p>')
     return image
 
 
@@ -149,7 +156,7 @@ def begin_page() -> None:
 
 
 def checkpoint_picker(tab: str, task: Task) -> gr.Dropdown:
-    """A dropdown of the task's checkpoints, and below it what the chosen one is."""
+    """A dropdown of the task's checkpoints, below it what the chosen one is, and its card."""
     picker = gr.Dropdown(
         _choices(task), value="auto", label="Checkpoint", elem_id=f"{tab}-checkpoint"
     )
@@ -158,6 +165,15 @@ def checkpoint_picker(tab: str, task: Task) -> gr.Dropdown:
         guarded(lambda key: describe(key, task)),
         [picker],
         [about],
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    fold, text, pictures = _card.place(tab)
+    gr.on(
+        [fold.expand, picker.change],
+        guarded(lambda key: _card.show(key, task)),
+        [picker],
+        [text, pictures],
         api_visibility="private",
         show_progress="hidden",
     )

@@ -12,13 +12,17 @@ from core import images
 from demos import Tab, _api, _ui
 
 EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
+HINT = (
+    "The cat is one of the starter's ten classes. The cup is none of them, and it still gets one "
+    "of their names."
+)
 
 
 def build() -> None:
     """Fill the tab."""
     with _ui.lab():
         with _ui.area("in"):
-            image = _ui.image_input("classify", EXAMPLES)
+            image = _ui.image_input("classify", EXAMPLES, hint=HINT)
             button = gr.Button("Classify", variant="primary", elem_id="classify-run")
         with _ui.area("set"):
             checkpoint = _ui.checkpoint_picker("classify", "classify")

@@ -13,7 +13,11 @@ from demos import Tab, _api, _ui
 if TYPE_CHECKING:
     from core.types import Reconstruction
 
-EXAMPLES = ("flower.jpg", "chelsea.jpg", "temple.jpg", "rocket.jpg")
+EXAMPLES = ("flower.jpg", "chelsea.jpg", "temple.jpg", "rocket.jpg", "astronaut.jpg")
+HINT = (
+    "Soft backgrounds such as the flower's show the starter at its best. Of the astronaut it "
+    "brings back the colours but neither the face nor the helmet."
+)
 VIEWS = ("masked", "image", "pasted")
 
 
@@ -21,7 +25,7 @@ def build() -> None:
     """Fill the tab."""
     with _ui.lab():
         with _ui.area("in"):
-            image = _ui.image_input("reconstruct", EXAMPLES)
+            image = _ui.image_input("reconstruct", EXAMPLES, hint=HINT)
             button = gr.Button("Reconstruct", variant="primary", elem_id="reconstruct-run")
         with _ui.area("set"):
             checkpoint = _ui.checkpoint_picker("reconstruct", "reconstruct")

@@ -15,9 +15,17 @@ if TYPE_CHECKING:
     from core.types import Restoration
 
 EXAMPLES = {
-    "denoise": ("noisy.png", "noisy-2.png"),
-    "super_resolve": ("small.png", "small-2.png"),
-    "deblur": ("blurred.png", "motion.png"),
+    "denoise": ("noisy.png", "noisy-2.png", "blotchy.png"),
+    "super_resolve": ("small.png", "small-2.png", "lines.png"),
+    "deblur": ("blurred.png", "motion.png", "shaken.png"),
+}
+HINTS = {
+    "denoise": "The first cat shows the starter at its best: noise of the kind it learned from. "
+    "The blotches of the last picture are beyond it.",
+    "super_resolve": "The astronaut shows the starter at its best. In the last picture the lines "
+    "are finer than its pixels; no small network brings them back.",
+    "deblur": "The first cup shows the starter at its best: even softness. The last one was shaken "
+    "along a curve, which it has never seen.",
 }
 VERBS = {"denoise": "Denoise", "super_resolve": "Enlarge", "deblur": "Deblur"}
 
@@ -41,7 +49,7 @@ def build() -> None:
 def _build_task(task: RestoreTask) -> None:
     with _ui.lab():
         with _ui.area("in"):
-            image = _ui.image_input(task, EXAMPLES[task])
+            image = _ui.image_input(task, EXAMPLES[task], hint=HINTS[task])
             with gr.Row():
                 button = gr.Button(VERBS[task], variant="primary", elem_id=f"{task}-run")
                 cancel = gr.Button("Cancel", elem_id=f"{task}-cancel")

@@ -86,6 +86,23 @@ def motion(length: int, angle: float) -> NDArray[np.float64]:
     return turned / turned.sum()
 
 
+def curved(radius: float, turns: float) -> NDArray[np.float64]:
+    """(k, k) path along part of a circle, as the shake of a hand leaves it, sum 1."""
+    reach = round(radius) + 3
+    angle = np.linspace(0, 2 * np.pi * turns, 200)
+    x, y = reach + radius * np.cos(angle), reach + radius * np.sin(angle)
+    path = np.zeros((2 * reach + 1,) * 2)
+    np.add.at(path, (np.rint(y).astype(int), np.rint(x).astype(int)), 1)
+    return path / path.sum()
+
+
+def add_blotches(rgb: RGB, sigma: float, seed: int) -> RGB:
+    """Noise of `sigma` grey levels whose pixels resemble their neighbours, as phones leave it."""
+    noise = np.random.default_rng(seed).normal(0.0, 1.0, rgb.shape)
+    soft = ndimage.gaussian_filter(noise, (1.5, 1.5, 0))
+    return np.rint(np.clip(rgb + sigma * soft / soft.std(), 0, 255)).astype(np.uint8)
+
+
 @dataclass(frozen=True)
 class Degraded:
     """A crop of a shipped photograph and what is done to it."""
@@ -120,6 +137,19 @@ DEGRADED = {
         (60, 60, 444, 348),
         "motion blur, 7 px at 30 degrees, noise of sigma 1",
         lambda x: blur(x, motion(7, 30.0), seed=4),
+    ),
+    # What the starters cannot do
+    "blotchy.png": Degraded(
+        "chelsea.jpg", (110, 40, 350, 220), "blotches, sigma 25", lambda x: add_blotches(x, 25, 5)
+    ),
+    "lines.png": Degraded(
+        "temple.jpg", (100, 80, 340, 260), "shrunk to a quarter", lambda x: shrink(x, 4)
+    ),
+    "shaken.png": Degraded(
+        "coffee.jpg",
+        (150, 60, 390, 240),
+        "blur along a curve of 6 px radius, noise of sigma 1",
+        lambda x: blur(x, curved(6, 0.7), seed=6),
     ),
 }
 

@@ -159,3 +159,20 @@ def wait_text(page, locator, text):
     expect(locator).to_have_text(
         text if isinstance(text, re.Pattern) else re.compile(re.escape(text)), timeout=SECONDS
     )
+
+
+def test_the_model_card_opens_with_its_pictures_and_follows_the_picker(page):
+    tab(page, "Restore")
+    tab(page, "Denoise")
+    page.locator("#denoise-card button").first.click()
+    page.locator("#denoise-card .card-picture img").first.wait_for()
+    assert page.evaluate(
+        "[...document.querySelectorAll('#denoise-card img')].every(i => i.naturalWidth > 100)"
+    )
+    assert "CBSD68" in page.locator("#denoise-card").inner_text()
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.viewport_size["width"] + 1, "the page scrolls sideways"
+    page.locator("#denoise-checkpoint input").click()
+    page.get_by_role("option", name=re.compile("NAFNet-32")).click()
+    page.locator("#denoise-card").get_by_text("nyanko7/nafnet-models").wait_for()
+    assert page.locator("#denoise-card .card-picture").count() == 0

@@ -8,7 +8,7 @@ import torch
 from segment_anything import SamPredictor
 from transformers import DetrConfig, DetrForObjectDetection
 
-from core import state_dicts
+from core import metrics, state_dicts
 from core.models import sam as small_sam
 from training import (
     detect,
@@ -226,7 +226,7 @@ def test_plain_grounds_give_the_outline_and_other_pictures_none():
     mask = disc(80, 100, 50, 40, 25)
     image[mask] = (200, 30, 30)
     found = detect_data.plain_ground_mask(image)
-    assert segment_eval.iou(found, mask) > 0.9
+    assert metrics.mask_iou(found, mask) > 0.9
     noise = np.random.default_rng(0).integers(0, 255, image.shape, dtype=np.uint8)
     assert detect_data.plain_ground_mask(noise) is None
 

@@ -31,9 +31,9 @@ def pictures(count, side, seed=0):
 def run_classify(folder, *stops):
     """Train; `stops` are the steps at which the process ends and a new one goes on."""
     for stop in stops:
-        trainer = classify.trainer_of(VIT, 3, folder)
-        labels = np.arange(24) % 3
-        classify.train(trainer, pictures(24, 32), labels, VIT, until_step=stop)
+        seen, labels = pictures(24, 32), np.arange(24) % 3
+        trainer = classify.trainer_of(VIT, 3, folder, seen)
+        classify.train(trainer, seen, labels, VIT, until_step=stop)
     return trainer
 
 

@@ -10,7 +10,7 @@ is what gets exported. The data folder is described in `training.recognition_dat
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,8 +22,9 @@ from torch.nn import functional as F
 
 from core import state_dicts
 from core.models import vit
-from training.common import LoopConfig, arguments, prepare
-from training.recognition_common import MuonTrainer, to_batch
+from training.common import LoopConfig, arguments, prepare, with_budget
+from training.muon import MuonTrainer
+from training.recognition_common import to_batch
 from training.recognition_data import Pictures, cifar10, crop_to, digests, epoch_order
 from training.recognition_photos import photographs_of
 
@@ -39,17 +40,17 @@ NOT_MUON = ("pos_embed", "head")
 class Config:
     """Everything that shapes a run."""
 
-    stem_widths: tuple[int, ...] = (24, 64, 64, 192, 192)
+    stem_widths: tuple[int, ...] = (24, 64, 64, 256, 256)
     stem_pooled: tuple[bool, ...] = (False, True, False, True, False)  # 32 -> 8 px: 64 tokens
     dim: int = 192
     depth: int = 2
     heads: int = 3
     mlp_ratio: float = 2.0
-    batch: int = 256
-    shift: int = 3  # px that a picture is moved by at most
-    cropped: float = 0.2  # share of pictures of which a part is enlarged
-    softened: float = 0.15  # share of pictures shrunk and enlarged again, as photographs are soft
-    colour: float = 0.2  # largest change of brightness and contrast
+    batch: int = 128  # small: in minutes on a CPU, the number of steps counts
+    shift: int = 2  # px that a picture is moved by at most
+    cropped: float = 0.1  # share of pictures of which a part is enlarged
+    softened: float = 0.1  # share of pictures shrunk and enlarged again, as photographs are soft
+    colour: float = 0.1  # largest change of brightness and contrast
     smoothing: float = 0.1  # of the labels
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(
@@ -111,10 +112,33 @@ def loss_of(
     return F.cross_entropy(logits.float(), target, label_smoothing=config.smoothing)
 
 
-def trainer_of(config: Config, classes: int, folder: Path) -> MuonTrainer:
-    """A trainer at its start, or where the run in `folder` stopped."""
+def whitening(pictures: Pictures, filters: int, side: int = 3) -> torch.Tensor:
+    """(filters, 3, side, side): the strongest patterns of picture patches, each at equal strength.
+
+    The eigenvectors of the covariance of patches, divided by their standard deviations, and the
+    same with the other sign. A first layer that is fixed to them hands on decorrelated edges and
+    colours, and what follows learns several times faster (Jordan, "94 % on CIFAR-10 in 3.29
+    seconds on a single GPU", 2024).
+    """
+    x = to_batch(pictures, MEAN, STD).contiguous()
+    patches = x.unfold(2, side, side).unfold(3, side, side)  # (N, 3, rows, columns, side, side)
+    flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3 * side * side)
+    values, vectors = torch.linalg.eigh(torch.cov(flat.T))  # smallest first
+    scaled = vectors / (values + 5e-4).sqrt()
+    strongest = scaled.flip(1)[:, : filters // 2].T.reshape(-1, 3, side, side)
+    return torch.cat([strongest, -strongest])
+
+
+def trainer_of(config: Config, classes: int, folder: Path, pictures: Pictures) -> MuonTrainer:
+    """A trainer at its start, or where the run in `folder` stopped.
+
+    The first layer is fitted to some of the `pictures` and stays as it is.
+    """
     torch.manual_seed(config.loop.seed)
     model = vit.build(config.arch(classes)).to(memory_format=torch.channels_last)
+    first = cast(Any, model).patch_embed.backbone[0]
+    first.weight.requires_grad_(False)
+    first.weight.copy_(whitening(pictures[:: len(pictures) // 2000 + 1], first.out_channels))
     for block in cast(Any, model.blocks):
         block.attn.fused_attn = False  # with 64 tokens the plain one is an eighth faster on a CPU
     return MuonTrainer(model, config.loop, folder, NOT_MUON)
@@ -203,10 +227,9 @@ def main() -> None:
         parser.error("--data is needed: the folder that the model card names")
     prepare(args.threads)
     if not args.evaluate:
-        loop = replace(Config().loop, minutes=args.minutes, seed=args.seed)
-        config = replace(Config(), loop=loop)
+        config = with_budget(Config(), args)
         pictures, labels, names = cifar10(args.data, "train")
-        trainer = trainer_of(config, len(names), args.runs / "classify")
+        trainer = trainer_of(config, len(names), args.runs / "classify", pictures)
         if not args.export:
             train(trainer, np.asarray(pictures), labels, config)
         export(trainer.ema, config, names, args.weights)

@@ -13,8 +13,9 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -37,15 +38,24 @@ class LoopConfig:
     minutes: float = 10.0
     steps: int | None = None
     lr: float = 1e-3
+    plain_lr: float = 0.2  # of lr, for what Muon leaves to AdamW
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     warmup_steps: int = 100
     final_lr: float = 0.01  # of lr
     ema: float = 0.999
     clip: float = 1.0  # largest norm of the gradient
-    bf16: bool = True
+    bf16: bool | None = None  # None: where the processor computes with it, see `fast_bf16`
     seed: int = 0
     save_seconds: float = 60.0
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Does `device` multiply in bfloat16 itself? A CPU that only imitates it is ten times slower
+    with it than with fp32; every processor that PyTorch names for it is a fast one."""
+    if device.type == "cpu":
+        return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def cosine(progress: float, final: float) -> float:
@@ -79,6 +89,7 @@ class Trainer:
             trained, config.lr, betas=config.betas, weight_decay=config.weight_decay
         )
         self.device = next(model.parameters()).device
+        self.bf16 = fast_bf16(self.device) if config.bf16 is None else config.bf16
         self.clock = time.process_time if self.device.type == "cpu" else time.monotonic
         self.step, self.seconds = 0, 0.0
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +132,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss = loss_of(self.model, rng)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -178,6 +189,16 @@ def arguments(description: str, minutes: float) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     return parser
+
+
+ConfigT = TypeVar("ConfigT")
+
+
+def with_budget(config: ConfigT, options: argparse.Namespace) -> ConfigT:
+    """`config` with the minutes and the seed of the command line in its `loop`."""
+    whole: Any = config
+    loop = replace(whole.loop, minutes=options.minutes, seed=options.seed)
+    return replace(whole, loop=loop)
 
 
 def prepare(threads: int) -> None:

@@ -3,7 +3,7 @@
 Chen et al., Simple Baselines for Image Restoration, 2022. Trained with L1; motion starts short and
 gets longer, because nothing is learned from the full range at once.
 
-    python -m training.deblur --data DIR --minutes 12
+    python -m training.deblur --data DIR --minutes 45
     python -m training.deblur --evaluate --benchmarks DIR
 """
 
@@ -20,11 +20,14 @@ from spandrel.architectures.NAFNet import NAFNet
 from torch import nn
 from torch.nn import functional as F
 
-from training.common import LoopConfig, Trainer, arguments, prepare
+from training.common import LoopConfig, Trainer, arguments, prepare, with_budget
+from training.muon import MuonTrainer
 from training.restore_data import Patches, to_array, training_pictures
 from training.restore_export import WEIGHTS, export
 
 KEY = "deblur-starter"
+# First and last layer, depthwise kernels, and the scales of the residual branches
+NOT_MUON = ("intro", "ending", "conv2", "beta", "gamma")
 SIDE = 17  # of every kernel, px
 
 # Measured on, never trained on: sigma of Gaussian blur in px; (length in px, degrees) of motion
@@ -47,7 +50,9 @@ class Config:
     first_length: float = 6.0  # longest motion at the start
     widen: float = 0.4  # share of the run after which the whole range is in use
     noise: float = 2.0  # largest sigma of noise, of 255
-    loop: LoopConfig = field(default_factory=LoopConfig)
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(minutes=45.0, lr=1.5e-3, plain_lr=0.5, final_lr=0.0)
+    )
 
 
 def build(config: Config) -> nn.Module:
@@ -145,7 +150,7 @@ def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> Pa
     """Train, or go on with a run that was stopped, and write the starter."""
     torch.manual_seed(config.loop.seed)
     pictures = training_pictures(data, benchmarks)
-    trainer = Trainer(build(config), config.loop, runs / "deblur")
+    trainer = MuonTrainer(build(config), config.loop, runs / "deblur", NOT_MUON)
     patches = Patches([(p,) for p in pictures])
     trainer.fit(functools.partial(loss_of, patches, config, trainer))
     return export(trainer.ema, "deblur", KEY)
@@ -153,7 +158,7 @@ def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> Pa
 
 def main() -> None:
     """Command line of this recipe."""
-    options = arguments(__doc__ or "", minutes=12.0).parse_args()
+    options = arguments(__doc__ or "", minutes=45.0).parse_args()
     prepare(options.threads)
     if options.evaluate:
         from training import restore_eval
@@ -161,7 +166,7 @@ def main() -> None:
         path = WEIGHTS / f"{KEY}.safetensors"
         restore_eval.report(restore_eval.evaluate_deblur(path, options.benchmarks))
         return
-    config = Config(loop=LoopConfig(minutes=options.minutes, seed=options.seed))
+    config = with_budget(Config(), options)
     train(config, options.data, options.benchmarks, options.runs)
 
 

@@ -3,7 +3,7 @@
 Zhang et al., Plug-and-Play Image Restoration with Deep Denoiser Prior, 2021. Trained with L1 on
 patches with Gaussian noise of sigma 0 to 50 (of 255).
 
-    python -m training.denoise --data DIR --minutes 18
+    python -m training.denoise --data DIR --minutes 45
     python -m training.denoise --evaluate --benchmarks DIR
 """
 
@@ -19,23 +19,27 @@ from spandrel.architectures.DRUNet import DRUNet
 from torch import nn
 from torch.nn import functional as F
 
-from training.common import LoopConfig, Trainer, arguments, prepare
+from training.common import LoopConfig, arguments, prepare, with_budget
+from training.muon import MuonTrainer
 from training.restore_data import Patches, to_array, training_pictures
 from training.restore_export import WEIGHTS, export
 
 KEY = "denoise-starter"
+NOT_MUON = ("m_head", "m_tail")  # they start as the identity
 
 
 @dataclass(frozen=True)
 class Config:
     """Everything that shapes a run."""
 
-    channels: tuple[int, int, int, int] = (24, 48, 96, 128)
+    channels: tuple[int, int, int, int] = (16, 48, 96, 160)
     blocks: int = 2  # residual blocks a level; spandrel needs at least 2
     batch: int = 6
     patch: int = 64
     sigma_max: float = 50.0  # of 255
-    loop: LoopConfig = field(default_factory=LoopConfig)
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(minutes=45.0, lr=1.5e-3, plain_lr=0.5, final_lr=0.0)
+    )
 
 
 def build(config: Config) -> nn.Module:
@@ -76,14 +80,14 @@ def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> Pa
     """Train, or go on with a run that was stopped, and write the starter."""
     torch.manual_seed(config.loop.seed)
     pictures = training_pictures(data, benchmarks)
-    trainer = Trainer(build(config), config.loop, runs / "denoise")
+    trainer = MuonTrainer(build(config), config.loop, runs / "denoise", NOT_MUON)
     trainer.fit(functools.partial(loss_of, Patches([(p,) for p in pictures]), config))
     return export(trainer.ema, "denoise", KEY)
 
 
 def main() -> None:
     """Command line of this recipe."""
-    parser = arguments(__doc__ or "", minutes=18.0)
+    parser = arguments(__doc__ or "", minutes=45.0)
     options = parser.parse_args()
     prepare(options.threads)
     if options.evaluate:
@@ -92,7 +96,7 @@ def main() -> None:
         path = WEIGHTS / f"{KEY}.safetensors"
         restore_eval.report(restore_eval.evaluate_denoise(path, options.benchmarks))
         return
-    config = Config(loop=LoopConfig(minutes=options.minutes, seed=options.seed))
+    config = with_budget(Config(), options)
     train(config, options.data, options.benchmarks, options.runs)
 
 

@@ -111,6 +111,20 @@ def ap50(
     return by_class | {"mean": float(np.mean(list(by_class.values())))}
 
 
+def held_out_sets(
+    test: Stock,
+) -> dict[str, tuple[list[Picture], list[tuple[list[Boxes], list[int]]]]]:
+    """By kind ("pictures", "scenes"): the pictures, and the boxes and labels of each."""
+    pictures = [t for group in test.things for t in group[:PICTURES_PER_CLASS]]
+    rng = np.random.default_rng(0)
+    shapes = ((192, 256), (256, 192), (224, 224))
+    scenes = [detect_data.make_scene(test, *shapes[i % 3], rng) for i in range(SCENES)]
+    return {
+        "pictures": ([p.image for p in pictures], [([p.box], [p.label]) for p in pictures]),
+        "scenes": ([s.image for s in scenes], [(s.boxes, s.labels) for s in scenes]),
+    }
+
+
 def page(detector: Detector, images: list[Picture], out: Path, threshold: float = 0.7) -> None:
     """The boxes above a score on each picture, six in a row."""
     tiles = []
@@ -142,20 +156,14 @@ def report(path: Path, data: Path) -> dict[str, dict[str, float]]:
     The page shows 18 held-out pictures and 6 held-out scenes, drawn by a fixed seed.
     """
     training, test = detect_data.load(data)
-    pictures = [t for group in test.things for t in group[:PICTURES_PER_CLASS]]
-    rng = np.random.default_rng(0)
-    shapes = ((192, 256), (256, 192), (224, 224))
-    scenes = [detect_data.make_scene(test, *shapes[i % 3], rng) for i in range(SCENES)]
-    sets = {
-        "pictures": ([p.image for p in pictures], [([p.box], [p.label]) for p in pictures]),
-        "scenes": ([s.image for s in scenes], [(s.boxes, s.labels) for s in scenes]),
-    }
+    sets = held_out_sets(test)
+    pictures, scenes = sets["pictures"][0], sets["scenes"][0]
     chosen = np.random.default_rng(1).permutation(len(pictures))[:18]
-    shown = [np.ascontiguousarray(pictures[i].image) for i in chosen]
+    shown = [np.ascontiguousarray(pictures[i]) for i in chosen]
     # Beside the training run, not beside the weights: others' pictures are not shipped.
     target = Path("runs/detect/held-out.jpg")
     target.parent.mkdir(parents=True, exist_ok=True)
-    page(Detector(path), shown + [s.image for s in scenes[:6]], target)
+    page(Detector(path), shown + scenes[:6], target)
     figures = {}
     for name, method in (("starter", Detector(path)), ("nearest", NearestPicture(training))):
         for kind, (images, truths) in sets.items():

@@ -11,7 +11,7 @@ is the mean squared error on those. The data folder is described in `training.re
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,8 +23,9 @@ from torch import nn
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from core import state_dicts
-from training.common import LoopConfig, arguments, prepare
-from training.recognition_common import MuonTrainer, to_batch
+from training.common import LoopConfig, arguments, prepare, with_budget
+from training.muon import MuonTrainer
+from training.recognition_common import to_batch
 from training.recognition_data import Pictures, crop_to, epoch_order, held_out, photographs
 
 log = logging.getLogger("training")
@@ -210,8 +211,7 @@ def main() -> None:
         parser.error("--data is needed: the folder that the model card names")
     prepare(args.threads)
     if not args.evaluate:
-        loop = replace(Config().loop, minutes=args.minutes, seed=args.seed)
-        config = replace(Config(), loop=loop)
+        config = with_budget(Config(), args)
         trainer = trainer_of(config, args.runs / "reconstruct")
         if not args.export:
             train(trainer, photographs(args.data, STORED), config)

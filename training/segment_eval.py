@@ -23,6 +23,7 @@ from skimage.color import rgb2lab
 from skimage.segmentation import flood, random_walker
 
 from core import draw, state_dicts
+from core.metrics import mask_iou
 from core.models import sam as small_sam
 from training import segment_data
 from training.common import log
@@ -41,11 +42,6 @@ def load(path: Path) -> Sam:
     loaded = state_dicts.assign(model, state_dicts.read(path), path.name)
     assert isinstance(loaded, Sam)
     return loaded
-
-
-def iou(a: Mask, b: Mask) -> float:
-    """Intersection over union of two masks (H, W)."""
-    return float((a & b).sum() / max(1, (a | b).sum()))
 
 
 def deepest(region: Mask) -> tuple[int, int]:
@@ -76,9 +72,9 @@ def one_click(predictor: SamPredictor, mask: Mask) -> Click:
     point = np.array([deepest(mask)], float)
     masks, scores, _ = predictor.predict(point, np.ones(1), multimask_output=True)
     single, _, _ = predictor.predict(point, np.ones(1), multimask_output=False)
-    true = [iou(m, mask) for m in masks]
+    true = [mask_iou(m, mask) for m in masks]
     pairs = list(zip(scores.tolist(), true, strict=True))
-    return Click(true[int(scores.argmax())], max(true), iou(single[0], mask), pairs)
+    return Click(true[int(scores.argmax())], max(true), mask_iou(single[0], mask), pairs)
 
 
 def many_clicks(predictor: SamPredictor, mask: Mask, count: int) -> float:
@@ -97,7 +93,7 @@ def many_clicks(predictor: SamPredictor, mask: Mask, count: int) -> float:
             np.array(points, float), np.array(labels), mask_input=fed, multimask_output=False
         )
         shown = masks[0]
-    return iou(shown, mask)
+    return mask_iou(shown, mask)
 
 
 def segments(sample: segment_data.Sample, seed: int) -> list[Mask]:
@@ -127,16 +123,18 @@ def walker(image: NDArray[np.uint8], mask: Mask, box: bool) -> float:
         seeds[0], seeds[-1], seeds[:, 0], seeds[:, -1] = 2, 2, 2, 2
     seeds[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = 1
     if not (seeds == 2).any():
-        return iou(np.ones_like(truth), truth)
+        return mask_iou(np.ones_like(truth), truth)
     found = random_walker(small, seeds, beta=90, mode="cg_j", channel_axis=-1)
-    return iou(found == 1, truth)
+    return mask_iou(found == 1, truth)
 
 
 def flooded(image: NDArray[np.uint8], mask: Mask, tolerance: float) -> float:
     """Flood fill from the click by distance in Lab."""
     x, y = deepest(mask)
     lab = rgb2lab(ndimage.gaussian_filter(image, (1, 1, 0)))
-    return iou(flood(np.linalg.norm(lab - lab[y, x], axis=2), (y, x), tolerance=tolerance), mask)
+    return mask_iou(
+        flood(np.linalg.norm(lab - lab[y, x], axis=2), (y, x), tolerance=tolerance), mask
+    )
 
 
 def score(model: Sam, root: Path, limit: int | None = None) -> dict[str, float]:
@@ -160,8 +158,8 @@ def score(model: Sam, root: Path, limit: int | None = None) -> dict[str, float]:
         filled = np.zeros_like(mask)
         left, top, right, bottom = tight_box(mask).astype(int)
         filled[top : bottom + 1, left : right + 1] = True
-        note(ecssd_clicks_5=many_clicks(predictor, mask, 5), ecssd_box=iou(boxed[0], mask))
-        note(box_filled=iou(filled, mask))
+        note(ecssd_clicks_5=many_clicks(predictor, mask, 5), ecssd_box=mask_iou(boxed[0], mask))
+        note(box_filled=mask_iou(filled, mask))
     for seed, sample in enumerate(bsds[:limit]):
         predictor.set_image(sample.image)
         for mask in segments(sample, seed):
@@ -173,11 +171,18 @@ def score(model: Sam, root: Path, limit: int | None = None) -> dict[str, float]:
     return figures
 
 
-def baselines(root: Path, limit: int) -> dict[str, float]:
-    """The same prompts to random walker and flood fill, on the first `limit` pictures."""
+def baseline_pictures(
+    root: Path, limit: int
+) -> tuple[list[tuple[NDArray[np.uint8], Mask]], list[tuple[NDArray[np.uint8], Mask]]]:
+    """The first `limit` pictures of ECSSD and of BSDS, each with one mask."""
     ecssd, bsds = segment_data.load_held_out(root)
     first = [(s.image, s.maps[0] > 0) for s in ecssd[:limit]]
-    human = [(s.image, segments(s, seed)[0]) for seed, s in enumerate(bsds[:limit])]
+    return first, [(s.image, segments(s, seed)[0]) for seed, s in enumerate(bsds[:limit])]
+
+
+def baselines(root: Path, limit: int) -> dict[str, float]:
+    """The same prompts to random walker and flood fill, on the first `limit` pictures."""
+    first, human = baseline_pictures(root, limit)
     figures = {
         "ecssd_click_walker": [walker(image, mask, box=False) for image, mask in first],
         "ecssd_box_walker": [walker(image, mask, box=True) for image, mask in first],

@@ -12,8 +12,9 @@ import torch
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
+from core.metrics import mask_iou
 from training.segment_data import Sample
-from training.segment_eval import deepest, iou
+from training.segment_eval import deepest
 
 SEGMENTS = 3  # masks of a picture
 SMALLEST = 0.01
@@ -35,7 +36,7 @@ def collect(model: Sam, samples: list[Sample]) -> tuple[torch.Tensor, torch.Tens
                 single, _, _ = predictor.predict(point, np.ones(1), multimask_output=False)
                 three, _, _ = predictor.predict(point, np.ones(1), multimask_output=True)
                 features.pop()  # both calls give the same features
-                truths.append([iou(m, mask) for m in (*single, *three)])
+                truths.append([mask_iou(m, mask) for m in (*single, *three)])
     finally:
         hook.remove()
     return torch.cat(features), torch.tensor(truths)

@@ -4,7 +4,7 @@ The architecture is SRVGGNetCompact (Wang et al., Real-ESRGAN, 2021); trained wi
 patches, which gives more steps in the same time. Pictures are reduced by Pillow's bicubic filter
 (antialiased, a = -0.5).
 
-    python -m training.super_resolve --scale 2 --data DIR --minutes 7
+    python -m training.super_resolve --scale 2 --data DIR --minutes 25
     python -m training.super_resolve --evaluate --benchmarks DIR
 """
 
@@ -21,11 +21,13 @@ from spandrel.architectures.Compact import Compact
 from torch import nn
 from torch.nn import functional as F
 
-from training.common import LoopConfig, Trainer, arguments, prepare
+from training.common import LoopConfig, arguments, prepare, with_budget
+from training.muon import MuonTrainer
 from training.restore_data import Patches, to_array, to_tensor, training_pictures
 from training.restore_export import WEIGHTS, export
 
 KEYS = {2: "super-resolve-x2-starter", 4: "super-resolve-x4-starter"}
+NOT_MUON = ("body.0.",)  # the first layer, whose input is the picture
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Config:
     convs: int = 12
     batch: int = 6
     patch: int = 24  # side of the reduced patch
-    loop: LoopConfig = field(default_factory=LoopConfig)
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(minutes=25.0, lr=1.5e-3, final_lr=0.0)
+    )
 
 
 def build(config: Config) -> nn.Module:
@@ -92,14 +96,15 @@ def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> Pa
     """Train, or go on with a run that was stopped, and write the starter."""
     torch.manual_seed(config.loop.seed)
     pictures = training_pictures(data, benchmarks)
-    trainer = Trainer(build(config), config.loop, runs / f"super-resolve-x{config.scale}")
+    folder = runs / f"super-resolve-x{config.scale}"
+    trainer = MuonTrainer(build(config), config.loop, folder, NOT_MUON)
     trainer.fit(functools.partial(loss_of, pairs(pictures, config.scale), config))
     return export(trainer.ema, "super_resolve", KEYS[config.scale])
 
 
 def main() -> None:
     """Command line of this recipe."""
-    parser = arguments(__doc__ or "", minutes=7.0)
+    parser = arguments(__doc__ or "", minutes=25.0)
     parser.add_argument("--scale", type=int, choices=sorted(KEYS), nargs="+", default=sorted(KEYS))
     options = parser.parse_args()
     prepare(options.threads)
@@ -111,8 +116,8 @@ def main() -> None:
             restore_eval.report(restore_eval.evaluate_super_resolve(path, options.benchmarks))
         return
     for scale in options.scale:
-        loop = LoopConfig(minutes=options.minutes, seed=options.seed)
-        train(Config(scale=scale, loop=loop), options.data, options.benchmarks, options.runs)
+        config = with_budget(Config(scale=scale), options)
+        train(config, options.data, options.benchmarks, options.runs)
 
 
 if __name__ == "__main__":

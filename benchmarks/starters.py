@@ -1,0 +1,125 @@
+"""What each starter reaches on data never trained on, beside classical methods on the same data.
+
+    python -m benchmarks.starters --data DIR --benchmarks DIR [--only denoise classify …]
+
+Prints one table and exits with 1 where a row falls short of its goal or of a classical method.
+`--data` is the folder that the model cards name, `--benchmarks` one with `set5`, `set14` and
+`cbsd68` as PNG. The classical methods come from the packages in requirements-bench.txt. BM3D takes
+most of the time, about a quarter of a minute a picture; `--bm3d-every 8` runs it on every eighth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured figure, the goal it is held against, and classical methods to be beaten.
+
+    Raises:
+        ValueError: `at_most` with classical methods, which are compared only where more is better.
+    """
+
+    starter: str
+    measure: str
+    value: float
+    goal: float | None = None
+    unit: str = ""
+    at_most: bool = False
+    classical: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.at_most and self.classical:
+            raise ValueError(f"{self.measure}: less is better, so nothing can be beaten")
+
+    @property
+    def met(self) -> bool:
+        """Is the goal reached, and every classical method beaten?"""
+        if self.goal is not None and not (
+            self.value <= self.goal if self.at_most else self.value >= self.goal
+        ):
+            return False
+        return all(self.value > other for other in self.classical.values())
+
+    def cells(self) -> list[str]:
+        """The row as text: starter, measure, value, goal, classical methods, verdict."""
+        sign = "<=" if self.at_most else ">="
+        others = ", ".join(f"{name} {value:.4g}" for name, value in self.classical.items())
+        return [
+            self.starter,
+            self.measure,
+            f"{self.value:.4g} {self.unit}".strip(),
+            "" if self.goal is None else f"{sign} {self.goal:g}",
+            others,
+            "reached" if self.met else "SHORT",
+        ]
+
+
+HEAD = ["starter", "measure", "value", "goal", "classical, same data", ""]
+
+
+def table(rows: list[Row]) -> str:
+    """A Markdown table with columns of even width."""
+    lines = [HEAD, *(row.cells() for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
+    lines.insert(1, ["-" * width for width in widths])
+    padded = (
+        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
+    )
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in padded)
+
+
+def sections() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
+    """What can be measured, by the word for `--only`; imported late, as each needs much."""
+    from benchmarks import starter_limits, starter_recognition, starter_restore, starter_scenes
+
+    return {
+        "denoise": starter_restore.denoise,
+        "super_resolve": starter_restore.super_resolve,
+        "deblur": starter_restore.deblur,
+        "classify": starter_recognition.classify,
+        "reconstruct": starter_recognition.reconstruct,
+        "detect": starter_scenes.detect,
+        "segment": starter_scenes.segment,
+        "seconds": starter_limits.seconds,
+        "sizes": starter_limits.sizes,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, and tell by the exit code whether every goal is reached."""
+    known = sections()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder the model cards name")
+    parser.add_argument("--benchmarks", type=Path, required=True, help="set5, set14, cbsd68")
+    parser.add_argument("--only", nargs="+", choices=known, default=list(known))
+    parser.add_argument("--weights", type=Path, default=ROOT / "weights")
+    parser.add_argument("--bm3d-every", type=int, default=1, metavar="N")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    rows = list[Row]()
+    for name in options.only:
+        for row in known[name](options):
+            print(" | ".join(cell for cell in row.cells() if cell), file=sys.stderr, flush=True)
+            rows.append(row)
+    print(table(rows))
+    short = [row for row in rows if not row.met]
+    print(f"\n{len(rows) - len(short)} of {len(rows)} rows reached; one core, PyTorch", end=" ")
+    print(f"{torch.__version__}, load average {os.getloadavg()[0]:.1f}")
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
