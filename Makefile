@@ -17,7 +17,8 @@ BENCHMARKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format starters bench-starters screenshots bench install install-dev clean
+.PHONY: help run test check format starters bench-starters screenshots bench faults soak install \
+  install-dev clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +59,12 @@ screenshots: $(DEV_STAMP)  ## take the pictures in docs/images again (needs Chro
 bench: $(DEV_STAMP)  ## measure the start, the first answer and a second click (idle machine)
 	$(PY) -m benchmarks.startup
 	$(PY) -m benchmarks.segment_click
+
+faults: $(DEV_STAMP)  ## break the hub in every known way; the table goes into docs/reliability.md
+	$(PY) -m benchmarks.faults --write
+
+soak: $(DEV_STAMP)  ## eight visitors for five minutes; the report goes into docs/reliability.md
+	$(PY) -m benchmarks.soak --write
 
 install: $(RUN_STAMP)  ## only install what `make run` needs
 install-dev: $(DEV_STAMP)  ## only install what `make test` needs

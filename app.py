@@ -9,18 +9,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Both are read when Gradio and the hub client are imported.
+# All are read when Gradio and the hub client are imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# The queue keeps figures of each event for a page that is off here, and sums them up after each.
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
+
+from demos import _files
+
+# So is this: uploads go to a folder that nobody else uses, and that can therefore be swept.
+os.environ["GRADIO_TEMP_DIR"] = str(_files.claim())
 
 import gradio as gr
 from pydantic import ValidationError
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from core.images import MAX_BYTES
 from core.settings import get_settings
-from demos import _page
+from demos import _guard, _owner, _page
 
 _log = logging.getLogger("vision-hub")
 
@@ -41,6 +51,7 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
     routes = [Route("/healthz", healthz)]
     if settings.login is None:  # plain routes ask for no password; /status of the API does
         routes.append(Route("/status", meter))
+    rules = _guard.Rules(settings.per_minute, same_origin=settings.login is not None)
     options: dict[str, Any] = {
         # Unset, Gradio's own GRADIO_SERVER_NAME decides, which Spaces set.
         "server_name": settings.host if "host" in settings.model_fields_set else None,
@@ -51,12 +62,12 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
         "css_paths": [_page.CSS],
         "footer_links": ["api", "settings"],
         "show_error": False,
-        "max_file_size": "20mb",
+        "max_file_size": MAX_BYTES,
         "state_session_capacity": 256,
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
-        "app_kwargs": {"routes": routes},
+        "app_kwargs": {"routes": routes, "middleware": [Middleware(_guard.Guard, rules=rules)]},
     }
     return page.launch(**{**options, **overrides})
 
@@ -100,6 +111,8 @@ def main() -> None:
         )
     if settings.share and not page.share_url:
         _log.warning("No share link could be made; the hub works at %s only.", page.local_url)
+    _log.info("To pin and unload models: %s", _owner.link(str(page.local_url)))
+    _files.keep_sweeping()
     _page.warm_up()
     page.block_thread()
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from core.errors import BadImage
 
-MAX_BYTES = 20 * 1024 * 1024
+MAX_BYTES = 25 * 1024 * 1024
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 65_535
 MIN_SIDE = 8
@@ -67,7 +67,7 @@ def decode(source: Path | bytes) -> Image.Image:
     from its lowest to its highest value, CMYK and palettes are converted.
 
     Args:
-        source: path of a file, or its content; at most 20 MB.
+        source: path of a file, or its content; at most 25 MB.
 
     Returns:
         mode "RGB", each side at least 8 px, at most 50 megapixels, `info` empty.

@@ -1,4 +1,9 @@
-"""The models in memory: bounded in bytes, leased while in use, evicted only when idle."""
+"""The models in memory: bounded in bytes, leased while in use, evicted only when idle.
+
+What goes first is decided by GreedyDual-Size (Cao and Irani, "Cost-aware WWW proxy caching
+algorithms", 1997): the model whose reload costs the fewest seconds per byte, unless it was used
+lately.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +18,12 @@ from typing import Any
 import torch
 
 from core import state_dicts
-from core.errors import OutOfMemory
+from core.errors import InputError, OutOfMemory
 from core.weights import Resolved
 
 MB = 1_000_000
+# Loads that are quicker count as this long: differences below it are noise, not cost.
+MIN_RELOAD = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +37,20 @@ class Built:
 Builder = Callable[[Resolved], Built]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
     built: Built
     resolved: Resolved
     nbytes: int
+    reload: float  # seconds that the load took
+    credit: float = 0.0  # the lower, the sooner it goes
     users: int = 0
+    pinned: bool = False
+
+    @property
+    def free(self) -> bool:
+        """Whether it may be evicted."""
+        return not (self.users or self.pinned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +73,10 @@ class Meter:
 
 
 class ModelCache:
-    """Models in memory, bounded in bytes, least recently used first out.
+    """Models in memory, bounded in bytes; what is cheap to load again goes first.
 
-    One load per key however many threads ask at once; a leased model is never evicted. A request
-    that finds no room waits for a lease to end.
+    One load per key however many threads ask at once; a leased or pinned model is never evicted.
+    A request that finds no room waits for a lease to end.
 
     Args:
         budget: bytes that all models may take together.
@@ -74,6 +89,7 @@ class ModelCache:
         self._wait_seconds = wait_seconds
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._reserved = 0
+        self._age = 0.0  # the credit of the model that was evicted last
         self._changed = threading.Condition()
         self._key_locks: dict[Hashable, threading.Lock] = {}
 
@@ -106,7 +122,7 @@ class ModelCache:
             if entry is not None:
                 entry.users += 1
                 self.meter.hits += 1
-                self._entries.move_to_end(key)
+                self._renew(key)
             return entry
 
     def _load(self, key: Hashable, resolved: Resolved, build: Builder) -> _Entry:
@@ -119,9 +135,10 @@ class ModelCache:
             seconds = time.perf_counter() - started
             nbytes = module_bytes(built.module)
             reserved += self._reserve(nbytes - reserved, reserved, resolved)
-            entry = _Entry(built, resolved, nbytes, users=1)
+            entry = _Entry(built, resolved, nbytes, seconds, users=1)
             with self._changed:
                 self._entries[key] = entry
+                self._renew(key)
                 self.meter.misses += 1
                 self.meter.load_seconds += seconds
             return entry
@@ -143,6 +160,12 @@ class ModelCache:
                     f"models is {self.budget / MB:.0f} MB; choose a smaller checkpoint."
                 )
             while not self._evict_idle(nbytes):
+                pinned = sum(e.nbytes for e in self._entries.values() if e.pinned)
+                if nbytes + already > self.budget - pinned:
+                    raise OutOfMemory(
+                        f"Pinned models leave {(self.budget - pinned) / MB:.0f} MB, too little for "
+                        f"{name}; choose a smaller checkpoint."
+                    )
                 if not self._changed.wait(deadline - time.monotonic()):
                     raise OutOfMemory(
                         f"There is no room for {name} while other models are at work; "
@@ -153,18 +176,66 @@ class ModelCache:
 
     def _evict_idle(self, need: int) -> bool:
         """Make `need` bytes free where idle models give that much, else evict none. Locked."""
-        idle = [key for key, entry in self._entries.items() if entry.users == 0]
+        idle = [key for key, entry in self._entries.items() if entry.free]
         if self.used + need > self.budget + sum(self._entries[key].nbytes for key in idle):
             return False
-        for key in idle:  # least recently used first
+        # Among equals the least recently used goes first: sorting keeps their order.
+        for key in sorted(idle, key=lambda key: self._entries[key].credit):
             if self.used + need <= self.budget:
                 break
+            self._age = max(self._age, self._entries[key].credit)
             self._evict(key)
         return True
+
+    def _renew(self, key: Hashable) -> None:
+        """A use gives a model its full credit again. Locked."""
+        entry = self._entries[key]
+        entry.credit = self._age + max(entry.reload, MIN_RELOAD) / max(entry.nbytes, 1)
+        self._entries.move_to_end(key)
 
     def _evict(self, key: Hashable) -> None:
         del self._entries[key]
         self.meter.evictions += 1
+
+    def pin(self, checkpoint: str, pinned: bool = True) -> None:
+        """Keep a loaded model, by the key of its checkpoint, from being evicted; or no longer.
+
+        Raises:
+            InputError: it is not in memory, or pinned models would take over half of the budget.
+        """
+        with self._changed:
+            entries = self._named(checkpoint)
+            others = sum(e.nbytes for e in self._entries.values() if e.pinned)
+            more = sum(e.nbytes for e in entries if not e.pinned)
+            if pinned and others + more > self.budget / 2:
+                raise InputError(
+                    f"Pinned models may take half of the memory, {self.budget / 2 / MB:.0f} MB; "
+                    "unpin another first."
+                )
+            for entry in entries:
+                entry.pinned = pinned
+            self._changed.notify_all()
+
+    def unload(self, checkpoint: str) -> int:
+        """Forget a model, pinned or not, by the key of its checkpoint; the bytes given back.
+
+        Raises:
+            InputError: it is not in memory, or is at work.
+        """
+        with self._changed:
+            entries = self._named(checkpoint)
+            if any(entry.users for entry in entries):
+                raise InputError(f"{checkpoint} is at work; try again in a moment.")
+            for key in [key for key, entry in self._entries.items() if entry in entries]:
+                self._evict(key)
+            self._changed.notify_all()
+            return sum(entry.nbytes for entry in entries)
+
+    def _named(self, checkpoint: str) -> list[_Entry]:
+        found = [e for e in self._entries.values() if e.resolved.checkpoint.key == checkpoint]
+        if not found:
+            raise InputError(f"{checkpoint} is not in memory.")
+        return found
 
     @property
     def used(self) -> int:
@@ -173,10 +244,10 @@ class ModelCache:
             return self._reserved + sum(entry.nbytes for entry in self._entries.values())
 
     def drop_idle(self) -> int:
-        """Evict every model that nobody uses; the number of bytes given back."""
+        """Evict every model that is neither used nor pinned; the number of bytes given back."""
         with self._changed:
             before = self.used
-            for key in [k for k, entry in self._entries.items() if entry.users == 0]:
+            for key in [k for k, entry in self._entries.items() if entry.free]:
                 self._evict(key)
             self._changed.notify_all()
             return before - self.used
@@ -190,6 +261,8 @@ class ModelCache:
                     "tier": e.resolved.tier,
                     "mb": round(e.nbytes / MB, 1),
                     "in_use": e.users,
+                    "pinned": e.pinned,
+                    "load_seconds": round(e.reload, 3),
                 }
                 for e in self._entries.values()
             ]

@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Generator, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 
 from core import weights
 from core.checkpoints import Task
-from core.errors import CheckpointError, HubError, OutOfMemory
+from core.errors import CheckpointError, DeviceLost, HubError, OutOfMemory
+from core.lane import Lane
 from core.model_cache import MB, Builder, Built, Lease, ModelCache
 from core.output_store import OutputStore
 from core.settings import get_settings
@@ -29,16 +30,20 @@ from core.weights import Progress, Resolved
 
 T = TypeVar("T")
 
+# What PyTorch raises when a kernel has failed; older versions raise a plain RuntimeError.
+_ACCELERATOR_ERRORS = (torch.AcceleratorError,) if hasattr(torch, "AcceleratorError") else ()
+
 _log = logging.getLogger(__name__)
-_lane = threading.RLock()
+_lane = Lane()
 _lock = threading.Lock()
+_lost = False  # the GPU failed; see `_lose_device`
 _models: ModelCache | None = None
 _outputs: OutputStore | None = None
 
 
 def device() -> torch.device:
     """The device that models run on: the setting, else CUDA, else Apple's MPS, else the CPU."""
-    wanted = get_settings().device
+    wanted = "cpu" if _lost else get_settings().device
     if wanted != "auto":
         return torch.device(wanted)
     if torch.cuda.is_available():
@@ -126,10 +131,11 @@ def outputs() -> OutputStore:
 
 
 def reset() -> None:
-    """Forget both caches; for tests and for changed settings."""
-    global _models, _outputs  # noqa: PLW0603
+    """Forget both caches and a lost device; for tests and for changed settings."""
+    global _models, _outputs, _lost  # noqa: PLW0603
     with _lock:
         _models = _outputs = None
+        _lost = False
 
 
 def _model_budget() -> int:
@@ -200,20 +206,22 @@ def _place(build: Builder, resolved: Resolved, where: torch.device) -> Built:
         ) from error
 
 
-def forward(compute: Callable[[], T], full_precision: bool = False) -> T:
+def forward(compute: Callable[[], T], full_precision: bool = False, long: bool = False) -> T:
     """Run `compute` alone on the device, without gradients, in the chosen precision.
 
     Args:
         full_precision: stay in fp32 also where the setting says bf16.
+        long: this is one step of a long job, which lets short passes go first.
 
     Raises:
         OutOfMemory: it did not fit, also after idle models and kept outputs were given back.
+        DeviceLost: the GPU failed; the next request runs on the processor.
     """
     bf16 = precision() == "bf16" and not full_precision
 
     def in_lane() -> T:
         with (
-            _lane,
+            _lane.turn(long),
             torch.inference_mode(),
             torch.autocast(device().type, torch.bfloat16, enabled=bf16),
         ):
@@ -239,14 +247,44 @@ def _with_room(action: Callable[[], T], refusal: str) -> T:
         try:
             return action()
         except (MemoryError, RuntimeError) as error:
+            if is_device_lost(error):
+                _lose_device(error)
             if not is_out_of_memory(error):
                 raise
     raise OutOfMemory(refusal)
 
 
+def _lose_device(error: BaseException) -> NoReturn:
+    """After a failed kernel a CUDA context answers nothing more, until the process ends."""
+    global _lost  # noqa: PLW0603
+    _log.error("The GPU failed; start the hub again to use it.", exc_info=error)
+    reset()
+    _lost = True
+    raise DeviceLost(
+        "The graphics card failed. The hub goes on without it, more slowly; please try again."
+    ) from error
+
+
 def _give_back() -> None:
     models().drop_idle()
     outputs().clear()
+    _empty_device_cache()
+
+
+def unload(checkpoint: str) -> int:
+    """Forget the model of a checkpoint; the bytes given back.
+
+    Raises:
+        InputError: it is not in memory, or is at work.
+    """
+    given_back = models().unload(checkpoint)
+    _empty_device_cache()
+    return given_back
+
+
+def _empty_device_cache() -> None:
+    if _lost:  # the driver would only repeat its error
+        return
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():
@@ -261,11 +299,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
 
 
+def is_device_lost(error: BaseException) -> bool:
+    """Whether an error means that the GPU answers nothing more, as after a device-side assert."""
+    text = str(error).lower()
+    failed = isinstance(error, _ACCELERATOR_ERRORS) or "cuda error" in text
+    return failed and not is_out_of_memory(error)
+
+
 def status() -> dict[str, object]:
     """The cache meter as shown at `/status`."""
     return {
         "device": str(device()),
         "precision": precision(),
+        "device_lost": _lost,
+        "waiting": _lane.waiting,
         **models().stats(),
         "outputs": outputs().stats(),
     }

@@ -235,6 +235,7 @@ def _grid_masks(run: runtime.Run, embedding: Embedding, points_per_side: int) ->
             batch = runtime.forward(
                 partial(generator._process_batch, points, (h, w), [0, 0, w, h], (h, w)),
                 full_precision=True,
+                long=True,
             )
         data.cat(batch)
         done += len(points)

@@ -15,12 +15,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 
+PUBLIC_RATE = 120  # a person who clicks points as fast as they can makes about 100 a minute
+
 
 class Settings(BaseSettings):
     """What a person can set without touching code.
 
     Sizes are megabytes (1e6 bytes). `cache_mb` None leaves the model cache's budget to
-    `core.runtime` (half of the RAM, or 80 % of the GPU's memory).
+    `core.runtime` (half of the RAM, or 80 % of the GPU's memory). `rate` is requests and uploads a
+    minute for one visitor, 0 without a limit; None decides by whether strangers can come.
     """
 
     model_config = SettingsConfigDict(populate_by_name=True, extra="ignore", env_ignore_empty=True)
@@ -32,6 +35,9 @@ class Settings(BaseSettings):
     checkpoints: Path | None = Field(default=None, validation_alias="VISION_HUB_CHECKPOINTS")
     cache_mb: int | None = Field(default=None, ge=1, validation_alias="VISION_HUB_CACHE_MB")
     store_mb: int = Field(default=256, ge=1, validation_alias="VISION_HUB_STORE_MB")
+    files_mb: int = Field(default=2000, ge=1, validation_alias="VISION_HUB_FILES_MB")
+    rate: int | None = Field(default=None, ge=0, validation_alias="VISION_HUB_RATE")
+    space_id: str | None = Field(default=None, validation_alias="SPACE_ID")  # set on a Space
     device: Device = Field(default="auto", validation_alias="VISION_HUB_DEVICE")
     precision: Precision = Field(default="auto", validation_alias="VISION_HUB_PRECISION")
     offline: bool = Field(default=False, validation_alias="VISION_HUB_OFFLINE")
@@ -57,6 +63,13 @@ class Settings(BaseSettings):
             return None
         name, _, password = self.auth.partition(":")
         return name, password
+
+    @property
+    def per_minute(self) -> int:
+        """Requests and uploads a minute for one visitor; 0 for no limit."""
+        if self.rate is not None:
+            return self.rate
+        return PUBLIC_RATE if self.share or self.space_id else 0
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ import re
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from core import checkpoints, hub
@@ -132,7 +133,26 @@ def _local(checkpoint: Checkpoint) -> Path:
     path = ROOT / checkpoint.source
     if not path.exists():
         raise CheckpointError(f"The file of {checkpoint.key} is not there: {path.name}.")
+    if checkpoint.tier == "starter" and not _is_as_shipped(path):
+        raise DamagedFile(f"{path.name} is damaged; take it again from the repository.")
     return path
+
+
+def _is_as_shipped(path: Path) -> bool:
+    """Does a starter have the sum that `SHA256SUMS` beside it says? True where none is said."""
+    sums = path.with_name("SHA256SUMS")
+    if not sums.is_file():
+        return True
+    pairs = (line.split() for line in sums.read_text("utf-8").splitlines())
+    expected = {name: digest for digest, name in pairs}.get(path.name)
+    stat = path.stat()
+    return expected in (None, _sum_of(path, stat.st_mtime_ns, stat.st_size))
+
+
+@lru_cache(maxsize=64)
+def _sum_of(path: Path, mtime_ns: int, size: int) -> str:
+    """The SHA-256 of a file in that state; a hash is not made twice."""
+    return file_sha256(path)
 
 
 def _best_at_hand(task: Task, scale: int | None) -> Resolved:

@@ -16,7 +16,7 @@ import gradio as gr
 
 from core.errors import InputError
 from demos._image import ImageIn
-from demos._ui import DEVICE_ID, DEVICE_LIMIT, guarded
+from demos._ui import DEVICE_QUEUE, LONG_QUEUE, guarded
 
 Kind = Literal["image", "text", "number", "flag", "json", "picture", "lossless", "label"]
 
@@ -34,8 +34,10 @@ class Api:
         fn: Callable[..., Any],
         inputs: Sequence[Kind],
         outputs: Sequence[Kind],
+        long: bool = False,
     ) -> None:
-        """Offer `fn` as `/name`; its docstring is what clients read."""
+        """Offer `fn` as `/name`; its docstring is what clients read. `long`: as in `_ui`."""
+        queue, limit = LONG_QUEUE if long else DEVICE_QUEUE
         parameters = inspect.signature(fn).parameters.values()
         self._trigger.click(
             guarded(_checked(fn, inputs)),
@@ -43,8 +45,8 @@ class Api:
             [self._component(kind, f"output {n}", None) for n, kind in enumerate(outputs)],
             api_name=name,
             api_visibility="public",
-            concurrency_id=DEVICE_ID,
-            concurrency_limit=DEVICE_LIMIT,
+            concurrency_id=queue,
+            concurrency_limit=limit,
         )
 
     def _input(self, kind: Kind, parameter: inspect.Parameter) -> Any:
@@ -111,7 +113,11 @@ def begin() -> Api:
 
 
 def endpoint(
-    name: str, fn: Callable[..., Any], inputs: Sequence[Kind], outputs: Sequence[Kind]
+    name: str,
+    fn: Callable[..., Any],
+    inputs: Sequence[Kind],
+    outputs: Sequence[Kind],
+    long: bool = False,
 ) -> None:
     """Offer `fn` on the page that is being built."""
-    _current[0].add(name, fn, inputs, outputs)
+    _current[0].add(name, fn, inputs, outputs, long)

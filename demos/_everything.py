@@ -28,7 +28,8 @@ def build(image: ImageIn, checkpoint: gr.Dropdown) -> None:
         picture = _ui.picture_output("Every mask", "everything-result")
         line = gr.HTML(elem_id="everything-info")
         files = gr.DownloadButton("Download COCO JSON", interactive=False, size="sm")
-    event = _ui.on_device([run.click], _run, [image, checkpoint, side], [picture, line, files])
+    outputs = [picture, line, files]
+    event = _ui.on_device([run.click], _run, [image, checkpoint, side], outputs, long=True)
     cancel.click(None, cancels=[event], api_visibility="private")
 
 
@@ -92,6 +93,7 @@ def segment_everything(
     from core import segment as task
 
     rgb = _ui.required(image)
-    masks, info = task.everything(rgb, checkpoint, int(points_per_side))
+    steps = task.everything_steps(rgb, checkpoint, int(points_per_side))
+    masks, info = _ui.run_while_wanted(steps)
     size = (rgb.shape[1], rgb.shape[0])
     return _overlay(rgb, masks), _document(masks, size), info.to_dict()

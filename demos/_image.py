@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +12,10 @@ from typing import Any, Literal
 import gradio as gr
 import numpy as np
 from cachetools import LRUCache
-from gradio.utils import get_upload_folder
 
 from core import images
 from core.errors import BadImage, HubError
+from demos import _files
 
 _GONE = "This picture is no longer on the server; please upload it again."
 _DECODED_BYTES = 128 * 2**20
@@ -61,7 +63,7 @@ class ImageIn(gr.Image):
         return super().get_config(gr.Image)
 
     def preprocess(self, payload: Any) -> images.RGB | None:  # type: ignore[override]
-        """Decode an uploaded file.
+        """Decode an uploaded file, or the content of a `data:` URL.
 
         Raises:
             gr.Error: the file is not an upload, is gone, or cannot be read as a picture.
@@ -69,6 +71,8 @@ class ImageIn(gr.Image):
         if payload is None:
             return None
         try:
+            if not payload.path and str(payload.url).startswith("data:"):
+                return from_data_url(payload.url)
             return load_upload(payload.path)
         except HubError as error:
             raise gr.Error(str(error), print_exception=False) from None
@@ -96,6 +100,24 @@ def load_upload(name: str | None) -> images.RGB:
     return rgb
 
 
+def from_data_url(url: str) -> images.RGB:
+    """The picture that a `data:…;base64,…` URL holds.
+
+    Raises:
+        BadImage: it is larger than a file may be, is not base64, or is no picture.
+    """
+    head, _, content = url.partition(",")
+    if not head.endswith(";base64"):
+        raise BadImage("The data: URL must be base64, like data:image/png;base64,…")
+    if len(content) > images.MAX_BYTES * 4 // 3 + 4:  # before it is decoded
+        raise BadImage(f"The picture is larger than {images.MAX_BYTES // 2**20} MB; shrink it.")
+    try:
+        data = base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadImage("The data: URL is not valid base64; please send the file again.") from error
+    return np.asarray(images.decode(data))
+
+
 def upload_path(name: str | None) -> Path:
     """`name` as a path, only where it lies in the upload folder and still exists.
 
@@ -104,9 +126,16 @@ def upload_path(name: str | None) -> Path:
     """
     if not name:
         raise BadImage("Please upload a picture file.")
-    path = Path(name).resolve()
-    if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+    try:
+        path = Path(name).resolve()
+    except (OSError, ValueError):  # a null byte, or far too long
+        raise BadImage("Please upload a picture file.") from None
+    if not path.is_relative_to(_files.root().resolve()):
         raise BadImage("Please upload a picture file.")
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError:  # a name that is too long
+        there = False
+    if not there:
         raise BadImage(_GONE)
     return path

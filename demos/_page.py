@@ -10,10 +10,12 @@ from typing import Any
 import gradio as gr
 
 from core import weights
-from demos import _api, _ui, discover
+from demos import _api, _owner, _ui, discover
 
+status = _owner.status
 CSS = Path(__file__).with_name("style.css")
 QUEUE_SIZE = 64
+UNFIT = "The values do not fit this endpoint; /gradio_api/info lists its parameters."
 HEAD = """
 <header class="hub">
 <h1>Vision Hub</h1>
@@ -22,11 +24,36 @@ HEAD = """
 """
 
 
-def build() -> gr.Blocks:
+class Page(gr.Blocks):
+    """Blocks whose every error is a sentence.
+
+    Handlers see to theirs by `_ui.guarded`. What fails before and after them, in Gradio's
+    components, would reach the visitor as an empty error.
+    """
+
+    async def preprocess_data(self, *args: Any, **options: Any) -> Any:
+        """From JSON to the arguments of a handler."""
+        try:
+            return await super().preprocess_data(*args, **options)
+        except gr.Error as error:
+            error.print_exception = False  # the caller's fault, and no news for the log
+            raise
+        except (OSError, MemoryError):
+            raise
+        except Exception:  # callers can send anything, and each component fails in its own way
+            raise gr.Error(UNFIT, print_exception=False) from None
+
+    async def process_api(self, *args: Any, **options: Any) -> Any:
+        """A whole call, from JSON to JSON."""
+        try:
+            return await super().process_api(*args, **options)
+        except Exception as error:
+            raise _ui.as_gradio_error(error) from None
+
+
+def build() -> Page:
     """The Blocks with every tab, queue configured, ready to launch."""
-    with gr.Blocks(
-        title="Vision Hub", analytics_enabled=False, delete_cache=(3600, 6 * 3600)
-    ) as page:
+    with Page(title="Vision Hub", analytics_enabled=False, delete_cache=(3600, 6 * 3600)) as page:
         gr.HTML(HEAD)
         api = _api.begin()
         _ui.begin_page()
@@ -35,7 +62,8 @@ def build() -> gr.Blocks:
             for tab in tabs_found:
                 with gr.Tab(tab.title, id=tab.key, elem_id=f"tab-{tab.key}"):
                     tab.build()
-        _meter()
+        _owner.build(page)
+        _own()
         _ui.refresh_pickers_on_load(page)
         api.add("checkpoints", checkpoints, (), ("json",))
         api.add("status", status, (), ("json",))
@@ -56,44 +84,10 @@ def checkpoints() -> list[dict[str, object]]:
     return weights.listing()
 
 
-def status() -> dict[str, object]:
-    """Read the meter: models in memory, megabytes, hits, misses, evictions, load seconds."""
-    from core import runtime
-
-    return runtime.status()
-
-
-def _meter() -> None:
-    with gr.Accordion("Models in memory", open=False, elem_id="meter") as accordion:
-        meter = gr.HTML()
-        refresh = gr.Button("Refresh", size="sm")
-    for trigger in (accordion.expand, refresh.click):
-        trigger(meter_html, None, [meter], api_visibility="private", show_progress="hidden")
-    with gr.Accordion("Your own checkpoints", open=False, elem_id="own") as own_accordion:
+def _own() -> None:
+    with gr.Accordion("Your own checkpoints", open=False, elem_id="own") as accordion:
         found = gr.HTML()
-    own_accordion.expand(own_html, None, [found], api_visibility="private", show_progress="hidden")
-
-
-def meter_html() -> str:
-    """The meter as a bar of bytes and a table of models."""
-    values: Any = status()
-    used, budget = values["used_mb"], values["budget_mb"]
-    rows = "".join(
-        f"<tr><td>{html.escape(m['checkpoint'])}</td><td>{html.escape(m['tier'])}</td>"
-        f"<td>{m['mb']} MB</td></tr>"
-        for m in reversed(values["models"])
-    )
-    share = min(100.0, 100 * used / max(budget, 1))
-    kept = values["outputs"]
-    return (
-        f'<p class="info">{values["device"]} {values["precision"]} · {used} of {budget} MB · '
-        f"{values['hits']} hits, {values['misses']} misses, {values['evictions']} evictions · "
-        f"{values['load_seconds']:.2f} s loading · {kept['values']} kept outputs, "
-        f"{kept['used_mb']} of {kept['budget_mb']} MB</p>"
-        f'<div class="bar-track" role="img" aria-label="{share:.0f} % of the model memory used">'
-        f'<span class="bar-fill" style="width:{share:.1f}%"></span></div>'
-        f'<table class="rows"><tbody>{rows}</tbody></table>'
-    )
+    accordion.expand(own_html, None, [found], api_visibility="private", show_progress="hidden")
 
 
 def own_html() -> str:

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import functools
 import html
 import inspect
 import logging
-import secrets
-import shutil
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
-from gradio.utils import get_upload_folder
+from gradio.context import LocalContext
 
 from core import weights
 from core.checkpoints import Task
 from core.errors import HubError, InputError
 from core.types import RunInfo
-from demos import _card
+from demos import _card, _files
 from demos._image import ImageIn
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-# One queue for all model events. The limit is above one so that a load or a download does not hold
-# up the others; the forward passes themselves go one at a time through `core.runtime.forward`.
-DEVICE_ID, DEVICE_LIMIT = "device", 8
+# Two queues for all model events. The limits are above one so that a load or a download does not
+# hold up the others; the forward passes themselves go one at a time through `core.runtime.forward`.
+# Long jobs have a queue of their own: eight of them would else keep every short request waiting.
+DEVICE_QUEUE, LONG_QUEUE = ("device", 8), ("long", 2)
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-RESULT_SECONDS = 6 * 3600
+result_path = _files.result_path
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _UNEXPECTED = "Something went wrong on our side. Your picture is still here; please try again."
 _log = logging.getLogger(__name__)
 
@@ -64,8 +64,16 @@ def as_gradio_error(error: Exception) -> gr.Error:
         return error
     if isinstance(error, HubError):
         return gr.Error(str(error), print_exception=False)
-    if isinstance(error, OSError) and error.errno == 28:
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
         return gr.Error("The server's disk is full; please try later.", print_exception=False)
+    if isinstance(error, OSError) and error.errno in _NO_ACCESS:
+        _log.error("a file cannot be written", exc_info=error)
+        return gr.Error(_files.READ_ONLY, print_exception=False)
+    if isinstance(error, MemoryError):
+        return gr.Error(
+            "There is too little memory for this now; please try a smaller picture.",
+            print_exception=False,
+        )
     _log.error("unexpected error", exc_info=error)
     return gr.Error(_UNEXPECTED, print_exception=False)
 
@@ -77,9 +85,14 @@ def on_device(
     outputs: Sequence[Any],
     trigger_mode: str = "always_last",
     show_progress: str = "minimal",
+    long: bool = False,
 ) -> Any:
-    """Wire a model event: shared queue, plain errors, not part of the public API."""
+    """Wire a model event: shared queue, plain errors, not part of the public API.
+
+    `long` is for jobs of many model calls, which are generators so that they can be cancelled.
+    """
     # gr.on does not know the events of gr.HTML components, which are called by themselves.
+    queue, limit = LONG_QUEUE if long else DEVICE_QUEUE
     one = triggers[0] if len(triggers) == 1 else functools.partial(gr.on, list(triggers))
     return one(
         fn=guarded(fn),
@@ -87,8 +100,8 @@ def on_device(
         outputs=list(outputs),
         trigger_mode=trigger_mode,
         show_progress=show_progress,
-        concurrency_id=DEVICE_ID,
-        concurrency_limit=DEVICE_LIMIT,
+        concurrency_id=queue,
+        concurrency_limit=limit,
         api_visibility="private",
     )
 
@@ -247,25 +260,6 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
-def result_path(name: str) -> Path:
-    """A new path for a result file, in a folder with a random name; old ones are swept."""
-    root = Path(get_upload_folder()) / "results"
-    root.mkdir(parents=True, exist_ok=True)
-    _sweep(root)
-    folder = root / secrets.token_hex(16)
-    folder.mkdir()
-    return folder / name
-
-
-def _sweep(root: Path) -> None:
-    limit = time.time() - RESULT_SECONDS
-    for old in root.iterdir():
-        # Another request, or Gradio's own clean-up, may remove it at the same moment.
-        with contextlib.suppress(FileNotFoundError):
-            if old.stat().st_mtime < limit:
-                shutil.rmtree(old, ignore_errors=True)
-
-
 def followed(
     steps: Generator[float, None, T], bar: gr.Progress, doing: str, outputs: int
 ) -> Generator[tuple[Any, ...], None, T]:
@@ -280,6 +274,36 @@ def followed(
             return stop.value
         bar(fraction, desc=doing)
         yield tuple(gr.skip() for _ in range(outputs))
+
+
+def run_while_wanted(steps: Generator[object, None, T]) -> T:
+    """Run a long job of an endpoint to its end; what it returns.
+
+    An endpoint is a plain function, since it answers once, and Gradio lets a plain function run on
+    when its caller cancels or goes away. So it is asked here, between steps, whether anybody waits.
+    """
+    wanted = _is_wanted()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+        if not wanted():
+            steps.close()
+            raise gr.Error("The job was cancelled.", print_exception=False)
+
+
+def _is_wanted() -> Callable[[], bool]:
+    page, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+    if page is None or event_id is None:  # called by no queue
+        return lambda: True
+    events = page._queue.event_ids_to_events
+
+    def wanted() -> bool:
+        event = events.get(event_id)  # gone once it was cancelled
+        return event is not None and event.alive
+
+    return wanted
 
 
 def picture_output(

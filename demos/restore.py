@@ -39,9 +39,11 @@ def build() -> None:
             _build_task("super_resolve")
         with gr.Tab("Deblur", id="deblur"):
             _build_task("deblur")
-    _api.endpoint("denoise", denoise, ("image", "text", "number"), ("lossless", "json"))
-    _api.endpoint("super_resolve", super_resolve, ("image", "text", "number"), ("lossless", "json"))
-    _api.endpoint("deblur", deblur, ("image", "text"), ("lossless", "json"))
+    _api.endpoint("denoise", denoise, ("image", "text", "number"), ("lossless", "json"), long=True)
+    _api.endpoint(
+        "super_resolve", super_resolve, ("image", "text", "number"), ("lossless", "json"), long=True
+    )
+    _api.endpoint("deblur", deblur, ("image", "text"), ("lossless", "json"), long=True)
 
 
 def _build_task(task: RestoreTask) -> None:
@@ -70,6 +72,7 @@ def _build_task(task: RestoreTask) -> None:
         _handler(task),
         [image, checkpoint, estimate, sigma, scale],
         [slider, info, download],
+        long=True,
     )
     cancel.click(None, cancels=[event], api_visibility="private")
 
@@ -169,7 +172,7 @@ def denoise(
     """
     from core import restore
 
-    result = restore.denoise(image, checkpoint, sigma)
+    result = _ui.run_while_wanted(restore.steps("denoise", image, checkpoint, sigma))
     return _saved("denoise", result), _info(result)
 
 
@@ -188,7 +191,8 @@ def super_resolve(
     """
     from core import restore
 
-    result = restore.super_resolve(image, checkpoint, int(scale))
+    steps = restore.steps("super_resolve", image, checkpoint, scale=int(scale))
+    result = _ui.run_while_wanted(steps)
     return _saved("super_resolve", result), _info(result)
 
 
@@ -204,7 +208,7 @@ def deblur(image: images.RGB, checkpoint: str = "auto") -> tuple[str, dict[str, 
     """
     from core import restore
 
-    result = restore.deblur(image, checkpoint)
+    result = _ui.run_while_wanted(restore.steps("deblur", image, checkpoint))
     return _saved("deblur", result), _info(result)
 
 

@@ -79,6 +79,7 @@ def build() -> None:
         _everything.segment_everything,
         ("image", "text", "number"),
         ("picture", "json", "json"),
+        long=True,
     )
 
 

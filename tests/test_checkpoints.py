@@ -132,6 +132,14 @@ def test_a_starter_file_is_what_its_entry_says(checkpoint):
     assert file.with_suffix(".md").is_file()
 
 
+def test_the_sums_of_the_shipped_files_are_theirs():
+    """Remade by `(cd weights && sha256sum *.safetensors > SHA256SUMS)`."""
+    folder = checkpoints.ROOT / "weights"
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    files = sorted(folder.glob("*.safetensors"))
+    assert lines == [f"{weights.file_sha256(file)}  {file.name}" for file in files]
+
+
 def test_every_file_in_weights_is_listed():
     on_disk = {f"weights/{f.name}" for f in (ROOT / "weights").glob("*.safetensors")}
     assert on_disk <= {c.source for c in STARTERS}

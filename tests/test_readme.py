@@ -160,7 +160,7 @@ def test_settings_table_is_what_the_settings_are():
 
     rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", README, re.MULTILINE))
     known = {str(f.validation_alias): f for f in Settings.model_fields.values()}
-    assert set(known) - {"HF_HUB_CACHE"} == set(rows)
+    assert set(known) - {"HF_HUB_CACHE", "SPACE_ID"} == set(rows)
     for name, told in rows.items():
         default = known[name].default
         if default is not None:

@@ -238,3 +238,10 @@ def test_bfloat16_agrees(shelf, picture, settings):
     rough = restore.denoise(image).image
     assert np.any(rough != plain)
     assert np.abs(rough - plain).mean() < 2
+
+
+def test_tiles_on_a_processor_are_small_so_that_others_need_not_wait(settings, monkeypatch):
+    assert restore.tile_sides(1) == restore.tile_sides(2) == (256, 128)
+    assert restore.tile_sides(4) == restore.tile_sides(8) == (128,)
+    monkeypatch.setattr(restore.runtime, "device", lambda: torch.device("cuda"))
+    assert restore.tile_sides(4) == restore.TILES

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from core import runtime, weights
+from core import model_cache, runtime, weights
 from core.checkpoints import Checkpoint
-from core.errors import CheckpointError, DamagedFile, InputError, OutOfMemory
+from core.errors import CheckpointError, DamagedFile, DeviceLost, InputError, OutOfMemory
 from core.model_cache import Built, ModelCache, module_bytes
 from core.output_store import OutputStore, value_bytes
 from core.weights import Resolved
@@ -110,6 +110,83 @@ def test_least_recently_used_goes_first(file):
             pass
     assert [m["checkpoint"] for m in cache.stats()["models"]] == ["a", "c"]
     assert cache.meter.evictions == 1
+
+
+def after(seconds):
+    """A builder that takes that long."""
+
+    def build(_):
+        time.sleep(seconds)
+        return linear()
+
+    return build
+
+
+def test_what_is_cheap_to_load_again_goes_first(file, monkeypatch):
+    """Of two models of one size, the one whose load took four times as long stays, though older."""
+    monkeypatch.setattr(model_cache, "MIN_RELOAD", 0.01)
+    cache = ModelCache(2 * NBYTES)
+    for name, seconds in (("dear", 0.08), ("cheap", 0.02), ("new", 0.02)):
+        with cache.lease(name, file(name), after(seconds)):
+            pass
+    assert [m["checkpoint"] for m in cache.stats()["models"]] == ["dear", "new"]
+
+
+def test_of_two_loads_of_one_cost_the_larger_model_goes_first(file, monkeypatch):
+    """It frees more bytes for the same seconds."""
+    monkeypatch.setattr(model_cache, "MIN_RELOAD", 100)  # all cost the same
+    cache = ModelCache(4 * NBYTES)
+    large = lambda _: Built(torch.nn.Linear(SIDE, 2 * SIDE, bias=False))  # noqa: E731
+    for name, build in (("small", linear), ("large", large), ("other", linear), ("new", linear)):
+        with cache.lease(name, file(name), build):
+            pass
+    assert [m["checkpoint"] for m in cache.stats()["models"]] == ["small", "other", "new"]
+
+
+def test_a_dear_model_that_nobody_uses_goes_in_the_end(file, monkeypatch):
+    monkeypatch.setattr(model_cache, "MIN_RELOAD", 0.01)
+    cache = ModelCache(2 * NBYTES)
+    with cache.lease("dear", file("dear"), after(0.05)):
+        pass
+    for i in range(30):
+        with cache.lease(i % 3, file(f"m{i % 3}"), after(0.01)):
+            pass
+    assert "dear" not in [m["checkpoint"] for m in cache.stats()["models"]]
+
+
+def test_a_pinned_model_stays_until_it_is_unpinned(file):
+    cache = ModelCache(2 * NBYTES, wait_seconds=0.05)
+    for name in ("a", "b"):
+        with cache.lease(name, file(name), linear):
+            pass
+    cache.pin("a")
+    with pytest.raises(InputError, match="half of the memory"):
+        cache.pin("b")
+    for name in ("c", "d", "c"):
+        with cache.lease(name, file(name), linear):
+            pass
+    assert [m["checkpoint"] for m in cache.stats()["models"] if m["pinned"]] == ["a"]
+    cache.drop_idle()
+    assert cache.used == NBYTES
+    big = file("big", 2 * NBYTES)  # it says at once that waiting would not help
+    refusal = "Pinned models leave 0 MB, too little for big"
+    with pytest.raises(OutOfMemory, match=refusal), cache.lease("big", big, linear):
+        pass
+    cache.pin("a", pinned=False)
+    with cache.lease("big", big, linear):
+        assert [m["checkpoint"] for m in cache.stats()["models"]] == ["big"]
+
+
+def test_unload(file):
+    cache = ModelCache(2 * NBYTES)
+    with cache.lease("a", file("a"), linear), pytest.raises(InputError, match="at work"):
+        cache.unload("a")
+    cache.pin("a")
+    assert cache.unload("a") == NBYTES
+    assert cache.used == 0
+    for act in (cache.unload, cache.pin):
+        with pytest.raises(InputError, match="not in memory"):
+            act("a")
 
 
 def test_model_in_use_is_never_evicted(file):
@@ -492,6 +569,32 @@ def test_out_of_memory_while_loading(net):
     assert runtime.models().used == 0
 
 
+CUDA_ASSERT = "CUDA error: device-side assert triggered\nCUDA kernel errors might be reported later"
+
+
+def test_after_a_cuda_assert_the_processor_takes_over(settings, net, monkeypatch, caplog):
+    """What PyTorch raises then; afterwards the context answers every call with the same error."""
+    real_device = runtime.device
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: pytest.fail("the context is gone"))
+    settings(VISION_HUB_DEVICE="auto")
+    assert real_device().type == "cuda"
+    monkeypatch.setattr(runtime, "device", lambda: torch.device("cpu"))
+    compute, calls = fails(9, RuntimeError(CUDA_ASSERT))
+    with pytest.raises(DeviceLost, match="graphics card failed"):
+        runtime.forward(compute)
+    assert len(calls) == 1
+    assert "start the hub again" in caplog.text
+    assert real_device().type == "cpu"
+    assert runtime.status()["device_lost"]
+    monkeypatch.setattr(runtime, "device", real_device)
+    with runtime.run("classify", "net", linear) as run:
+        assert runtime.forward(lambda: run.lease.built.module(torch.zeros(1, SIDE))).shape
+        assert run.info().device == "cpu"
+    compute, calls = fails(1, MemoryError())
+    assert runtime.forward(compute) == 42
+
+
 def test_other_errors_are_not_tried_again(settings):
     compute, calls = fails(9, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="mat1"):
@@ -543,9 +646,16 @@ def test_budget_is_half_of_the_memory_else(settings, monkeypatch):
 def test_status(net):
     with runtime.run("classify", "net", linear):
         status = runtime.status()
-    assert status["models"] == [
-        {"checkpoint": "net", "tier": "own", "mb": round(NBYTES / 1e6, 1), "in_use": 1}
-    ]
+    (model,) = status["models"]
+    assert 0 <= model.pop("load_seconds") < 5
+    assert model == {
+        "checkpoint": "net",
+        "tier": "own",
+        "mb": round(NBYTES / 1e6, 1),
+        "in_use": 1,
+        "pinned": False,
+    }
+    assert (status["device_lost"], status["waiting"]) == (False, 0)
     assert (status["device"], status["precision"]) == ("cpu", "fp32")
     assert (status["hits"], status["misses"], status["evictions"]) == (0, 1, 0)
     json.dumps(status)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator
 
 import gradio as gr
@@ -42,16 +40,6 @@ def masks(count: int = 1) -> Masks:
 
 def is_nothing(answer: tuple[object, ...]) -> bool:
     return all(part == gr.skip() for part in answer)
-
-
-def test_results_are_swept_while_others_sweep_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(_ui, "get_upload_folder", lambda: str(tmp_path))
-    old, young = _ui.result_path("a.png").parent, _ui.result_path("a.png").parent
-    past = time.time() - _ui.RESULT_SECONDS - 60
-    os.utime(old, (past, past))
-    (tmp_path / "results" / "just-removed").symlink_to(tmp_path / "nowhere")  # listed, not there
-    new = _ui.result_path("b.png")
-    assert new.parent.is_dir() and young.is_dir() and not old.exists()
 
 
 def test_sizes_are_written_as_people_write_them():

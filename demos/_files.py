@@ -1,0 +1,171 @@
+"""The folder of uploads and results: where it lies, and how it stays bounded in age and bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.errors import ResourceError
+from core.settings import get_settings
+
+# Gradio forgets its own files after six hours; an hour more, so that it is never surprised.
+KEEP_SECONDS = 7 * 3600
+# An upload that was cut off stays under the name of a temporary file.
+CUT_SECONDS = 600
+SWEEP_EVERY, LOOK_EVERY = 30.0, 5.0
+FULL = "The hub's space for pictures is full; please try again in a few minutes."
+READ_ONLY = "The hub may not write its files; please tell the person who runs it."
+_log = logging.getLogger(__name__)
+_sweeping = threading.Lock()
+_last_sweep = 0.0
+_full = (float("-inf"), False)  # when it was looked at, and what was found
+
+
+def claim() -> Path:
+    """A folder of this user's own for uploads and results, below `GRADIO_TEMP_DIR` if that is set.
+
+    Gradio's own default, `gradio` in the folder for temporary files, belongs to whoever made it
+    first and to every app on the machine, so nothing in it may be swept away.
+    """
+    base = os.environ.get("GRADIO_TEMP_DIR")
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(base) if base else Path(tempfile.gettempdir())
+    if not folder.name.startswith("vision-hub"):  # else it has been claimed already
+        folder = folder / f"vision-hub-{user}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        if folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != user):
+            raise PermissionError("it belongs to somebody else")
+    except OSError as error:
+        elsewhere = Path(tempfile.mkdtemp(prefix="vision-hub-"))
+        _log.warning("%s cannot be used (%s); uploads go to %s.", folder, error, elsewhere)
+        return elsewhere
+    return folder
+
+
+def root() -> Path:
+    """The folder that Gradio puts uploads into, and we results."""
+    from gradio.utils import get_upload_folder
+
+    return Path(get_upload_folder())
+
+
+def result_path(name: str) -> Path:
+    """A new path for a result file, in a folder with a random name; old ones are swept.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    sweep_now_and_then()
+    folder = root() / "results" / secrets.token_hex(16)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise ResourceError(
+            "The result cannot be written: the disk is full or the folder is read-only."
+        ) from error
+    return folder / name
+
+
+def is_full() -> bool:
+    """Whether uploads and results take more than they may, also after a sweep.
+
+    Looked at every few seconds only, since it walks over all files.
+    """
+    global _full  # noqa: PLW0603
+    then, verdict = _full
+    if time.monotonic() - then > LOOK_EVERY:
+        budget = get_settings().files_mb * 1_000_000
+        verdict = size(root()) > budget and sweep(root(), KEEP_SECONDS, budget) > budget
+        _full = (time.monotonic(), verdict)
+    return verdict
+
+
+def sweep_now_and_then() -> None:
+    """`sweep`, but not more often than every `SWEEP_EVERY` seconds and by one thread at a time."""
+    global _last_sweep  # noqa: PLW0603
+    if time.monotonic() - _last_sweep < SWEEP_EVERY or not _sweeping.acquire(blocking=False):
+        return
+    try:
+        _last_sweep = time.monotonic()
+        sweep(root(), KEEP_SECONDS, get_settings().files_mb * 1_000_000)
+    finally:
+        _sweeping.release()
+
+
+def sweep(folder: Path, seconds: float, budget: int) -> int:
+    """Remove what is older than `seconds`, uploads that were cut off, and then the oldest files
+    until the rest takes at most `budget` bytes; the bytes that remain.
+
+    Files of the last minute stay even so: their requests may be at work.
+    """
+    now = time.time()
+    files = sorted(_files(folder))  # oldest first
+    total = sum(nbytes for _, nbytes, _ in files)
+    for changed, nbytes, path in files:
+        age = now - changed
+        cut = path.parent == folder and path.name.startswith("tmp") and age > CUT_SECONDS
+        if age > seconds or cut or (total > budget and age > 60):
+            with contextlib.suppress(OSError):
+                path.unlink()
+                total -= nbytes
+                if path.parent != folder:
+                    path.parent.rmdir()  # fails while another file is in it
+    _remove_empty(folder, now - seconds)
+    return total
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(nbytes for _, nbytes, _ in _files(folder))
+
+
+def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """(time of change, bytes, path) of every file; others may remove them at the same moment."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            with contextlib.suppress(OSError):
+                stat = path.lstat()
+                yield stat.st_mtime, stat.st_size, path
+
+
+def _remove_empty(folder: Path, before: float) -> None:
+    """Folders of requests that failed before they wrote anything."""
+    for parent in (folder, folder / "results"):
+        with contextlib.suppress(OSError):
+            for old in parent.iterdir():
+                with contextlib.suppress(OSError):
+                    if old.name != "results" and old.stat().st_mtime < before:
+                        old.rmdir()
+
+
+def keep_sweeping(stop: threading.Event | None = None) -> threading.Thread:
+    """Sweep every half minute in the background, also while nobody asks for anything."""
+    stop = stop or threading.Event()
+
+    def work() -> None:
+        while not stop.wait(SWEEP_EVERY):
+            try:
+                sweep_now_and_then()
+            except Exception:  # the next sweep may go well
+                _log.exception("sweeping failed")
+
+    thread = threading.Thread(target=work, name="sweep", daemon=True)
+    thread.start()
+    return thread
+
+
+def clear() -> None:
+    """Remove the whole folder; for tests."""
+    shutil.rmtree(root(), ignore_errors=True)

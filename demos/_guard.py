@@ -1,0 +1,290 @@
+"""What stands between the network and Gradio, as ASGI middleware.
+
+Security headers, routes that this page has no use for, limits on sizes and rates, and who may use
+which uploaded file. Refusals are JSON with one sentence in `detail`, which Gradio's page shows.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import math
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+
+from core.errors import InputError
+from core.images import MAX_BYTES
+from demos import _files
+from demos._visitors import RateLimit, Uploads, Visitor
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+BUSY = "The hub is full now: too many requests are waiting. Please try again in a minute."
+COOKIE = "vision_hub_visitor"
+API = "/gradio_api"
+# Gradio serves these to every app; here they would only be ways in: a video converter, an editor of
+# the source, a proxy, pages of state and figures for whoever asks.
+CLOSED = (
+    "/monitoring",
+    "/runs",
+    f"{API}/process_recording",
+    f"{API}/vibe-",
+    f"{API}/undo-vibe-edit",
+    f"{API}/proxy=",
+    f"{API}/component_server",
+    f"{API}/deep_link",
+    f"{API}/dev/",
+    f"{API}/stream/",
+    f"{API}/run-history",
+    f"{API}/profiling",
+)
+UPLOAD = f"{API}/upload"
+JOBS = (f"{API}/queue/join", f"{API}/call/", f"{API}/run/", f"{API}/api/")
+MEGABYTE = 2**20
+MAX_UPLOAD = MAX_BYTES + MEGABYTE  # the form around the file
+MAX_JSON = MAX_BYTES * 4 // 3 + 2 * MEGABYTE  # a data: URL is base64
+LOGINS_PER_MINUTE = 10
+_SHARE = "https://gradio.s3-us-west-2.amazonaws.com"  # where pages of a share link take the script
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
+    "content-security-policy": (
+        # Gradio's page needs inline and evaluated scripts; where from is what can be told.
+        f"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: {_SHARE}; "
+        f"style-src 'self' 'unsafe-inline' {_SHARE}; img-src 'self' data: blob:; "
+        f"font-src 'self' data: {_SHARE}; connect-src 'self' data: blob: {_SHARE}; "
+        "media-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
+        "base-uri 'self'; form-action 'self'; "
+        "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
+    ),
+}
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Rules:
+    """What the settings say: jobs and uploads a minute for each visitor (0: no limit), and whether
+    pages of other sites may send requests, which a login forbids."""
+
+    per_minute: int = 0
+    same_origin: bool = False
+    uploads: Uploads = field(default_factory=Uploads)
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
+        self.response = JSONResponse({"detail": sentence}, status, headers)
+
+
+class Guard:
+    """The middleware; one for each served page."""
+
+    def __init__(self, app: App, rules: Rules) -> None:
+        self.app = app
+        self.rules = rules
+        self._jobs = RateLimit(rules.per_minute)
+        self._logins = RateLimit(LOGINS_PER_MINUTE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        visitor = visitor_of(request)
+        state = _State(request, send, new_cookie=visitor.cookie is None)
+        if request.method == "HEAD" and request.url.path == "/":
+            # Gradio would make the whole page for it. It asks this itself at the start, and gives
+            # up where the answer takes three seconds, as on a machine under load.
+            await HTMLResponse()(scope, receive, state.send)
+            return
+        try:
+            receive = await self._admit(request, visitor, receive)
+            if request.url.path == UPLOAD and request.method == "POST":
+                state.uploaded = lambda path: self.rules.uploads.add(path, visitor)
+            await self.app(scope, receive, state.send)
+        except _Refused as refused:
+            if not state.started:
+                await refused.response(scope, receive, state.send)
+        except OSError as error:
+            if state.started or error.errno not in _NO_SPACE | _NO_ACCESS:
+                raise
+            _log.error("a file could not be written", exc_info=error)
+            sentence = _files.FULL if error.errno in _NO_SPACE else _files.READ_ONLY
+            await JSONResponse({"detail": sentence}, 507)(scope, receive, state.send)
+
+    async def _admit(self, request: Request, visitor: Visitor, receive: Receive) -> Receive:
+        """The request's body, once everything about it was found right.
+
+        Raises:
+            _Refused: it may not pass.
+        """
+        path = request.url.path.removeprefix(request.scope.get("root_path", "")).rstrip("/")
+        if path.startswith(CLOSED):
+            raise _Refused(404, "There is nothing here.")
+        if request.method not in ("POST", "PUT", "PATCH", "DELETE"):
+            return receive
+        if self.rules.same_origin and not is_same_origin(request):
+            raise _Refused(403, "This hub takes no requests from the pages of other sites.")
+        if path == "/login":
+            self._count(self._logins, visitor, "logins")
+        if path == UPLOAD:
+            self._count(self._jobs, visitor, "requests")
+            if await run_in_threadpool(_files.is_full):
+                raise _Refused(507, _files.FULL)
+            return _bounded(request, receive, MAX_UPLOAD, _too_large())
+        if path.startswith(JOBS):
+            self._count(self._jobs, visitor, "requests")
+            body = await _read(_bounded(request, receive, MAX_JSON, _too_large()))
+            self._check_files(body, visitor)
+            return _again(body, receive)
+        return _bounded(request, receive, MEGABYTE, _Refused(413, "The request is too large."))
+
+    def _count(self, limit: RateLimit, visitor: Visitor, what: str) -> None:
+        seconds = math.ceil(limit.wait(visitor.address))
+        if seconds:
+            raise _Refused(
+                429,
+                f"Too many {what} in a minute; please go on in {seconds} s.",
+                {"retry-after": str(seconds)},
+            )
+
+    def _check_files(self, body: bytes, visitor: Visitor) -> None:
+        try:
+            payload = json.loads(body)
+        except (ValueError, RecursionError):  # also bytes that are no text
+            raise _Refused(400, "The body of the request is not JSON.") from None
+        try:
+            self.rules.uploads.check(payload, visitor)
+        except InputError as error:
+            raise _Refused(403, str(error)) from None
+
+
+def visitor_of(request: Request) -> Visitor:
+    """Who sent a request. Behind a proxy on this machine the server itself has put the address
+    that the proxy names into `client`."""
+    address = request.client.host if request.client else "unknown"
+    return Visitor(address, request.cookies.get(COOKIE))
+
+
+def is_same_origin(request: Request) -> bool:
+    """Whether a request comes from our own page, or from a program that is no browser."""
+    origin = request.headers.get("origin")
+    if origin is None:
+        return True
+    own = {request.headers.get(name) for name in ("host", "x-forwarded-host")}
+    return urlsplit(origin).netloc in own
+
+
+def _too_large() -> _Refused:
+    return _Refused(413, f"The file is larger than {MAX_BYTES // MEGABYTE} MB; please shrink it.")
+
+
+def _bounded(request: Request, receive: Receive, limit: int, refusal: _Refused) -> Receive:
+    """`receive` that refuses more than `limit` bytes, whatever the header says of their number."""
+    said = request.headers.get("content-length", "0")
+    if not said.isdecimal() or int(said) > limit:
+        raise refusal
+    got = 0
+
+    async def bounded() -> Message:
+        nonlocal got
+        message = await receive()
+        got += len(message.get("body", b""))
+        if got > limit:
+            raise refusal
+        return message
+
+    return bounded
+
+
+async def _read(receive: Receive) -> bytes:
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Refused(400, "The request was cut off.")
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body which was read already, and then what the real one gives."""
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return again
+
+
+class _State:
+    """The answer on its way out: headers are added, the paths of uploads are noted."""
+
+    def __init__(self, request: Request, send: Send, new_cookie: bool) -> None:
+        self.started = False
+        self.uploaded: Callable[[str], None] | None = None
+        self._send = send
+        self._body = b""
+        self._status = 0
+        self._page = request.method == "GET" and request.headers.get("accept", "").startswith(
+            "text/html"
+        )
+        self._private = request.url.path.startswith(f"{API}/file")
+        self._cookie = new_cookie and self._page
+        self._secure = request.url.scheme == "https"
+        self._job = request.url.path.startswith(JOBS)
+
+    async def send(self, message: Message) -> None:
+        """Pass one part of the answer on."""
+        if self._job and 503 in (message.get("status"), self._status):
+            message = self._busy(message)
+        if message["type"] == "http.response.start":
+            self.started = True
+            self._status = message["status"]
+            message["headers"] = [*message.get("headers", ()), *self._headers()]
+        elif self.uploaded and self._status == 200:
+            self._body += message.get("body", b"")
+            if not message.get("more_body"):
+                self._note(self.uploaded)
+        await self._send(message)
+
+    def _busy(self, message: Message) -> Message:
+        """Gradio's answer of a full queue, in a sentence."""
+        content = json.dumps({"detail": BUSY}).encode()
+        if message["type"] != "http.response.start":
+            return {"type": "http.response.body", "body": content}
+        length = (b"content-length", str(len(content)).encode())
+        return {**message, "headers": [(b"content-type", b"application/json"), length]}
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        found = dict(HEADERS)
+        if self._private:
+            found["cache-control"] = "private"
+        if self._cookie:
+            secure = "; Secure" if self._secure else ""
+            found["set-cookie"] = (
+                f"{COOKIE}={secrets.token_urlsafe(24)}; Path=/; HttpOnly; SameSite=Lax{secure}"
+            )
+        return [(name.encode(), value.encode()) for name, value in found.items()]
+
+    def _note(self, uploaded: Callable[[str], None]) -> None:
+        paths = json.loads(self._body)
+        for path in paths:
+            uploaded(path)

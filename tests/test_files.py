@@ -1,0 +1,114 @@
+"""The folder of uploads and results: it is ours, and bounded in age and bytes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from core.errors import ResourceError
+from demos import _files
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(_files, "root", lambda: tmp_path)
+    monkeypatch.setattr(_files, "_last_sweep", -1e9)
+    monkeypatch.setattr(_files, "LOOK_EVERY", -1)
+    return tmp_path
+
+
+def write(path, nbytes=10, age=0.0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\0" * nbytes)
+    past = time.time() - age
+    os.utime(path, (past, past))
+    return path
+
+
+def names(folder):
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+def test_old_files_go_with_their_folders(folder):
+    write(folder / "ab12" / "old.png", age=_files.KEEP_SECONDS + 60)
+    write(folder / "results" / "cd34" / "old.json", age=_files.KEEP_SECONDS + 60)
+    young = write(folder / "results" / "ef56" / "young.json", age=60)
+    assert _files.sweep(folder, _files.KEEP_SECONDS, 10**9) == 10
+    assert names(folder) == {"young.json"}
+    assert {p.name for p in folder.rglob("*") if p.is_dir()} == {"results", "ef56"}
+    assert young.exists()
+
+
+def test_uploads_that_were_cut_off_go_sooner(folder):
+    write(folder / "tmpab12", age=_files.CUT_SECONDS + 60)
+    write(folder / "tmpcd34", age=5)  # still under way
+    write(folder / "ab12" / "tmp.png", age=_files.CUT_SECONDS + 60)  # a whole file of that name
+    _files.sweep(folder, _files.KEEP_SECONDS, 10**9)
+    assert names(folder) == {"tmpcd34", "tmp.png"}
+
+
+def test_the_oldest_go_where_bytes_are_short(folder):
+    for i in range(5):
+        write(folder / f"h{i}" / f"{i}.png", nbytes=100, age=1000 - i)
+    assert _files.sweep(folder, _files.KEEP_SECONDS, 250) == 200
+    assert names(folder) == {"3.png", "4.png"}
+
+
+def test_files_of_requests_at_work_stay_and_the_folder_counts_as_full(folder, settings):
+    settings(VISION_HUB_FILES_MB="1")
+    write(folder / "h" / "new.png", nbytes=1_500_000)
+    assert _files.is_full()
+    assert names(folder) == {"new.png"}
+    write(folder / "h" / "new.png", nbytes=1_500_000, age=120)
+    assert not _files.is_full()
+    assert names(folder) == set()
+
+
+def test_a_result_has_a_folder_of_its_own_with_a_name_that_nobody_guesses(folder):
+    paths = [_files.result_path("a.png") for _ in range(2)]
+    assert paths[0].parent != paths[1].parent
+    assert all(len(path.parent.name) == 32 and path.parent.is_dir() for path in paths)
+
+
+def test_results_are_swept_while_others_remove_them_too(folder):
+    old = write(folder / "results" / "ab" / "a.png", age=_files.KEEP_SECONDS + 60)
+    (folder / "results" / "just-removed").symlink_to(folder / "nowhere")  # listed, not there
+    assert _files.result_path("b.png").parent.is_dir() and not old.exists()
+
+
+def test_where_results_cannot_be_written_one_sentence_says_so(folder, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(ResourceError, match="disk is full"):
+        _files.result_path("a.png")
+
+
+def test_the_folder_is_our_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    mine = _files.claim()
+    assert mine.parent == tmp_path / "gradio" and mine.stat().st_mode & 0o77 == 0
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(mine))
+    assert _files.claim() == mine  # as for an app that is imported twice
+
+
+def test_where_the_folder_cannot_be_made_another_one_is_taken(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file"))
+    elsewhere = _files.claim()
+    assert elsewhere.is_dir() and tmp_path not in elsewhere.parents
+    elsewhere.rmdir()
+
+
+def test_a_link_to_somebody_elses_folder_is_not_followed(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / f"vision-hub-{os.getuid()}").symlink_to(tmp_path / "theirs")
+    elsewhere = _files.claim()
+    assert tmp_path not in elsewhere.parents
+    elsewhere.rmdir()

@@ -1,0 +1,272 @@
+"""What stands between the network and Gradio: headers, closed routes, limits, whose files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from core.images import MAX_BYTES
+from demos import _files, _guard, _visitors
+from demos._guard import Guard, Rules
+from demos._visitors import EXAMPLES, RateLimit, Uploads, Visitor
+
+JOIN = "/gradio_api/queue/join"
+
+
+class Answer:
+    def __init__(self, messages):
+        self.status = messages[0]["status"]
+        self.headers = {k.decode(): v.decode() for k, v in messages[0]["headers"]}
+        self.body = b"".join(m.get("body", b"") for m in messages[1:])
+
+    @property
+    def detail(self):
+        return json.loads(self.body)["detail"]
+
+
+def ask(guard, path, body=b"", *, method="POST", address="10.0.0.1", said=None, **headers):
+    """One request straight into the middleware."""
+    sent, waiting = [], [body[:7], body[7:]]
+    fields = {"content-length": str(len(body)) if said is None else said, **headers}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "scheme": "http",
+        "server": ("127.0.0.1", 7860),
+        "client": (address, 5),
+        "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in fields.items()],
+    }
+
+    async def receive():
+        part = waiting.pop(0) if waiting else b""
+        return {"type": "http.request", "body": part, "more_body": bool(waiting)}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(guard(scope, receive, send))
+    return Answer(sent)
+
+
+@pytest.fixture
+def inside():
+    """What reached the app; it answers 200 with what `inside.reply` says."""
+
+    class Inside:
+        reply = b"[]"
+        bodies: list[bytes]
+
+        async def __call__(self, scope, receive, send):
+            body, more = b"", True
+            while more:
+                message = await receive()
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+            self.bodies.append(body)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": self.reply})
+
+    made = Inside()
+    made.bodies = []
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(_files, "root", lambda: tmp_path)
+    monkeypatch.setattr(_files, "is_full", lambda: False)
+    return tmp_path
+
+
+def job(*paths):
+    return json.dumps({"data": [{"path": str(p)} for p in paths], "fn_index": 1}).encode()
+
+
+# --- headers and routes ---
+
+
+def test_every_answer_has_the_security_headers(inside):
+    guard = Guard(inside, Rules())
+    for answer in (ask(guard, "/", method="GET"), ask(guard, "/monitoring", method="GET")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors" in answer.headers["content-security-policy"]
+        assert answer.headers["referrer-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/monitoring",
+        "/monitoring/summary",
+        "/gradio_api/process_recording",
+        "/gradio_api/vibe-code/",
+        "/gradio_api/proxy=http://127.0.0.1:1/",
+        "/gradio_api/deep_link",
+        "/gradio_api/component_server/",
+    ],
+)
+def test_routes_without_a_use_are_closed(inside, path):
+    guard = Guard(inside, Rules())
+    for method in ("GET", "POST"):
+        assert ask(guard, path, method=method).status == 404
+    assert inside.bodies == []
+
+
+def test_with_a_login_pages_of_other_sites_may_send_nothing(inside):
+    guard = Guard(inside, Rules(same_origin=True))
+    there = {"host": "hub.example", "origin": "https://evil.example"}
+    refused = ask(guard, JOIN, b"{}", **there)
+    assert (refused.status, inside.bodies) == (403, [])
+    assert ask(guard, JOIN, b"{}", host="hub.example", origin="https://hub.example").status == 200
+    assert ask(guard, JOIN, b"{}", host="hub.example").status == 200  # no browser
+    assert ask(Guard(inside, Rules()), JOIN, b"{}", **there).status == 200
+
+
+# --- sizes and rates ---
+
+
+def test_bodies_are_bounded_whatever_the_header_says(inside, monkeypatch, folder):
+    monkeypatch.setattr(_guard, "MAX_JSON", 100)
+    monkeypatch.setattr(_guard, "MAX_UPLOAD", 100)
+    guard, body = Guard(inside, Rules()), b'"' + b"x" * 200 + b'"'
+    for path in (JOIN, "/gradio_api/upload"):
+        for said in ("202", "5", "many"):
+            answer = ask(guard, path, body, said=said)
+            assert answer.status == 413, (path, said)
+            assert f"larger than {MAX_BYTES // 2**20} MB" in answer.detail
+    assert ask(guard, "/gradio_api/cancel", b"x" * (2**20 + 1)).status == 413
+    assert inside.bodies == []
+    assert ask(guard, JOIN, b'"' + b"x" * 90 + b'"').status == 200
+    assert len(inside.bodies[0]) == 92  # it reaches the app whole
+
+
+def test_a_body_that_is_no_json_gets_a_sentence(inside):
+    guard = Guard(inside, Rules())
+    for body in (b"", b"{", b"\xff\xfe", b"[" * 100_000):
+        answer = ask(guard, JOIN, body)
+        assert answer.status == 400 and "JSON" in answer.detail
+
+
+def test_too_many_requests_of_one_visitor(inside):
+    guard = Guard(inside, Rules(per_minute=3))
+    assert [ask(guard, JOIN, b"{}").status for _ in range(5)] == [200, 200, 200, 429, 429]
+    answer = ask(guard, JOIN, b"{}", cookie="vision_hub_visitor=new")
+    assert answer.status == 429, "another cookie does not make another visitor"
+    assert "please go on in" in answer.detail and int(answer.headers["retry-after"]) <= 20
+    assert ask(guard, JOIN, b"{}", address="10.0.0.2").status == 200
+    assert ask(guard, "/", method="GET").status == 200
+
+
+def test_tokens_come_back_with_time(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(_visitors.time, "monotonic", lambda: now[0])
+    limit = RateLimit(2)
+    assert [limit.wait("a") for _ in range(3)] == [0, 0, 30]
+    now[0] += 31
+    assert limit.wait("a") == 0
+    assert 28 < limit.wait("a") <= 30
+    assert RateLimit(0).wait("a") == 0
+
+
+def test_passwords_cannot_be_tried_by_the_thousand(inside):
+    guard = Guard(inside, Rules())
+    statuses = [ask(guard, "/login", b"username=a&password=b").status for _ in range(12)]
+    assert statuses == [200] * 10 + [429] * 2
+
+
+def test_a_full_folder_and_a_full_disk_are_said(inside, folder, monkeypatch):
+    for number, sentence in ((28, _files.FULL), (30, _files.READ_ONLY)):
+
+        async def fails(scope, receive, send, number=number):
+            raise OSError(number, "No space left on device: /tmp/secret")
+
+        answer = ask(Guard(fails, Rules()), "/gradio_api/upload", b"x")
+        assert (answer.status, answer.detail) == (507, sentence)
+    monkeypatch.setattr(_files, "is_full", lambda: True)
+    answer = ask(Guard(inside, Rules()), "/gradio_api/upload", b"x")
+    assert (answer.status, answer.detail, inside.bodies) == (507, _files.FULL, [])
+
+
+# --- whose files ---
+
+
+def test_only_who_uploaded_a_file_may_use_it(inside, folder):
+    guard, mine = Guard(inside, Rules()), str(folder / "ab12" / "photo.png")
+    inside.reply = json.dumps([mine]).encode()
+    anna = {"cookie": "vision_hub_visitor=anna"}
+    ask(guard, "/gradio_api/upload", b"form", **anna)
+    assert ask(guard, JOIN, job(mine), **anna).status == 200
+    refused = ask(guard, JOIN, job(mine), cookie="vision_hub_visitor=bert")
+    assert (refused.status, refused.detail) == (403, _visitors.NOT_YOURS)
+    assert ask(guard, JOIN, job(mine), address="10.0.0.9", **anna).status == 200  # she travels
+    assert ask(guard, JOIN, job(mine), address="10.0.0.9").status == 403
+
+
+def test_clients_without_cookies_are_told_apart_by_address(inside, folder):
+    guard, mine = Guard(inside, Rules()), str(folder / "ab12" / "photo.png")
+    inside.reply = json.dumps([mine]).encode()
+    ask(guard, "/gradio_api/upload", b"form")
+    assert ask(guard, JOIN, job(mine)).status == 200
+    assert ask(guard, JOIN, job(mine), address="10.0.0.2").status == 403
+
+
+def test_one_file_uploaded_by_two_belongs_to_both():
+    uploads, anna, bert = Uploads(), Visitor("1", "anna"), Visitor("2", "bert")
+    uploads.add("/f", anna)
+    uploads.add("/f", bert)
+    for visitor in (anna, bert):
+        uploads.check({"path": "/f"}, visitor)
+    for i in range(20):
+        uploads.add("/f", Visitor(str(i), f"v{i}"))
+    assert len(uploads._owners["/f"]) == 8
+
+
+@pytest.mark.parametrize("name", ["/etc/hosts", "../../etc/hosts", "a\0b", "x" * 5000, "photo.png"])
+def test_other_files_of_the_server_are_refused(inside, folder, name):
+    hidden = {"data": [[{"deep": {"path": name, "meta": {"_type": "gradio.FileData"}}}]]}
+    answer = ask(Guard(inside, Rules()), JOIN, json.dumps(hidden).encode())
+    assert (answer.status, answer.detail) == (403, _visitors.NOT_YOURS)
+
+
+def test_addresses_are_not_fetched(inside, folder):
+    answer = ask(Guard(inside, Rules()), JOIN, job("HTTP://127.0.0.1:9/a.png"))
+    assert (answer.status, answer.detail) == (403, _visitors.NO_ADDRESSES)
+
+
+def test_examples_and_results_may_be_used_by_all(inside, folder):
+    guard = Guard(inside, Rules())
+    copy = folder / "ab12" / "chelsea.jpg"
+    copy.parent.mkdir()
+    shutil.copy(EXAMPLES / "chelsea.jpg", copy)
+    assert ask(guard, JOIN, job(copy)).status == 200
+    assert ask(guard, JOIN, job(EXAMPLES / "chelsea.jpg")).status == 403  # not the page's copy
+    copy.write_bytes(b"another picture of that name")
+    assert ask(guard, JOIN, job(copy)).status == 403
+    assert ask(guard, JOIN, job(folder / "results" / ("a" * 32) / "mask.png")).status == 200
+    sneaky = folder / "results" / ".." / "ab12" / "chelsea.jpg"
+    assert ask(guard, JOIN, job(sneaky)).status == 403
+
+
+def test_a_look_whether_the_page_is_there_makes_no_page(inside):
+    answer = ask(Guard(inside, Rules()), "/", method="HEAD")
+    assert (answer.status, answer.body, inside.bodies) == (200, b"", [])
+
+
+def test_the_page_gives_a_cookie_once(inside):
+    guard = Guard(inside, Rules())
+    first = ask(guard, "/", method="GET", accept="text/html,*/*")
+    cookie = first.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Lax" in cookie
+    known = ask(guard, "/", method="GET", accept="text/html", cookie=cookie.split(";")[0])
+    assert "set-cookie" not in known.headers
+    assert "set-cookie" not in ask(guard, "/config", method="GET", accept="*/*").headers
+
+
+def test_the_examples_are_there():
+    assert Path(EXAMPLES, "chelsea.jpg").is_file()

@@ -1,0 +1,258 @@
+"""Long jobs over the network: Cancel and a closed tab stop them, and they keep nobody waiting."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+import app
+from core import restore, runtime
+from demos import _page, _ui
+from demos._guard import BUSY
+from tests.conftest import make_picture
+
+pytestmark = pytest.mark.slow
+SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def page():
+    built = _page.build()
+    app.launch(
+        built,
+        server_name="127.0.0.1",
+        server_port=None,
+        share=False,
+        auth=None,
+        prevent_thread_lock=True,
+        quiet=True,
+    )
+    yield built
+    built.close()
+
+
+@pytest.fixture
+def client(page):
+    return Client(page.local_url, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pictures") / "large.png"
+    Image.fromarray(make_picture(256, 256)).save(path)
+    return path
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Counts the model calls of restoration; each waits, outside the lane, until it may go on."""
+
+    class Gate:
+        def __init__(self):
+            self.calls, self.open = 0, threading.Semaphore(0)
+
+        def let(self, count=10_000):
+            for _ in range(count):
+                self.open.release()
+
+        def until(self, calls):
+            wait_for(lambda: self.calls >= calls)
+
+    made, run = Gate(), restore.Net.__call__
+
+    def counted(self, tile, sigma):
+        made.calls += 1
+        assert made.open.acquire(timeout=SECONDS)
+        return run(self, tile, sigma)
+
+    monkeypatch.setattr(restore, "TILES", (128, 128, 128))
+    monkeypatch.setattr(restore.Net, "__call__", counted)
+    yield made
+    made.let()
+
+
+def wait_for(condition):
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def in_use():
+    return sum(model["in_use"] for model in runtime.models().stats()["models"])
+
+
+def stops(gate, after):
+    """The call that was under way ends; no other follows, and the model is given back."""
+    gate.let()
+    wait_for(lambda: in_use() == 0)
+    time.sleep(0.2)
+    assert gate.calls <= after + 1, "the job went on"
+
+
+class Raw:
+    """Gradio's own protocol, as the page speaks it, with a connection that can be closed."""
+
+    def __init__(self, page, client, picture):
+        self.address = urlsplit(page.local_url).netloc
+        self.session = uuid.uuid4().hex
+        uploaded = client.predict(handle_file(picture), api_name="/classify")
+        assert uploaded
+        self.path = upload(self.address, picture)
+
+    def post(self, path, body):
+        connection = http.client.HTTPConnection(self.address, timeout=SECONDS)
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, json.load(response)
+
+    def join(self, fn_index):
+        image = {"path": self.path, "meta": {"_type": "gradio.FileData"}}
+        body = {
+            "data": [image, "auto", True, 25, 2],
+            "fn_index": fn_index,
+            "session_hash": self.session,
+        }
+        status, answer = self.post("/gradio_api/queue/join", body)
+        assert status == 200, answer
+        return answer["event_id"]
+
+    @contextmanager
+    def listening(self):
+        connection = http.client.HTTPConnection(self.address, timeout=SECONDS)
+        connection.request("GET", f"/gradio_api/queue/data?session_hash={self.session}")
+        response = connection.getresponse()
+        assert response.read(5) == b"data:"
+        yield
+        connection.sock.close()
+        response.close()
+
+
+def upload(address, picture):
+    edge = uuid.uuid4().hex
+    body = (
+        f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="p.png"\r\n'
+        "Content-Type: image/png\r\n\r\n"
+    ).encode()
+    body += picture.read_bytes() + f"\r\n--{edge}--\r\n".encode()
+    connection = http.client.HTTPConnection(address, timeout=SECONDS)
+    headers = {"Content-Type": f"multipart/form-data; boundary={edge}"}
+    connection.request("POST", "/gradio_api/upload", body, headers)
+    return json.load(connection.getresponse())[0]
+
+
+@pytest.fixture
+def raw(page, client, picture):
+    return Raw(page, client, picture)
+
+
+def tab_handler(page):
+    """The number of the event behind the Denoise button."""
+    button = next(b for b in page.blocks.values() if getattr(b, "elem_id", "") == "denoise-run")
+    return next(i for i, fn in page.fns.items() if (button._id, "click") in fn.targets)
+
+
+def test_cancel_by_a_client_stops_an_endpoint(client, picture, gate):
+    job = client.submit(handle_file(picture), sigma=20, api_name="/denoise")
+    gate.let(2)
+    gate.until(3)
+    job.cancel()
+    stops(gate, 3)
+
+
+def test_a_client_that_goes_away_stops_an_endpoint(raw, gate):
+    body = {"data": [{"path": raw.path, "meta": {"_type": "gradio.FileData"}}, "auto", 20]}
+    _, answer = raw.post("/gradio_api/call/denoise", body)
+    connection = http.client.HTTPConnection(raw.address, timeout=SECONDS)
+    connection.request("GET", f"/gradio_api/call/denoise/{answer['event_id']}")
+    response = connection.getresponse()
+    gate.let(2)
+    gate.until(3)
+    connection.close()
+    response.close()
+    time.sleep(0.5)
+    stops(gate, 3)
+
+
+def test_a_closed_tab_stops_its_job(page, raw, gate):
+    raw.join(tab_handler(page))
+    with raw.listening():
+        gate.let(2)
+        gate.until(3)
+    time.sleep(0.5)
+    stops(gate, 3)
+
+
+def test_the_cancel_button_stops_its_job(page, raw, gate):
+    fn = tab_handler(page)
+    event = raw.join(fn)
+    with raw.listening():
+        gate.let(2)
+        gate.until(3)
+        cancelled = {"session_hash": raw.session, "fn_index": fn, "event_id": event}
+        done = threading.Thread(target=raw.post, args=("/gradio_api/cancel", cancelled))
+        done.start()
+        time.sleep(0.3)
+        stops(gate, 3)
+        done.join(SECONDS)
+
+
+def test_short_requests_are_answered_while_long_jobs_fill_their_queue(client, picture, gate):
+    jobs = [
+        client.submit(handle_file(picture), sigma=20 + i, api_name="/denoise") for i in range(5)
+    ]
+    gate.until(_ui.LONG_QUEUE[1])  # as many as may, and the others wait
+    label, _ = client.predict(handle_file(picture), top_k=3, api_name="/classify")
+    assert label["label"]
+    assert gate.calls == _ui.LONG_QUEUE[1]
+    gate.let()
+    for job in jobs:
+        path, info = job.result(timeout=SECONDS)
+        assert info["checkpoint"] == "denoise-starter"
+    assert np.asarray(Image.open(path)).shape == (256, 256, 3)
+
+
+def test_a_full_queue_is_said_at_once(page, client, raw, gate, monkeypatch):
+    monkeypatch.setattr(page._queue, "max_size", 2)
+    fn = tab_handler(page)
+    for _ in range(_ui.LONG_QUEUE[1]):
+        raw.join(fn)
+    gate.until(_ui.LONG_QUEUE[1])
+    for _ in range(2):
+        raw.join(fn)
+    image = {"path": raw.path, "meta": {"_type": "gradio.FileData"}}
+    body = {"data": [image, "auto", True, 25, 2], "fn_index": fn, "session_hash": raw.session}
+    started = time.monotonic()
+    status, answer = raw.post("/gradio_api/queue/join", body)
+    assert time.monotonic() - started < 1
+    assert status == 503
+    assert answer["detail"] == BUSY
+    with raw.listening():
+        pass  # the tab is closed, and its jobs end
+    time.sleep(0.3)
+    gate.let()
+    wait_for(lambda: in_use() == 0 and len(page._queue) == 0)
+    label, _ = client.predict(raw_picture(raw), api_name="/classify")
+    assert label["label"]
+
+
+def raw_picture(raw):
+    return handle_file(raw.path)
+
+
+def test_a_refused_job_does_not_hold_its_place(client, picture, gate):
+    gate.let()
+    with pytest.raises(AppError, match="Sigma must lie"):
+        client.predict(handle_file(picture), sigma=1000, api_name="/denoise")
+    assert in_use() == 0

@@ -1,0 +1,45 @@
+"""Who has to wait sees their place in the queue."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+
+import gradio as gr
+import pytest
+
+from demos import _ui
+from tests.browser import chromium, page_of
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+SECONDS = 60_000
+
+
+def test_the_place_in_the_queue_is_shown():
+    go_on = threading.Event()
+
+    def slow() -> str:
+        go_on.wait(120)
+        return "<b>done</b>"
+
+    with gr.Blocks() as page:
+        out = gr.HTML(elem_id="out", min_height=80)
+        button = gr.Button("Go", elem_id="go")
+        _ui.on_device([button.click], slow, [], [out], long=True)
+    page.queue(api_open=False)
+    page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+    try:
+        with chromium() as browser, ExitStack() as opened:
+            pages = [opened.enter_context(page_of(browser)) for _ in range(_ui.LONG_QUEUE[1] + 1)]
+            for one in pages:
+                one.goto(page.local_url, timeout=SECONDS)
+                one.locator("#go").click(timeout=SECONDS)
+                one.locator("#out").get_by_text("processing").or_(
+                    one.locator("#out").get_by_text("queue: 1/1")
+                ).first.wait_for(timeout=SECONDS)
+            pages[-1].locator("#out").get_by_text("queue: 1/1").first.wait_for(timeout=SECONDS)
+            go_on.set()
+            pages[-1].locator("#out b").wait_for(timeout=SECONDS)
+    finally:
+        go_on.set()
+        page.close()

@@ -1,0 +1,80 @@
+"""The app killed in the middle of its work, and the arithmetic of the soak."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from benchmarks import soak
+from benchmarks.startup import free_port
+from demos import _files
+
+
+@pytest.mark.slow
+def test_after_kill_9_the_answers_are_the_same_also_with_a_home_that_cannot_be_written(tmp_path):
+    port, uploads = free_port(), tmp_path / "uploads"
+    with soak.running(port, uploads) as process:
+        own = next(uploads.iterdir())
+        cut = own / "tmp_cut_off"
+        cut.write_bytes(b"half of an upload")
+        report = soak.restart(
+            port, uploads, process, endpoints=1, HOME="/dev/null/home", HF_HOME="/dev/null/hub"
+        )
+    assert report.same
+    # What the killed process left behind is swept by the next one.
+    past = time.time() - _files.CUT_SECONDS - 60
+    os.utime(cut, (past, past))
+    _files.sweep(own, _files.KEEP_SECONDS, 10**9)
+    assert not cut.exists()
+
+
+def test_jain():
+    assert soak.jain([5, 5, 5, 5]) == 1
+    assert soak.jain([8, 0, 0, 0]) == 0.25
+    assert 0.9 < soak.jain([5, 5, 5, 2]) < 0.95
+    assert soak.jain([0, 0]) == 0
+
+
+def test_slope_counts_after_the_second_minute():
+    growing = [(s, 100 + max(0, s - 120) * 0.1) for s in range(300)]
+    assert soak.slope_mb_per_minute(growing) == pytest.approx(6)
+    start_only = [(s, min(s, 100)) for s in range(300)]
+    assert soak.slope_mb_per_minute(start_only) == pytest.approx(0, abs=1e-6)
+
+
+def test_verdicts():
+    def report(**values):
+        fine = {
+            "served": [9] * 8,
+            "memory": [(s, 500.0) for s in range(300)],
+            "files": 20.0,
+            "alone": [0.1] * 9,
+            "beside": [0.2] * 9,
+            "restart": 5.0,
+            "same": True,
+        }
+        made = soak.Report(300)
+        for name, value in {**fine, **values}.items():
+            setattr(made, name, value)
+        return made
+
+    assert all(holds for *_, holds in report().verdicts())
+    assert "holds" in report().markdown()
+    worse = [
+        {"served": [9] * 7 + [1]},
+        {"memory": [(s, 500 + s * 0.1) for s in range(300)]},
+        {"files": 300.0},
+        {"beside": [0.4] * 9},
+        {"restart": 11.0},
+        {"same": False},
+        {"errors": ["classify: no answer"]},
+    ]
+    for values in worse:
+        bad = report(**values)
+        assert [holds for *_, holds in bad.verdicts()].count(False) == 1, values
+        assert "**passed**" in bad.markdown()
+    short = report(served=[9] * 7 + [1], beside=[0.4] * 9)
+    short.seconds = 30
+    assert False not in [holds for *_, holds in short.verdicts()]
