@@ -8,6 +8,7 @@ HubError
 │   ├── Gated            the hub wants a licence accepted or a token
 │   └── DamagedFile      truncated, flipped, or not a weight file
 ├── OutOfMemory       the device ran out of memory, also after a retry
+├── Busy              the device did not come free in time
 └── ResourceError     disk full, folder not writable
 """
 
@@ -42,6 +43,10 @@ class DamagedFile(CheckpointError):
 
 class OutOfMemory(HubError):
     """The device ran out of memory, also after making room and retrying."""
+
+
+class Busy(HubError):
+    """The device did not come free in time."""
 
 
 class ResourceError(HubError):

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import torch
 
-from core import weights
+from core import batching, weights
 from core.checkpoints import Task
 from core.errors import CheckpointError, HubError, OutOfMemory
 from core.model_cache import MB, Builder, Built, Lease, ModelCache
@@ -34,6 +34,7 @@ _lane = threading.RLock()
 _lock = threading.Lock()
 _models: ModelCache | None = None
 _outputs: OutputStore | None = None
+_batcher: batching.Batcher[batching.Tensors, batching.Tensors] | None = None
 
 
 def device() -> torch.device:
@@ -106,6 +107,27 @@ class Run:
         self.cache[name] = "hit" if hit else "miss"
         return value
 
+    def batched(
+        self,
+        compute: Callable[..., batching.Tensors],
+        *inputs: torch.Tensor,
+        same: Hashable = None,
+    ) -> batching.Tensors:
+        """`compute` in the lane, on this request and on like ones that wait for the device too.
+
+        Args:
+            compute: tensors (B, …) on the device -> a tuple of tensors (B, …).
+            inputs: (1, …) on the CPU; only requests with inputs of the same shapes are joined.
+            same: what else must be equal, because `compute` depends on it.
+
+        Returns:
+            What `compute` gave for this request: tensors (1, …) on the CPU.
+        """
+        shapes = tuple((x.shape, x.dtype) for x in inputs)
+        # While anybody waits in this group the model is leased, so its id is nobody else's.
+        group = (id(self.lease.built.module), precision(), same, shapes)
+        return batcher().run(group, inputs, batching.stacked(compute, device()))
+
 
 def models() -> ModelCache:
     """The one model cache of this process."""
@@ -125,11 +147,21 @@ def outputs() -> OutputStore:
         return _outputs
 
 
+def batcher() -> batching.Batcher[batching.Tensors, batching.Tensors]:
+    """The one batcher of this process; with passes of one request where batching gains nothing."""
+    global _batcher  # noqa: PLW0603
+    with _lock:
+        if _batcher is None:
+            size = get_settings().batch or (8 if device().type == "cuda" else 1)
+            _batcher = batching.Batcher(forward, size)
+        return _batcher
+
+
 def reset() -> None:
     """Forget both caches; for tests and for changed settings."""
-    global _models, _outputs  # noqa: PLW0603
+    global _models, _outputs, _batcher  # noqa: PLW0603
     with _lock:
-        _models = _outputs = None
+        _models = _outputs = _batcher = None
 
 
 def _model_budget() -> int:
@@ -266,6 +298,7 @@ def status() -> dict[str, object]:
     return {
         "device": str(device()),
         "precision": precision(),
+        "batches": batcher().stats(),
         **models().stats(),
         "outputs": outputs().stats(),
     }

@@ -20,7 +20,8 @@ class Settings(BaseSettings):
     """What a person can set without touching code.
 
     Sizes are megabytes (1e6 bytes). `cache_mb` None leaves the model cache's budget to
-    `core.runtime` (half of the RAM, or 80 % of the GPU's memory).
+    `core.runtime` (half of the RAM, or 80 % of the GPU's memory). `batch` is how many requests may
+    share one forward pass; None is 8 on CUDA and 1, which is no batching, elsewhere.
     """
 
     model_config = SettingsConfigDict(populate_by_name=True, extra="ignore", env_ignore_empty=True)
@@ -34,6 +35,7 @@ class Settings(BaseSettings):
     store_mb: int = Field(default=256, ge=1, validation_alias="VISION_HUB_STORE_MB")
     device: Device = Field(default="auto", validation_alias="VISION_HUB_DEVICE")
     precision: Precision = Field(default="auto", validation_alias="VISION_HUB_PRECISION")
+    batch: int | None = Field(default=None, ge=1, le=64, validation_alias="VISION_HUB_BATCH")
     offline: bool = Field(default=False, validation_alias="VISION_HUB_OFFLINE")
     hub_endpoint: str | None = Field(default=None, validation_alias="HF_ENDPOINT")
     hub_cache: Path | None = Field(default=None, validation_alias="HF_HUB_CACHE")
