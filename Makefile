@@ -16,7 +16,7 @@ DATA ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format starters screenshots bench install install-dev clean
+.PHONY: help run test check format starters screenshots bench performance install install-dev clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ screenshots: $(DEV_STAMP)  ## take the pictures in docs/images again (needs Chro
 bench: $(DEV_STAMP)  ## measure the start, the first answer and a second click (idle machine)
 	$(PY) -m benchmarks.startup
 	$(PY) -m benchmarks.segment_click
+	$(PY) -m benchmarks.serve --device sim
+
+performance: $(DEV_STAMP)  ## measure how fast the hub serves, and write docs/performance.md
+	-$(PY) -m benchmarks.serve --device sim --write
+	-$(PY) -m benchmarks.serve --device cpu --write
+	-$(PY) -m benchmarks.serve --device cuda --write
 
 install: $(RUN_STAMP)  ## only install what `make run` needs
 install-dev: $(DEV_STAMP)  ## only install what `make test` needs

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from core import allocator
 from core.settings import get_settings
 from demos import _page
 
@@ -82,6 +83,7 @@ def served() -> Iterator[str]:
 
 def main() -> None:
     """Build the page, serve it, warm the models up behind it."""
+    allocator.tune()  # before PyTorch comes in with the first request
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it reports every request
     try:

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import torch
 
-from core import batching, weights
+from core import allocator, batching, weights
 from core.checkpoints import Task
 from core.errors import CheckpointError, HubError, OutOfMemory
 from core.model_cache import MB, Builder, Built, Lease, ModelCache
@@ -222,7 +222,9 @@ def _place(build: Builder, resolved: Resolved, where: torch.device) -> Built:
 
     name = resolved.checkpoint.title or resolved.checkpoint.key
     try:
-        return _with_room(place, f"There is too little memory for {name}; choose a smaller one.")
+        built = _with_room(place, f"There is too little memory for {name}; choose a smaller one.")
+        allocator.trim()  # what made room for it, and the buffers through which its file was read
+        return built
     except HubError:
         raise
     except Exception as error:  # what a library raises on an odd file is not specified
@@ -279,6 +281,7 @@ def _with_room(action: Callable[[], T], refusal: str) -> T:
 def _give_back() -> None:
     models().drop_idle()
     outputs().clear()
+    allocator.trim()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
+_NVIDIA = Path("/dev/nvidiactl")  # there where the driver of a CUDA card is loaded, on Linux
 
 
 class Settings(BaseSettings):
@@ -51,6 +52,13 @@ class Settings(BaseSettings):
         if auth is not None and not all(auth.partition(":")):
             raise ValueError("AUTH must be a name and a password, like 'anna:secret'")
         return auth
+
+    @property
+    def slots(self) -> int:
+        """Requests at work at once: eight, or two batches, so that the next one fills meanwhile."""
+        # Looked at without PyTorch, because the page is built before that is imported.
+        gpu = self.device == "cuda" or (self.device == "auto" and _NVIDIA.exists())
+        return max(8, 2 * (self.batch or (8 if gpu else 1)))
 
     @property
     def login(self) -> tuple[str, str] | None:

@@ -20,6 +20,7 @@ from gradio.utils import get_upload_folder
 from core import weights
 from core.checkpoints import Task
 from core.errors import HubError, InputError
+from core.settings import get_settings
 from core.types import RunInfo
 from demos._image import ImageIn
 
@@ -27,7 +28,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 # One queue for all model events. The limit is above one so that a load or a download does not hold
 # up the others; the forward passes themselves go one at a time through `core.runtime.forward`.
-DEVICE_ID, DEVICE_LIMIT = "device", 8
+DEVICE_ID, DEVICE_LIMIT = "device", get_settings().slots
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 RESULT_SECONDS = 6 * 3600
 _UNEXPECTED = "Something went wrong on our side. Your picture is still here; please try again."
