@@ -19,6 +19,7 @@ from typing import TypeVar
 import torch
 
 from core import allocator, batching, weights
+from core import precision as precisions
 from core.checkpoints import Task
 from core.errors import CheckpointError, HubError, OutOfMemory
 from core.model_cache import MB, Builder, Built, Lease, ModelCache
@@ -48,9 +49,9 @@ def device() -> torch.device:
 
 
 def precision() -> str:
-    """ "fp32" or "bf16". `auto` is fp32: nothing is traded away unless the owner asks."""
+    """The setting; "fp32" instead of "auto" where the device has nothing else to choose from."""
     wanted = get_settings().precision
-    return "fp32" if wanted == "auto" else wanted
+    return "fp32" if wanted == "auto" and not precisions.is_supported(device()) else wanted
 
 
 class Stopwatch:
@@ -77,6 +78,12 @@ class Run:
     key: Hashable
     watch: Stopwatch = field(default_factory=Stopwatch)
     cache: dict[str, str] = field(default_factory=dict)
+    precision: str = "fp32"
+
+    def autocast(self) -> torch.autocast:
+        """For use inside `forward`: the precision that was chosen for this checkpoint."""
+        bf16 = self.precision == "bf16"
+        return torch.autocast(device().type, torch.bfloat16, enabled=bf16)
 
     @property
     def name(self) -> str:
@@ -91,7 +98,7 @@ class Run:
             checkpoint=checkpoint.key,
             tier=self.lease.resolved.tier,
             device=str(device()),
-            precision=precision(),
+            precision=self.precision,
             seconds=dict(self.watch.seconds),
             cache=dict(self.cache),
             trained_on=checkpoint.trained_on,
@@ -103,7 +110,7 @@ class Run:
         self, key: tuple[Hashable, ...], compute: Callable[[], T], name: str = "output"
     ) -> T:
         """`compute()` once per weight file, device, precision and `key`; kept in the store."""
-        value, hit = outputs().get_or_compute((self.key, precision(), *key), compute)
+        value, hit = outputs().get_or_compute((self.key, self.precision, *key), compute)
         self.cache[name] = "hit" if hit else "miss"
         return value
 
@@ -125,8 +132,13 @@ class Run:
         """
         shapes = tuple((x.shape, x.dtype) for x in inputs)
         # While anybody waits in this group the model is leased, so its id is nobody else's.
-        group = (id(self.lease.built.module), precision(), same, shapes)
-        return batcher().run(group, inputs, batching.stacked(compute, device()))
+        group = (id(self.lease.built.module), self.precision, same, shapes)
+
+        def cast(*batch: torch.Tensor) -> batching.Tensors:
+            with self.autocast():
+                return compute(*batch)
+
+        return batcher().run(group, inputs, batching.stacked(cast, device()))
 
 
 def models() -> ModelCache:
@@ -209,7 +221,8 @@ def run(
         watch.seconds["load"] = time.perf_counter() - started
         # The note belongs to this request: the same file can also answer when asked for by name.
         own = Lease(lease.built, resolved, lease.hit)
-        yield Run(own, (*key, where), watch, {"model": "hit" if lease.hit else "miss"})
+        chosen = precisions.choose(resolved, where)
+        yield Run(own, (*key, where), watch, {"model": "hit" if lease.hit else "miss"}, chosen)
 
 
 def _place(build: Builder, resolved: Resolved, where: torch.device) -> Built:

@@ -22,7 +22,8 @@ class Settings(BaseSettings):
 
     Sizes are megabytes (1e6 bytes). `cache_mb` None leaves the model cache's budget to
     `core.runtime` (half of the RAM, or 80 % of the GPU's memory). `batch` is how many requests may
-    share one forward pass; None is 8 on CUDA and 1, which is no batching, elsewhere.
+    share one forward pass; None is 8 on CUDA and 1, which is no batching, elsewhere. `precision`
+    "auto" is bf16 where that was measured to agree with fp32 (`core.agreement`), else fp32.
     """
 
     model_config = SettingsConfigDict(populate_by_name=True, extra="ignore", env_ignore_empty=True)
