@@ -1,7 +1,7 @@
 """Measure on the bundled examples whether a checkpoint answers in bfloat16 as it does in float32.
 
 Agreement means: the same best class on every picture; every sure box again within a pixel, and no
-other; masks with an IoU of at least 0.99; reconstructions with a PSNR of at least 40 dB between them.
+other; masks with an IoU of at least 0.99; reconstructions within 40 dB PSNR of each other.
 """
 
 from __future__ import annotations
