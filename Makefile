@@ -17,8 +17,8 @@ BENCHMARKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format starters bench-starters screenshots bench faults soak install \
-  install-dev clean
+.PHONY: help run test check format starters bench-starters screenshots bench performance faults \
+  soak install install-dev clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,12 @@ screenshots: $(DEV_STAMP)  ## take the pictures in docs/images again (needs Chro
 bench: $(DEV_STAMP)  ## measure the start, the first answer and a second click (idle machine)
 	$(PY) -m benchmarks.startup
 	$(PY) -m benchmarks.segment_click
+	$(PY) -m benchmarks.serve --device sim
+
+performance: $(DEV_STAMP)  ## measure how fast the hub serves, and write docs/performance.md
+	-$(PY) -m benchmarks.serve --device sim --write
+	-$(PY) -m benchmarks.serve --device cpu --write
+	-$(PY) -m benchmarks.serve --device cuda --write
 
 faults: $(DEV_STAMP)  ## break the hub in every known way; the table goes into docs/reliability.md
 	$(PY) -m benchmarks.faults --write

@@ -28,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from core import allocator
 from core.images import MAX_BYTES
 from core.settings import get_settings
 from demos import _guard, _owner, _page
@@ -93,6 +94,7 @@ def served() -> Iterator[str]:
 
 def main() -> None:
     """Build the page, serve it, warm the models up behind it."""
+    allocator.tune()  # before PyTorch comes in with the first request
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it reports every request
     try:

@@ -57,10 +57,10 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _logits(run: runtime.Run, rgb: images.RGB) -> NDArray[np.float64]:
     with run.watch.stage("prepare"):
-        x = run.lease.built.extra["transform"](rgb).to(runtime.device())  # (1, 3, s, s)
+        x = run.lease.built.extra["transform"](rgb)  # (1, 3, s, s)
     with run.watch.stage("forward"):
-        logits = runtime.forward(lambda: run.lease.built.module(x))[0]  # (K,)
-    values = logits.double().cpu().numpy()
+        (logits,) = run.batched(lambda batch: (run.lease.built.module(batch),), x)  # (1, K)
+    values = logits[0].double().numpy()
     if not np.all(np.isfinite(values)):
         raise CheckpointError("The model answered with values that are not numbers.")
     return values

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from core import images, runtime, state_dicts, transforms
@@ -73,10 +74,16 @@ def postprocess(
 
 def _queries(run: runtime.Run, rgb: images.RGB) -> QueryOutputs:
     with run.watch.stage("prepare"):
-        x = run.lease.built.extra["transform"](rgb).to(runtime.device())  # (1, 3, h, w)
+        x = run.lease.built.extra["transform"](rgb)  # (1, 3, h, w)
+
+    def queries(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        out = run.lease.built.module(pixel_values=batch)
+        return out.logits.float(), out.pred_boxes.float()
+
     with run.watch.stage("forward"):
-        out = runtime.forward(lambda: run.lease.built.module(pixel_values=x))
-    logits, boxes = out.logits[0].float().cpu().numpy(), out.pred_boxes[0].float().cpu().numpy()
+        # Only pictures of one size share a pass: padding to a common size would move the boxes.
+        out = run.batched(queries, x)  # (1, Q, C + 1), (1, Q, 4)
+    logits, boxes = out[0][0].numpy(), out[1][0].numpy()
     if not (np.all(np.isfinite(logits)) and np.all(np.isfinite(boxes))):
         raise CheckpointError("The model answered with values that are not numbers.")
     return logits, boxes  # (Q, C + 1), (Q, 4)

@@ -9,6 +9,7 @@ HubError
 │   └── DamagedFile      truncated, flipped, or not a weight file
 ├── OutOfMemory       the device ran out of memory, also after a retry
 ├── DeviceLost        the GPU failed in a way that this process cannot mend
+├── Busy              the device did not come free in time
 └── ResourceError     disk full, folder not writable
 """
 
@@ -47,6 +48,10 @@ class OutOfMemory(HubError):
 
 class DeviceLost(HubError):
     """The GPU failed and answers nothing more; the processor takes over."""
+
+
+class Busy(HubError):
+    """The device did not come free in time."""
 
 
 class ResourceError(HubError):

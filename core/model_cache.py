@@ -137,6 +137,9 @@ class ModelCache:
             reserved += self._reserve(nbytes - reserved, reserved, resolved)
             entry = _Entry(built, resolved, nbytes, seconds, users=1)
             with self._changed:
+                # In one step: counted as reserved and as there, its bytes would count twice.
+                self._reserved -= reserved
+                reserved = 0
                 self._entries[key] = entry
                 self._renew(key)
                 self.meter.misses += 1

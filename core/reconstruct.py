@@ -61,32 +61,37 @@ def patch_noise(patches: int, seed: int) -> NDArray[np.float32]:
 
 def _tensors(run: runtime.Run, rgb: images.RGB, mask_ratio: float, seed: int) -> Tensors:
     with run.watch.stage("prepare"):
-        x = run.lease.built.extra["transform"](rgb).to(runtime.device())  # (1, 3, s, s)
+        x = run.lease.built.extra["transform"](rgb)  # (1, 3, s, s)
     with run.watch.stage("forward"):
-        predicted, mask = _forward(run.lease.built, x, mask_ratio, seed)
-    return x.cpu(), predicted.cpu(), mask.cpu()
+        predicted, mask = _forward(run, x, mask_ratio, seed)
+    if not torch.isfinite(predicted).all():
+        raise CheckpointError("The model answered with values that are not numbers.")
+    return x, predicted, mask
 
 
 def _forward(
-    built: Built, x: torch.Tensor, mask_ratio: float, seed: int
+    run: runtime.Run, x: torch.Tensor, mask_ratio: float, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Predicted picture (1, 3, s, s), normalised as the input, and mask (N,), 1 = hidden."""
-    model: Any = built.module
+    model: Any = run.lease.built.module
     patches = (model.config.image_size // model.config.patch_size) ** 2
-    noise = torch.from_numpy(patch_noise(patches, seed))[None].to(x.device)  # (1, N)
+    noise = torch.from_numpy(patch_noise(patches, seed))[None]  # (1, N)
     visible = max(1, int(patches * (1 - mask_ratio)))
-    # The ratio lives in the model's shared config, so no other request may set it meanwhile. Half
-    # a patch more than `visible` makes the model's own rounding come out at exactly that many.
-    with built.extra["ratio_lock"]:
-        model.config.mask_ratio = 1 - (visible + 0.5) / patches
-        out = runtime.forward(lambda: model(pixel_values=x, noise=noise))
-    logits = out.logits.float()
-    if model.config.norm_pix_loss:
-        target = model.patchify(x)  # (1, N, p * p * 3)
-        logits = logits * (target.var(-1, keepdim=True) + 1e-6).sqrt() + target.mean(-1, True)
-    if not torch.isfinite(logits).all():
-        raise CheckpointError("The model answered with values that are not numbers.")
-    return model.unpatchify(logits), out.mask[0]
+
+    def fill(batch: torch.Tensor, noises: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        # The ratio lives in the model's shared config, so no other request may set it meanwhile.
+        # Half a patch more than `visible` makes the model's own rounding come out at that many.
+        with run.lease.built.extra["ratio_lock"]:
+            model.config.mask_ratio = 1 - (visible + 0.5) / patches
+            out = model(pixel_values=batch, noise=noises)
+        logits = out.logits.float()
+        if model.config.norm_pix_loss:
+            target = model.patchify(batch)  # (B, N, p * p * 3)
+            logits = logits * (target.var(-1, keepdim=True) + 1e-6).sqrt() + target.mean(-1, True)
+        return model.unpatchify(logits), out.mask
+
+    predicted, mask = run.batched(fill, x, noise, same=("visible", visible))
+    return predicted, mask[0]
 
 
 def _views(

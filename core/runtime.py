@@ -18,20 +18,20 @@ from typing import NoReturn, TypeVar
 
 import torch
 
-from core import weights
+from core import allocator, batching, weights
+from core import precision as precisions
 from core.checkpoints import Task
+from core.device_errors import is_device_lost, is_out_of_memory
 from core.errors import CheckpointError, DeviceLost, HubError, OutOfMemory
 from core.lane import Lane
 from core.model_cache import MB, Builder, Built, Lease, ModelCache
 from core.output_store import OutputStore
 from core.settings import get_settings
+from core.stopwatch import Stopwatch
 from core.types import RunInfo
 from core.weights import Progress, Resolved
 
 T = TypeVar("T")
-
-# What PyTorch raises when a kernel has failed; older versions raise a plain RuntimeError.
-_ACCELERATOR_ERRORS = (torch.AcceleratorError,) if hasattr(torch, "AcceleratorError") else ()
 
 _log = logging.getLogger(__name__)
 _lane = Lane()
@@ -39,6 +39,7 @@ _lock = threading.Lock()
 _lost = False  # the GPU failed; see `_lose_device`
 _models: ModelCache | None = None
 _outputs: OutputStore | None = None
+_batcher: batching.Batcher[batching.Tensors, batching.Tensors] | None = None
 
 
 def device() -> torch.device:
@@ -52,25 +53,9 @@ def device() -> torch.device:
 
 
 def precision() -> str:
-    """ "fp32" or "bf16". `auto` is fp32: nothing is traded away unless the owner asks."""
+    """The setting; "fp32" instead of "auto" where the device has nothing else to choose from."""
     wanted = get_settings().precision
-    return "fp32" if wanted == "auto" else wanted
-
-
-class Stopwatch:
-    """Wall seconds by stage; a stage that is entered again adds to its time."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            passed = time.perf_counter() - started
-            self.seconds[name] = self.seconds.get(name, 0.0) + passed
+    return "fp32" if wanted == "auto" and not precisions.is_supported(device()) else wanted
 
 
 @dataclass(slots=True)
@@ -81,6 +66,12 @@ class Run:
     key: Hashable
     watch: Stopwatch = field(default_factory=Stopwatch)
     cache: dict[str, str] = field(default_factory=dict)
+    precision: str = "fp32"
+
+    def autocast(self) -> torch.autocast:
+        """For use inside `forward`: the precision that was chosen for this checkpoint."""
+        bf16 = self.precision == "bf16"
+        return torch.autocast(device().type, torch.bfloat16, enabled=bf16)
 
     @property
     def name(self) -> str:
@@ -95,7 +86,7 @@ class Run:
             checkpoint=checkpoint.key,
             tier=self.lease.resolved.tier,
             device=str(device()),
-            precision=precision(),
+            precision=self.precision,
             seconds=dict(self.watch.seconds),
             cache=dict(self.cache),
             trained_on=checkpoint.trained_on,
@@ -107,9 +98,35 @@ class Run:
         self, key: tuple[Hashable, ...], compute: Callable[[], T], name: str = "output"
     ) -> T:
         """`compute()` once per weight file, device, precision and `key`; kept in the store."""
-        value, hit = outputs().get_or_compute((self.key, precision(), *key), compute)
+        value, hit = outputs().get_or_compute((self.key, self.precision, *key), compute)
         self.cache[name] = "hit" if hit else "miss"
         return value
+
+    def batched(
+        self,
+        compute: Callable[..., batching.Tensors],
+        *inputs: torch.Tensor,
+        same: Hashable = None,
+    ) -> batching.Tensors:
+        """`compute` in the lane, on this request and on like ones that wait for the device too.
+
+        Args:
+            compute: tensors (B, …) on the device -> a tuple of tensors (B, …).
+            inputs: (1, …) on the CPU; only requests with inputs of the same shapes are joined.
+            same: what else must be equal, because `compute` depends on it.
+
+        Returns:
+            What `compute` gave for this request: tensors (1, …) on the CPU.
+        """
+        shapes = tuple((x.shape, x.dtype) for x in inputs)
+        # While anybody waits in this group the model is leased, so its id is nobody else's.
+        group = (id(self.lease.built.module), self.precision, same, shapes)
+
+        def cast(*batch: torch.Tensor) -> batching.Tensors:
+            with self.autocast():
+                return compute(*batch)
+
+        return batcher().run(group, inputs, batching.stacked(cast, device()))
 
 
 def models() -> ModelCache:
@@ -130,11 +147,21 @@ def outputs() -> OutputStore:
         return _outputs
 
 
-def reset() -> None:
-    """Forget both caches and a lost device; for tests and for changed settings."""
-    global _models, _outputs, _lost  # noqa: PLW0603
+def batcher() -> batching.Batcher[batching.Tensors, batching.Tensors]:
+    """The one batcher of this process; with passes of one request where batching gains nothing."""
+    global _batcher  # noqa: PLW0603
     with _lock:
-        _models = _outputs = None
+        if _batcher is None:
+            size = get_settings().batch or (8 if device().type == "cuda" else 1)
+            _batcher = batching.Batcher(forward, size)
+        return _batcher
+
+
+def reset() -> None:
+    """Forget both caches, the batcher and a lost device; for tests and for changed settings."""
+    global _models, _outputs, _batcher, _lost  # noqa: PLW0603
+    with _lock:
+        _models = _outputs = _batcher = None
         _lost = False
 
 
@@ -183,7 +210,8 @@ def run(
         watch.seconds["load"] = time.perf_counter() - started
         # The note belongs to this request: the same file can also answer when asked for by name.
         own = Lease(lease.built, resolved, lease.hit)
-        yield Run(own, (*key, where), watch, {"model": "hit" if lease.hit else "miss"})
+        chosen = precisions.choose(resolved, where)
+        yield Run(own, (*key, where), watch, {"model": "hit" if lease.hit else "miss"}, chosen)
 
 
 def _place(build: Builder, resolved: Resolved, where: torch.device) -> Built:
@@ -196,7 +224,9 @@ def _place(build: Builder, resolved: Resolved, where: torch.device) -> Built:
 
     name = resolved.checkpoint.title or resolved.checkpoint.key
     try:
-        return _with_room(place, f"There is too little memory for {name}; choose a smaller one.")
+        built = _with_room(place, f"There is too little memory for {name}; choose a smaller one.")
+        allocator.trim()  # what made room for it, and the buffers through which its file was read
+        return built
     except HubError:
         raise
     except Exception as error:  # what a library raises on an odd file is not specified
@@ -283,27 +313,13 @@ def unload(checkpoint: str) -> int:
 
 
 def _empty_device_cache() -> None:
+    allocator.trim()
     if _lost:  # the driver would only repeat its error
         return
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():
         torch.mps.empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that RAM or GPU memory ran out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-
-
-def is_device_lost(error: BaseException) -> bool:
-    """Whether an error means that the GPU answers nothing more, as after a device-side assert."""
-    text = str(error).lower()
-    failed = isinstance(error, _ACCELERATOR_ERRORS) or "cuda error" in text
-    return failed and not is_out_of_memory(error)
 
 
 def status() -> dict[str, object]:
@@ -313,6 +329,7 @@ def status() -> dict[str, object]:
         "precision": precision(),
         "device_lost": _lost,
         "waiting": _lane.waiting,
+        "batches": batcher().stats(),
         **models().stats(),
         "outputs": outputs().stats(),
     }

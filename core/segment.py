@@ -206,8 +206,13 @@ def _embedding(run: runtime.Run, rgb: images.RGB) -> Embedding:
         from segment_anything import SamPredictor
 
         predictor = SamPredictor(run.lease.built.module)
+
+        def set_image() -> None:
+            with run.autocast():
+                predictor.set_image(rgb)
+
         with run.watch.stage("encode"):
-            runtime.forward(lambda: predictor.set_image(rgb))
+            runtime.forward(set_image)
         features = predictor.features.float()
         return Embedding(features, predictor.input_size, predictor.original_size)
 

@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 def everything() -> None:
     """Run each task once on a small grey picture with the best checkpoint at hand."""
-    from core import classify, detect, hub, reconstruct, restore, segment
+    from core import agreement, classify, detect, hub, precision, reconstruct, restore, segment
 
     hub.install_limits()  # before any library asks the hub something without a time limit
 
@@ -31,3 +31,8 @@ def everything() -> None:
             _log.info("not warmed: %s", error)
         except Exception:  # the other tasks are still worth warming
             _log.exception("not warmed")
+    for task in precision.TASKS:
+        try:
+            agreement.settle(task)
+        except Exception:  # it then stays in fp32
+            _log.exception("the precision of %s was not measured", task)

@@ -17,6 +17,7 @@ from gradio.context import LocalContext
 from core import weights
 from core.checkpoints import Task
 from core.errors import HubError, InputError
+from core.settings import get_settings
 from core.types import RunInfo
 from demos import _card, _files
 from demos._image import ImageIn
@@ -26,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # Two queues for all model events. The limits are above one so that a load or a download does not
 # hold up the others; the forward passes themselves go one at a time through `core.runtime.forward`.
 # Long jobs have a queue of their own: eight of them would else keep every short request waiting.
-DEVICE_QUEUE, LONG_QUEUE = ("device", 8), ("long", 2)
+DEVICE_QUEUE, LONG_QUEUE = ("device", get_settings().slots), ("long", 2)
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 result_path = _files.result_path
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}

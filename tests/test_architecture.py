@@ -37,7 +37,7 @@ PLAIN = {
     "settings",
     "types",
 }
-ABOVE_TASKS = {"warm"}  # runs each task once
+ABOVE_TASKS = {"agreement", "warm"}  # run each task once
 
 
 def tasks(root: Path = ROOT) -> set[str]:

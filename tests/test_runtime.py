@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from core import model_cache, runtime, weights
+from core import model_cache, precision, runtime, weights
 from core.checkpoints import Checkpoint
 from core.errors import CheckpointError, DamagedFile, DeviceLost, InputError, OutOfMemory
 from core.model_cache import Built, ModelCache, module_bytes
@@ -467,12 +467,12 @@ def test_file_written_anew_is_another_model(net):
     assert value() == (1, False)
 
 
-def test_outputs_of_precisions_and_models_are_kept_apart(net, settings, monkeypatch):
+def test_outputs_of_precisions_and_models_are_kept_apart(net):
     seen = []
-    for precision in ("fp32", "bf16", "fp32"):
-        monkeypatch.setattr(runtime, "precision", lambda precision=precision: precision)
-        with runtime.run("classify", "net", linear) as run:
-            seen.append(run.output(("k",), lambda precision=precision: precision))
+    for wanted in ("fp32", "bf16", "fp32"):
+        with precision.forced(wanted), runtime.run("classify", "net", linear) as run:
+            seen.append(run.output(("k",), lambda wanted=wanted: wanted))
+            assert run.info().precision == wanted
     assert seen == ["fp32", "bf16", "fp32"]
     assert runtime.outputs().stats()["misses"] == 2
 

@@ -1,0 +1,59 @@
+"""The usual Gradio demo of each model, as tutorials write it: what the hub is measured against.
+
+The model is loaded in the function, a picture goes back as Gradio's default WebP, and nothing is
+kept between two requests, SAM's embedding neither.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image, ImageDraw
+
+from benchmarks import networks
+
+
+def demo(task: str, folder: Path | None, keep: bool = False) -> gr.Interface:
+    """The demo of a task; with `folder` None it runs on the stand-in device.
+
+    `keep` is for a demo of the stand-in that is better than usual: it loads nothing.
+    """
+    where = folder or Path()
+
+    def load(task: str, where: Path) -> networks.Answer:
+        if folder:
+            return networks.load(task, where)
+        if not keep:
+            networks.load_starter(task)
+        return networks.load_standin(task, where)
+
+    def classify(image: Image.Image) -> dict[str, float]:
+        scores = load(task, where)(image)
+        return {f"class {i}": float(score) for i, score in enumerate(scores)}
+
+    def detect(image: Image.Image) -> Image.Image:
+        draw = ImageDraw.Draw(image)
+        for box in load(task, where)(image):
+            draw.rectangle([float(v) for v in box], outline="red", width=3)
+        return image
+
+    def picture(image: Image.Image) -> Any:
+        return load(task, where)(image)
+
+    def segment(image: Image.Image, x: float, y: float) -> Any:
+        mask = load(task, where)(image, x, y)
+        shown = np.array(image)
+        shown[mask] = shown[mask] // 2 + np.array([0, 127, 0], np.uint8)
+        return shown
+
+    source = gr.Image(type="pil")
+    if task == "classify":
+        return gr.Interface(classify, source, gr.Label(num_top_classes=5), api_name="predict")
+    if task == "segment":
+        inputs = [source, gr.Number(), gr.Number()]
+        return gr.Interface(segment, inputs, gr.Image(), api_name="predict")
+    fn = detect if task == "detect" else picture
+    return gr.Interface(fn, source, gr.Image(), api_name="predict")

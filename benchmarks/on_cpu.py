@@ -1,0 +1,228 @@
+"""The hub on the processor: against the bare forward, against naive demos, and SAM's encoder.
+
+Only ratios within one run and CPU seconds are told, because wall seconds are the machine's.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from benchmarks import driver, networks, pictures, servers
+from benchmarks.goals import Goal, Section
+from benchmarks.startup import ROOT
+
+OVERHEAD_TASKS = ("classify", "detect", "reconstruct", "denoise")
+SHARE, FLOOR_MS = 0.05, 10.0
+ENCODE_GOALS = {"fp32": 0.65, "bf16": 0.25}
+EXTRA: dict[str, tuple[Any, ...]] = {
+    "classify": (5, 1.0),
+    "detect": (0.5,),
+    "reconstruct": (0.75, 0),
+    "denoise": (15,),
+}
+
+
+def data(task: str, key: str, paths: list[str], hub: bool) -> Any:
+    """Request i of a task: a new picture, or for SAM another click on one of a few."""
+
+    def inputs(i: int) -> list[Any]:
+        x, y = 40 + 7 * (i % 60), 40 + 5 * (i % 50)
+        if task == "segment":
+            image = driver.picture(paths[i % 2])
+            return [image, [[x, y, 1]], None, key, True] if hub else [image, x, y]
+        image = driver.picture(paths[i])
+        return [image, key, *EXTRA[task]] if hub else [image]
+
+    return inputs
+
+
+def keys(folder: Path) -> dict[str, str]:
+    """By which key the hub offers the file of each task."""
+    from core import weights
+    from core.settings import get_settings
+
+    os.environ["VISION_HUB_CHECKPOINTS"] = str(folder)
+    get_settings.cache_clear()
+    tasks: Any = networks.TASKS
+    return {t: next(c.key for c in weights.of_task(t) if c.tier == "own") for t in tasks}
+
+
+@contextmanager
+def hub(folder: Path) -> Iterator[servers.Server]:
+    """The hub with the files of `folder` as own checkpoints."""
+    settings = {"VISION_HUB_CHECKPOINTS": str(folder), "VISION_HUB_DEVICE": "cpu"}
+    with servers.started("hub", VISION_HUB_STORE_MB="64", **settings) as server:
+        yield server
+
+
+def overhead(task: str, folder: Path, key: str, size: tuple[int, int], rounds: int) -> Goal:
+    """Milliseconds that an answer through the server takes longer than decoding and one forward.
+
+    By turns on the same pictures, one client; medians. The limit is 5 % or 10 ms.
+    """
+    files = pictures.jpegs(rounds + 1, *size)
+    bare = networks.load(task, folder)
+    with hub(folder) as server:
+        paths = driver.upload(server.url, files)
+        ask = driver.gradio_client(server.url, task, data(task, key, paths, True))()
+        ask(rounds)
+        bare(Image.open(io.BytesIO(files[rounds])).convert("RGB"))
+        alone, served = [], []
+        for i in range(rounds):
+            started = time.perf_counter()
+            bare(Image.open(io.BytesIO(files[i])).convert("RGB"))
+            middle = time.perf_counter()
+            ask(i)
+            alone.append(middle - started)
+            served.append(time.perf_counter() - middle)
+    forward = 1000 * statistics.median(alone)
+    limit = max(FLOOR_MS, SHARE * forward)
+    more = 1000 * statistics.median(served) - forward
+    return Goal(f"{task}: server over bare forward", more, limit, False, " ms")
+
+
+def against_naive(
+    task: str, folder: Path, key: str, size: tuple[int, int], clients: int, budget: float
+) -> list[str]:
+    """One row: naive demo and hub with so many clients, at most `budget` seconds each."""
+    count = max(4, 2 * clients)
+    files = pictures.jpegs(count + 1, *size)
+    loads = []
+    for kind in ("naive", "hub"):
+        naive = servers.started("naive", "--task", task, "--folder", str(folder))
+        with naive if kind == "naive" else hub(folder) as server:
+            paths = driver.upload(server.url, files)
+            endpoint = task if kind == "hub" else "predict"
+            inputs = data(task, key, paths, kind == "hub")
+            connect = driver.gradio_client(server.url, endpoint, inputs)
+            connect()(count)
+            loads.append(driver.closed_loop(connect, clients, count, budget, server.pid))
+    naive_load, hub_load = loads
+    cpu = [f"{x.cpu_seconds:.2f}" if x.cpu_seconds else "?" for x in loads]
+    return [
+        task,
+        str(clients),
+        f"{hub_load.rate / naive_load.rate:.2f}",
+        f"{naive_load.p50 / hub_load.p50:.2f}",
+        f"{cpu[0]} → {cpu[1]} s",
+        str(len(naive_load.errors) + len(hub_load.errors)),
+    ]
+
+
+# --- SAM's encoder, each setting in a process of its own because the allocator is the process's ---
+
+_ENCODER = """
+import sys, time
+if sys.argv[1] == "tuned":
+    from core import allocator
+    allocator.tune()
+import torch
+from segment_anything import sam_model_registry
+torch.manual_seed(0)
+torch.set_num_threads(1)
+encoder = sam_model_registry["vit_b"]().image_encoder.eval()
+encoder.blocks = encoder.blocks[:int(sys.argv[3])]
+x = torch.randn(1, 3, 1024, 1024)
+for _ in sys.stdin:
+    started = time.process_time()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, sys.argv[2] == "bf16"):
+        encoder(x)
+    print(time.process_time() - started, flush=True)
+"""
+
+
+def encode(rounds: int, blocks: int) -> tuple[list[Goal], str]:
+    """CPU seconds of SAM ViT-B's encoder as shares of stock fp32, by turns; and a note on bf16."""
+    import torch
+
+    from core import precision
+
+    settings = [("stock", "fp32"), ("tuned", "fp32")]
+    bf16 = precision.is_supported(torch.device("cpu"))
+    if bf16:
+        settings.append(("tuned", "bf16"))
+    running = [_encoder(allocator, kind, blocks) for allocator, kind in settings]
+    seconds: list[list[float]] = [[] for _ in running]
+    try:
+        for i in range(rounds + 1):
+            for process, times in zip(running, seconds, strict=True):
+                used = _next(process)
+                if i:  # the first pass of a process touches its memory for the first time
+                    times.append(used)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait(20)
+    stock, *others = (statistics.median(times) for times in seconds)
+    goals = [
+        Goal(
+            f"SAM ViT-B encode, {kind}, own allocator settings",
+            s / stock,
+            ENCODE_GOALS[kind],
+            False,
+        )
+        for s, (_, kind) in zip(others, settings[1:], strict=True)
+    ]
+    note = "" if bf16 else "bf16 is not supported here: this processor has no such instructions."
+    return goals, note
+
+
+def _encoder(allocator: str, kind: str, blocks: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _ENCODER, allocator, kind, str(blocks)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
+
+
+def _next(process: subprocess.Popen[str]) -> float:
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("the encoder has no pipes")
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    return float(process.stdout.readline())
+
+
+def measure(folder: Path, quick: bool) -> Section:
+    """The section of docs/performance.md; `folder` is empty and takes the weight files."""
+    section = Section("cpu")
+    tasks = ("classify", "denoise") if quick else networks.TASKS
+    networks.write(folder, small=quick)
+    known = keys(folder)
+    size = (320, 240) if quick else (640, 480)
+    section.say(
+        ("Small networks, to see that it works. " if quick else "Networks of the published sizes. ")
+        + "Random weights; time does not depend on them. Pictures are new in every request; only "
+        "with SAM people click again on the same two."
+    )
+    section.check(
+        *(
+            overhead(task, folder, known[task], size, 3 if quick else 9)
+            for task in OVERHEAD_TASKS
+            if task in tasks
+        )
+    )
+    section.say("Against the usual demo, which loads its model in the function:")
+    counts = (4,) if quick else (1, 4, 16)
+    rows = [
+        against_naive(task, folder, known[task], size, clients, 20 if quick else 90)
+        for task in tasks
+        for clients in counts
+    ]
+    head = ("task", "clients", "throughput, times", "latency, times", "server CPU", "errors")
+    section.table(head, rows)
+    goals, note = encode(1 if quick else 3, 2 if quick else 12)
+    section.say("SAM's encoder on one core, CPU seconds as a share of stock PyTorch in fp32:")
+    section.check(*goals)
+    if note:
+        section.say(note)
+    return section

@@ -1,0 +1,155 @@
+"""The serving layer on the stand-in device: in process, and through Gradio beside a naive demo."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks import driver, pictures, servers, standin
+from benchmarks.goals import Goal, Section
+
+EFFICIENCY, PENALTY_MS, GAIN = 0.95, 1.0, 3.5
+WIDTH, HEIGHT = 1024, 768
+HEAD = (
+    *("task", "demo's model", "clients", "demo/s", "hub/s", "times"),
+    *("demo p50 ms", "hub p50 ms", "server CPU"),
+)
+ENDPOINTS: dict[str, tuple[Any, ...]] = {"detect": ("auto", 0.5), "classify": ("auto", 5, 1.0)}
+
+
+def efficiency(clients: int = 16, requests: int = 400) -> float:
+    """Pictures a second in process, as a share of what the device alone does in full batches.
+
+    The device is timed by itself in the same run, before and after: where the machine is busy, its
+    naps are longer than asked for.
+    """
+    from core import runtime
+    from core.batching import Batcher
+
+    batcher: Batcher[int, int] = Batcher(runtime.forward, standin.BATCH)
+
+    def compute(items: Sequence[int]) -> Sequence[int]:
+        standin.busy(len(items))
+        return items
+
+    def connect() -> driver.Ask:
+        return lambda number: batcher.run("sim", number, compute)
+
+    alone = _full_batches()
+    rate = driver.closed_loop(connect, clients, requests, 30).rate
+    return rate / ((alone + _full_batches()) / 2)
+
+
+def _full_batches(count: int = 15) -> float:
+    """Pictures a second of full batches one after another, with nothing between them."""
+    started = time.perf_counter()
+    for _ in range(count):
+        standin.busy(standin.BATCH)
+    return count * standin.BATCH / (time.perf_counter() - started)
+
+
+def penalty(requests: int = 40) -> float:
+    """Milliseconds by which a lone request is slower than the device alone; medians, by turns."""
+    from core import runtime
+    from core.batching import Batcher
+
+    batcher: Batcher[int, int] = Batcher(runtime.forward, standin.BATCH)
+
+    def compute(items: Sequence[int]) -> Sequence[int]:
+        standin.busy(len(items))
+        return items
+
+    def timed(work: Callable[[], object]) -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    direct, batched = [], []
+    for i in range(requests):
+        direct.append(timed(lambda: standin.busy(1)))
+        batched.append(timed(lambda i=i: batcher.run("sim", i, compute)))  # type: ignore[misc]
+    return 1000 * (statistics.median(batched) - statistics.median(direct))
+
+
+def through_gradio(
+    task: str,
+    clients: int = 16,
+    requests: tuple[int, int] = (48, 160),
+    limit: float = 30,
+    keep: bool = False,
+) -> tuple[driver.Load, driver.Load]:
+    """(naive demo, hub), `requests` each at most; every picture is new.
+
+    `keep` is for a demo that keeps its model in memory, as the better ones do.
+    """
+    files = pictures.jpegs(max(requests) + 1, WIDTH, HEIGHT)
+    settings = {"VISION_HUB_BATCH": str(standin.BATCH), "VISION_HUB_DEVICE": "cpu"}
+    loads = []
+    for kind, endpoint, more, count in (
+        ("naive", "predict", (), requests[0]),
+        ("hub", task, ENDPOINTS[task], requests[1]),
+    ):
+        demo = ("--task", task, *(("--keep",) if keep else ()))
+        arguments = ("--sim",) if kind == "hub" else demo
+        with servers.started(kind, *arguments, OMP_NUM_THREADS="1", **settings) as server:
+            paths = driver.upload(server.url, files)
+
+            def data(i: int, paths: list[str] = paths, more: Any = more) -> list[Any]:
+                return [driver.picture(paths[i]), *more]
+
+            connect = driver.gradio_client(server.url, endpoint, data)
+            connect()(count)  # first use imports the libraries
+            loads.append(driver.closed_loop(connect, clients, count, limit, server.pid))
+    return loads[0], loads[1]
+
+
+def measure(quick: bool) -> Section:
+    """The section of docs/performance.md."""
+    section = Section("sim")
+    section.say(
+        f"A device that takes {1000 * standin.PASS_SECONDS:.0f} ms and "
+        f"{1000 * standin.PICTURE_SECONDS:g} ms more per picture, one batch at a time: at best "
+        f"{standin.IDEAL:.0f} pictures a second in batches of {standin.BATCH}. It shows what the "
+        "serving layer makes of a GPU, whatever the machine."
+    )
+    section.check(
+        Goal("in process, 16 clients, of the ideal", efficiency(), EFFICIENCY),
+        Goal("a lone request, slower by", penalty(), PENALTY_MS, False, " ms"),
+    )
+    section.say(
+        "Through Gradio, against the usual demo, which loads its model (here a starter) in the "
+        "function, and against one that keeps it in memory; both send pictures as WebP and make "
+        f"no batches. Pictures of {WIDTH} x {HEIGHT}. Clients, demo and hub share this machine's "
+        "cores: where they are few, Gradio's own work and not the device is the limit."
+    )
+    rows, goals = [], []
+    for task, keep in (
+        ("detect", False),
+        ("classify", False),
+        ("detect", True),
+        ("classify", True),
+    ):
+        for clients in (16,) if quick else (1, 4, 16):
+            naive, hub = through_gradio(task, clients, keep=keep)
+            rows.append([task, "kept" if keep else "loaded", *_row(clients, naive, hub)])
+            if clients == 16 and not keep:
+                gain = hub.rate / naive.rate
+                goals.append(Goal(f"hub over demo, {task}, 16 clients", gain, GAIN, True, " times"))
+    section.table(HEAD, rows)
+    section.check(*goals)
+    return section
+
+
+def _row(clients: int, naive: driver.Load, hub: driver.Load) -> list[str]:
+    cpu = [f"{1000 * x.cpu_seconds:.0f}" if x.cpu_seconds else "?" for x in (naive, hub)]
+    return [
+        str(clients),
+        f"{naive.rate:.1f}",
+        f"{hub.rate:.1f}",
+        f"{hub.rate / naive.rate:.2f}",
+        f"{1000 * naive.p50:.0f}",
+        f"{1000 * hub.p50:.0f}",
+        f"{cpu[0]} → {cpu[1]} ms",
+    ]

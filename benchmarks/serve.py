@@ -1,0 +1,87 @@
+"""How fast the hub serves: on a stand-in device, on the processor, on a GPU.
+
+    python -m benchmarks.serve --device sim|cpu|cuda [--quick] [--write]
+
+Prints tables and the goals that were met or missed; the exit code is 1 where one was missed.
+`--write` puts them into docs/performance.md, each device in its own part. Run it on an idle
+machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.goals import Section, machine
+from benchmarks.startup import ROOT
+
+PAGE = ROOT / "docs" / "performance.md"
+
+
+def main() -> int:
+    """Measure, print, write; 1 where a goal is missed, 2 where the device is not there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--device", choices=("sim", "cpu", "cuda"), default="sim")
+    parser.add_argument("--quick", action="store_true", help="small networks, few requests")
+    parser.add_argument("--write", action="store_true", help="into docs/performance.md")
+    args = parser.parse_args()
+    os.environ.setdefault("VISION_HUB_OFFLINE", "1")
+    os.environ["VISION_HUB_DEVICE"] = "cuda" if args.device == "cuda" else "cpu"
+    before = machine()
+    started = time.perf_counter()
+    section = measure(args.device, args.quick)
+    if section is None:
+        print("There is no GPU that PyTorch can use on this machine.")
+        return 2
+    command = f"python -m benchmarks.serve --device {args.device}{' --quick' * args.quick}"
+    seconds = time.perf_counter() - started
+    section.say(f"`{command}`: {seconds:.0f} s on {before} at the start.")
+    print("\n".join(section.lines))
+    if args.write:
+        PAGE.write_text(with_section(PAGE.read_text("utf-8"), section), "utf-8")
+    for name in section.missed:
+        print(f"missed: {name}")
+    return int(bool(section.missed))
+
+
+def measure(device: str, quick: bool) -> Section | None:
+    """The section of a device; None where it is not there."""
+    if device == "sim":
+        from benchmarks import on_sim
+
+        return on_sim.measure(quick)
+    with tempfile.TemporaryDirectory() as folder:
+        if device == "cpu":
+            from benchmarks import on_cpu
+
+            return on_cpu.measure(Path(folder), quick)
+        import torch
+
+        if not torch.cuda.is_available():
+            return None
+        from benchmarks import on_cuda
+
+        return on_cuda.measure(Path(folder), quick)
+
+
+def with_section(page: str, section: Section) -> str:
+    """The page with the part between the marks of that section made anew.
+
+    Raises:
+        ValueError: the page has no such marks.
+    """
+    begin, end = f"<!-- {section.name} -->", f"<!-- /{section.name} -->"
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if not pattern.search(page):
+        raise ValueError(f"docs/performance.md has no part between {begin} and {end}")
+    text = "\n".join(section.lines).strip()
+    return pattern.sub(lambda _: f"{begin}\n\n{text}\n\n{end}", page)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

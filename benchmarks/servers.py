@@ -1,0 +1,103 @@
+"""Start the hub or a naive demo in a process of its own, on a free port of this machine.
+
+python -m benchmarks.servers hub 7861 [--sim]
+python -m benchmarks.servers naive 7862 --task classify [--folder models]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.startup import ROOT, free_port, wait_for
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where it serves, and its process."""
+
+    url: str
+    pid: int
+
+
+@contextmanager
+def started(kind: str, *arguments: str, **environment: str) -> Iterator[Server]:
+    """A server that is up; it ends with the `with` block.
+
+    Raises:
+        RuntimeError: it did not come up.
+    """
+    port = free_port()
+    url = f"http://{HOST}:{port}/"
+    with tempfile.TemporaryDirectory() as folder:
+        own = {
+            "VISION_HUB_OFFLINE": "1",
+            "HF_HUB_OFFLINE": "1",
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "GRADIO_TEMP_DIR": folder,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.servers", kind, str(port), *arguments],
+            cwd=ROOT,
+            env={**os.environ, **own, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=None if os.environ.get("BENCH_VERBOSE") else subprocess.DEVNULL,
+        )
+        try:
+            wait_for(url, process)
+            yield Server(url, process.pid)
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(20)
+
+
+def main() -> None:
+    """Serve until ended."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("kind", choices=("hub", "naive"))
+    parser.add_argument("port", type=int)
+    parser.add_argument("--task", default="classify")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--sim", action="store_true", help="the hub on the stand-in device")
+    parser.add_argument("--keep", action="store_true", help="a demo that keeps its model")
+    args = parser.parse_args()
+    if args.kind == "hub":
+        _hub(args.port, args.sim)
+    else:
+        _naive(args.port, args.task, args.folder, args.keep)
+
+
+def _hub(port: int, sim: bool) -> None:
+    import app
+    from demos import _page
+
+    if sim:
+        from benchmarks import standin
+
+        standin.install()
+    page = _page.build()
+    app.launch(page, server_name=HOST, server_port=port, prevent_thread_lock=True, quiet=True)
+    page.block_thread()
+
+
+def _naive(port: int, task: str, folder: Path | None, keep: bool) -> None:
+    from benchmarks import naive
+
+    naive.demo(task, folder, keep).launch(server_name=HOST, server_port=port, quiet=True)
+
+
+if __name__ == "__main__":
+    main()

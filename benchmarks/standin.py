@@ -1,0 +1,61 @@
+"""A stand-in for a GPU: 20 ms and 2.5 ms more per picture, one batch at a time, and no arithmetic.
+
+It shows what the serving layer makes of a device, without the noise of a real one: at best 44
+pictures a second one by one, and 200 in batches of 8.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+PASS_SECONDS, PICTURE_SECONDS, BATCH = 0.020, 0.0025, 8
+IDEAL = BATCH / (PASS_SECONDS + BATCH * PICTURE_SECONDS)  # pictures a second
+LABELS = ("cat", "dog", "cup", "bird", "tree")
+_device = threading.Lock()
+
+
+def busy(pictures: int) -> None:
+    """Take as long as the device takes for a batch."""
+    with _device:
+        time.sleep(PASS_SECONDS + pictures * PICTURE_SECONDS)
+
+
+class Classifier(torch.nn.Module):
+    """(B, 3, h, w) -> (B, 5) logits that depend on the picture."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        busy(len(x))
+        return x.mean((1, 2, 3))[:, None] * torch.arange(1.0, 1 + len(LABELS))
+
+
+class Detector(torch.nn.Module):
+    """(B, 3, h, w) -> five sure boxes for each picture, as DETR gives them."""
+
+    def forward(self, pixel_values: torch.Tensor) -> Any:
+        count = len(pixel_values)
+        busy(count)
+        side = torch.arange(1, 6) / 6
+        boxes = torch.stack([side, side, torch.full((5,), 0.2), torch.full((5,), 0.3)], -1)
+        logits = torch.cat([4 * torch.eye(5), torch.zeros(5, 1)], -1)
+        return SimpleNamespace(
+            logits=logits.expand(count, -1, -1), pred_boxes=boxes.expand(count, -1, -1)
+        )
+
+
+def install() -> None:
+    """Let the tasks of this process build stand-ins, whatever the file; for a server of its own."""
+    from core import classify, detect, transforms
+    from core.model_cache import Built
+
+    mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    config = {"input_size": (3, 224, 224), "mean": mean, "std": std, "crop_pct": 0.9}
+    seen = transforms.timm_transform({**config, "interpolation": "bicubic"})
+    shown = transforms.square_transform(224, mean, std)
+    names = dict(enumerate(LABELS))
+    classify._build = lambda resolved: Built(Classifier(), {"labels": LABELS, "transform": seen})
+    detect._build = lambda resolved: Built(Detector(), {"labels": names, "transform": shown})

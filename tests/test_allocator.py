@@ -1,0 +1,63 @@
+"""The allocator keeps large blocks, also in worker threads, and gives them back when it is told."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+# Thirty times 64 MB in a worker thread, and how many page faults that takes.
+SCRIPT = """
+import resource, sys, threading
+from core import allocator
+done = allocator.tune() if sys.argv[1] == "tuned" else None
+import numpy as np
+counted = []
+def work():
+    np.ones(8_000_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(30):
+        np.ones(8_000_000)
+    counted.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+kept = resident()
+allocator.trim()
+print(done, counted[0], kept - resident())
+"""
+
+
+def run(mode: str, **environment: str) -> tuple[str, int, int]:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, mode],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    tuned, faults, given_back = done.stdout.split()
+    return tuned, int(faults), int(given_back)
+
+
+@glibc
+def test_large_blocks_are_kept_until_trimmed():
+    _, stock, _ = run("stock")
+    tuned, faults, given_back = run("tuned")
+    assert tuned == "True"
+    assert faults < stock / 20
+    assert given_back > 50_000_000
+
+
+@glibc
+def test_the_owners_own_settings_stand():
+    assert run("tuned", MALLOC_ARENA_MAX="4")[0] == "False"
