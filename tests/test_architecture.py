@@ -34,6 +34,7 @@ PLAIN = {
     "errors",
     "images",
     "prompts",
+    "regions",
     "settings",
     "types",
 }
