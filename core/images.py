@@ -158,6 +158,11 @@ def cutout_to_png_bytes(rgb: RGB, mask: NDArray[np.bool_]) -> bytes:
     return _encode(Image.fromarray(np.dstack([rgb, alpha])), "PNG", compress_level=1)
 
 
+def rgba_to_png_bytes(rgba: NDArray[np.uint8]) -> bytes:
+    """(H, W, 4) uint8 as PNG bytes."""
+    return _encode(Image.fromarray(rgba), "PNG", compress_level=1)
+
+
 def resize_max(rgb: RGB, side: int) -> RGB:
     """Shrink (H, W, 3) uint8 so that the longer side is at most `side` pixels; never enlarge."""
     height, width = rgb.shape[:2]

@@ -242,7 +242,11 @@ def canvas_command(picture: str, objects: Sequence[Mapping[str, Any]]) -> dict[s
 
 
 def canvas_answer(
-    gesture: Gesture, masks: Sequence[Painted] = (), *, status: str | None = None, flush: bool = False
+    gesture: Gesture,
+    masks: Sequence[Painted] = (),
+    *,
+    status: str | None = None,
+    flush: bool = False,
 ) -> dict[str, Any]:
     """The answer to one gesture, as the component's value.
 

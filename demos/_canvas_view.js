@@ -30,7 +30,8 @@ function look(next) { // never beside the picture
   view = {
     k, x: clamp(next.x, 0, picture.w * (1 - 1 / k)), y: clamp(next.y, 0, picture.h * (1 - 1 / k)),
   };
-  root.dataset.zoom = view.k.toFixed(3);
+  root.dataset.zoom = k.toFixed(3);
+  root.dataset.seen = [view.x, view.y, view.x + picture.w / k, view.y + picture.h / k].join(",");
   find("zoom").textContent = Math.round(view.k * 100) + " %";
   clearTimeout(settleTimer);
   settleTimer = setTimeout(settle, 160);

@@ -109,9 +109,11 @@ def area(name: str) -> gr.Column:
     return gr.Column(min_width=0, elem_classes=f"lab-{name}")
 
 
-def image_input(tab: str, examples: Sequence[str], label: str = "Picture") -> ImageIn:
+def image_input(
+    tab: str, examples: Sequence[str], label: str = "Picture", kind: type[ImageIn] = ImageIn
+) -> ImageIn:
     """The picture input of a tab, with bundled examples below it; a click on one runs it."""
-    image = ImageIn(label=label, elem_id=f"{tab}-image")
+    image = kind(label=label, elem_id=f"{tab}-image")
     found = [str(EXAMPLES / name) for name in examples if (EXAMPLES / name).is_file()]
     if found:
         gr.Examples(
