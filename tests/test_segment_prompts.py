@@ -170,7 +170,7 @@ def by_library(mask, area):
     return mask
 
 
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=100, derandomize=True, deadline=None)
 @given(
     arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))),
     st.integers(0, 20),
