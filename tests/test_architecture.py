@@ -32,10 +32,13 @@ PLAIN = {
     "decoding",
     "draw",
     "errors",
+    "export",
     "images",
+    "outlines",
     "prompts",
     "regions",
     "settings",
+    "snippets",
     "types",
 }
 ABOVE_TASKS = {"warm"}  # runs each task once
