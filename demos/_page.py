@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from core import weights
-from demos import _api, _ui, discover
+from demos import _api, _handoff, _ui, discover
 
 CSS = Path(__file__).with_name("style.css")
 QUEUE_SIZE = 64
@@ -30,11 +30,13 @@ def build() -> gr.Blocks:
         gr.HTML(HEAD)
         api = _api.begin()
         _ui.begin_page()
+        _handoff.begin_page()
         tabs_found = discover()
         with gr.Tabs(overflow_behavior="wrap", elem_id="tabs") as tabs:
             for tab in tabs_found:
                 with gr.Tab(tab.title, id=tab.key, elem_id=f"tab-{tab.key}"):
                     tab.build()
+        _handoff.wire(tabs)
         _meter()
         _ui.refresh_pickers_on_load(page)
         api.add("checkpoints", checkpoints, (), ("json",))

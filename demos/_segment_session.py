@@ -76,6 +76,12 @@ class Settings:
     min_area: float = 0
 
 
+def settings_of(picture: images.Picture, checkpoint: str, smallest: float) -> Settings:
+    """The controls' values; `smallest` is a share of the picture in percent."""
+    share = min(max(float(smallest or 0), 0.0), 100.0) / 100
+    return Settings(checkpoint, share * picture.size[0] * picture.size[1])
+
+
 def answer(
     picture: images.Picture,
     session: Session,

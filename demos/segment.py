@@ -11,10 +11,11 @@ import gradio as gr
 
 from core import coco, draw, images
 from core.errors import InputError
-from demos import Tab, _api, _everything, _ui
+from demos import Tab, _api, _everything, _handoff, _segment_files, _ui
 from demos._canvas import PointPrompter
 from demos._canvas_data import (
     canvas_answer,
+    canvas_command,
     canvas_message,
     canvas_picture,
     mask_url,
@@ -29,10 +30,10 @@ from demos._segment_session import (
     FORGOTTEN,
     PREVIEW_SIDE,
     Session,
-    Settings,
     answer,
     chosen,
     masks,
+    settings_of,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ _NOTHING = (gr.skip(), gr.skip())
 
 def build() -> None:
     """Fill the tab."""
-    session = gr.State(None)
+    session, handed = gr.State(None), gr.State(None)
     with _ui.lab():
         with _ui.area("in"):
             image = _ui.image_input("segment", EXAMPLES, kind=PictureIn)
@@ -64,9 +65,13 @@ def build() -> None:
         with _ui.area("out"):
             canvas = PointPrompter(elem_id="segment-canvas", hint="Choose a picture first.")
             info = gr.HTML(elem_id="segment-info")
+            state = [image, checkpoint, smallest, session]
             _everything.build(image, checkpoint, session, canvas)
-    state = [image, checkpoint, smallest, session]
-    _ui.on_device([image.change, checkpoint.input], _load, state, [canvas, info, session])
+            _segment_files.build(state)
+    _handoff.accept("segment", "Segment", image, handed)
+    _ui.on_device(
+        [image.change, checkpoint.input], _load, [*state, handed], [canvas, info, session]
+    )
     _ui.on_device([smallest.release], _again, state, [canvas, info], show_progress="hidden")
     _ui.on_device(
         [canvas.prompt],
@@ -89,17 +94,13 @@ def build() -> None:
     )
 
 
-def _settings(picture: images.Picture, checkpoint: str, smallest: float) -> Settings:
-    share = min(max(float(smallest or 0), 0.0), 100.0) / 100
-    return Settings(checkpoint, share * picture.size[0] * picture.size[1])
-
-
 # ---- a picture
 def _load(
     picture: images.Picture | None,
     checkpoint: str,
     smallest: float,
     session: Session | None,
+    handed: dict[str, Any] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """Show the picture at once, then run the encoder so that the first click is quick."""
     if picture is None:
@@ -107,10 +108,13 @@ def _load(
             session.gone = True
         yield PointPrompter(picture=None), "", None
         return
+    came = _unpacked(handed, picture)
+    if session is not None and session.digest == picture.digest and came:
+        yield PointPrompter(command=canvas_command(session.id, came)), gr.skip(), gr.skip()
     if session is None or session.digest != picture.digest:
         if session is not None:
             session.gone = True  # what is under way for it comes to nothing
-        shown = canvas_picture(picture.load())
+        shown = canvas_picture(picture.load(), objects=came)
         session = Session(shown["id"], picture.digest)
         said = canvas_message(shown, "Reading the picture.")
         yield PointPrompter(picture=shown, value=said), "", session
@@ -126,6 +130,14 @@ def _load(
         yield *_again(picture, checkpoint, smallest, session), gr.skip()
         return
     yield canvas_message(named, READY), _ui.info_html(done), gr.skip()
+
+
+def _unpacked(handed: dict[str, Any] | None, picture: images.Picture) -> list[dict[str, Any]]:
+    """The objects that another tab sent for this picture, once."""
+    if handed is None or handed["digest"] != picture.digest:
+        return []
+    came, handed["objects"] = handed["objects"], []
+    return came
 
 
 def _reading(picture: images.Picture, checkpoint: str) -> Generator[str, None, RunInfo]:
@@ -161,7 +173,7 @@ def _prompt(
     if gesture.picture != session.id:
         return _NOTHING  # a click on a picture that is gone
     session.note(gesture)
-    settings = _settings(picture, checkpoint, smallest)
+    settings = settings_of(picture, checkpoint, smallest)
     return _shown(*answer(picture, session, settings, gesture))
 
 
@@ -172,7 +184,7 @@ def _again(
     if session is None or picture is None or session.gesture is None:
         return _NOTHING
     gesture = replace(session.gesture, want=tuple(one.id for one in session.objects()))
-    settings = _settings(picture, checkpoint, smallest)
+    settings = settings_of(picture, checkpoint, smallest)
     return _shown(*answer(picture, session, settings, gesture, flush=True))
 
 
@@ -192,7 +204,7 @@ def _hover(
     if session is None or picture is None or picture_id(data) != session.id:
         return gr.skip()
     one, point = parse_object(data.get("object")), parse_point(data.get("point"))
-    settings = _settings(picture, checkpoint, smallest)
+    settings = settings_of(picture, checkpoint, smallest)
     shown = {"picture": session.id, "seq": data.get("seq"), "mask": None}
     try:
         found = masks(picture, session, settings, one, PREVIEW_SIDE, point)
