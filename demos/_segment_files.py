@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from core.types import RunInfo
 
 FILE_NAME = "picture.png"
-_FIRST = "Click something on the picture first."
+FIRST = "Click something on the picture first."
 
 
 def build(state: list[Any]) -> None:
@@ -100,7 +100,7 @@ def objects(
         box = tuple(float(v) for v in one.box) if one.box else None
         made.append(export.SegmentedObject(one.name, mask, score, stability, points, box))  # type: ignore[arg-type]
     if not made:
-        raise InputError(_FIRST)
+        raise InputError(FIRST)
     return made, info
 
 
@@ -125,7 +125,7 @@ def active(session: Session) -> Prompted:
     """
     one = session.gesture.object(session.gesture.active) if session.gesture else None
     if one is None or one.bare:
-        raise InputError(_FIRST)
+        raise InputError(FIRST)
     return one
 
 
@@ -147,7 +147,7 @@ def _code(
     picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
 ) -> tuple[str, str]:
     if picture is None or session is None:
-        return f"# {_FIRST}\n", f"# {_FIRST}\n"
+        return f"# {FIRST}\n", f"# {FIRST}\n"
     try:
         one = active(session)
     except InputError as error:
@@ -174,5 +174,5 @@ def _required(
     picture: images.Picture | None, session: Session | None
 ) -> tuple[images.Picture, Session]:
     if picture is None or session is None or session.digest != picture.digest:
-        raise InputError(_FIRST)
+        raise InputError(FIRST)
     return picture, session

@@ -11,7 +11,7 @@ import gradio as gr
 
 from core import coco, draw, images
 from core.errors import InputError
-from demos import Tab, _api, _everything, _handoff, _segment_files, _ui
+from demos import Tab, _api, _everything, _handoff, _segment_files, _segment_lessons, _ui
 from demos._canvas import PointPrompter
 from demos._canvas_data import (
     canvas_answer,
@@ -68,6 +68,7 @@ def build() -> None:
             state = [image, checkpoint, smallest, session]
             _everything.build(image, checkpoint, session, canvas)
             _segment_files.build(state)
+            _segment_lessons.build(state)
     _handoff.accept("segment", "Segment", image, handed)
     _ui.on_device(
         [image.change, checkpoint.input], _load, [*state, handed], [canvas, info, session]
