@@ -54,7 +54,7 @@ def dataset(
         tolerance: pixels by which a polygon may cut corners; 0 gives back the very mask.
     """
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names), 1)}
-    annotations = []
+    annotations: list[dict[str, object]] = []
     for mask, name, score in zip(masks, names, scores, strict=True):
         row = encode(mask, score or 0.0)
         annotation = {

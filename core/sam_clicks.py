@@ -70,10 +70,9 @@ class Clicks:
 
     def _decode(self, prompts: PointPrompts, mask_input: Logits | None) -> Answer:
         embedding = self.embedding()
-        single = len(prompts.points) == 1 and self.box is None and mask_input is None
         with self.run.watch.stage("decode"):
             low_res, scores = runtime.forward(
-                lambda: self._forward(embedding, prompts, mask_input, self.multimask and single),
+                lambda: self.forward(embedding, prompts, mask_input),
                 full_precision=True,  # it is light, and masks are cut off at exactly 0
             )
         if not (np.all(np.isfinite(scores)) and np.all(np.isfinite(low_res))):
@@ -84,10 +83,14 @@ class Clicks:
         scores.setflags(write=False)
         return low_res, scores
 
-    def _forward(
-        self, embedding: Embedding, prompts: PointPrompts, mask_input: Logits | None, three: bool
+    def forward(
+        self, embedding: Embedding, prompts: PointPrompts, mask_input: Logits | None
     ) -> Answer:
-        """In float32 from the first step on, as `SamPredictor.predict` has it."""
+        """Prompt encoder and decoder alone; to be called in the lane, and keeps nothing.
+
+        In float32 from the first step on, as `SamPredictor.predict` has it.
+        """
+        single = len(prompts.points) == 1 and self.box is None and mask_input is None
         device = embedding.features[-1].device
 
         def in_frame(coords: NDArray[np.float32]) -> torch.Tensor:
@@ -102,7 +105,9 @@ class Clicks:
             boxes = in_frame(self.box.reshape(2, 2)).reshape(1, 4)
         if mask_input is not None:
             mask = torch.as_tensor(mask_input.copy(), dtype=torch.float, device=device)[None]
-        low_res, scores = self.engine.decode(embedding, points, labels, boxes, mask, three)
+        low_res, scores = self.engine.decode(
+            embedding, points, labels, boxes, mask, self.multimask and single
+        )
         return low_res[0].float().cpu().numpy(), scores[0].float().cpu().numpy()
 
 

@@ -7,7 +7,8 @@ in `core.sam_transformers`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -70,6 +71,12 @@ class Engine(Protocol):
     def enlarge(self, low_res: torch.Tensor, original_size: Size, view: Size) -> torch.Tensor:
         """(B, K, h, w) logits -> (B, K, *view) logits on the picture, drawn at the size `view`."""
 
+    def places(self, embedding: Embedding) -> Size:
+        """(rows, columns) of the embedding that lie on the picture, and not on its padding."""
+
+    def stations(self) -> Mapping[str, torch.nn.Module]:
+        """The modules whose outputs a diagram of the decoder shows, by the names of `insight`."""
+
     def blocks(self) -> Sequence[torch.nn.Module]:
         """The encoder's layers in the order in which they run, to tell how far a pass is."""
 
@@ -125,6 +132,22 @@ class SamEngine:
         shape = self._resize.get_preprocess_shape(*original_size, self._resize.target_length)
         return self.module.postprocess_masks(low_res, shape, view)
 
+    def places(self, embedding: Embedding) -> Size:
+        side, grid = self._resize.target_length, embedding.features[-1].shape[-1]
+        height, width = self._resize.get_preprocess_shape(*embedding.original_size, side)
+        return math.ceil(height * grid / side), math.ceil(width * grid / side)
+
+    def stations(self) -> Mapping[str, torch.nn.Module]:
+        decoder = self.module.mask_decoder
+        return {
+            "prompt": self.module.prompt_encoder,
+            "transformer": decoder.transformer,
+            "upscaling": decoder.output_upscaling,
+            "hypernetwork": decoder.output_hypernetworks_mlps[0],
+            "iou_head": decoder.iou_prediction_head,
+            "decoder": decoder,
+        }
+
     def blocks(self) -> Sequence[torch.nn.Module]:
         encoder = self.module.image_encoder
         return list(getattr(encoder, "blocks", None) or encoder.stages)
@@ -142,8 +165,12 @@ def followed(
         yield
         return
     shares = [(i + 1) / len(blocks) for i in range(len(blocks))]
+
+    def told(done: float) -> None:  # what a hook returns would take the place of the output
+        tell(done)
+
     handles = [
-        block.register_forward_hook(lambda *_, done=done: tell(done))
+        block.register_forward_hook(lambda *_, done=done: told(done))
         for block, done in zip(blocks, shares, strict=True)
     ]
     try:

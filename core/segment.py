@@ -7,46 +7,47 @@ request stays on a model, so users share models and never pictures.
     predict             masks for points and a box; refinement from click to click
     embed               the encoder's pass alone, as soon as a picture is in
     everything_stream   masks of a grid of points, as they come; everything_steps, everything
+    click_gains, embedding_picture, parts    what a learner looks at
 
 A page passes an `images.Picture`, so that a click neither decodes nor hashes the picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
-from core import images, regions, runtime, sam_clicks, sam_engines, sam_grid, state_dicts
-from core.errors import CheckpointError, InputError
+from core import images, insight, regions, runtime, sam_clicks, sam_grid, sam_models, sam_shapes
+from core.errors import InputError
+from core.insight import ClickGain, Part
 from core.prompts import Points, parse_box, parse_points
-from core.runtime import Built
 from core.sam_clicks import Clicks, Logits
-from core.sam_engines import Embedding, Engine, SamEngine
+from core.sam_engines import Embedding, Engine
 from core.sam_grid import POINTS_PER_BATCH, points_per_batch
-from core.transforms import refuse_narrow_size
+from core.sam_models import build as _build
 from core.types import GridStep, Mask, Masks, RunInfo
-from core.weights import Progress, Resolved
+from core.weights import Progress
 
 __all__ = [
     "POINTS_PER_BATCH",
     "Embedding",
     "GridStep",
     "Mask",
+    "click_gains",
     "embed",
+    "embedding_picture",
     "everything",
     "everything_steps",
     "everything_stream",
+    "parts",
     "points_per_batch",
     "predict",
 ]
 
 MAX_REFINING = 64  # clicks of which each refines the mask before
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
 Everything = tuple[list[Mask], RunInfo]
 
 
@@ -58,9 +59,9 @@ def embed(
     Args:
         progress: told of a download, and then how far the encoder's pass is.
     """
-    picture = _picture(image)
+    picture = sam_models.picture(image)
     with runtime.run("segment", checkpoint, _build, progress) as run:
-        _embedding(run, picture, progress)
+        sam_models.embedding(run, picture, progress)
         return run.info()
 
 
@@ -99,7 +100,7 @@ def predict(
             not this checkpoint's, a value out of range.
         CheckpointError, OutOfMemory.
     """
-    picture = _picture(image)
+    picture = sam_models.picture(image)
     prompts, corners = parse_points(points, picture.size), parse_box(box, picture.size)
     if not len(prompts.points) and corners is None:
         raise InputError("Click a point on the picture or draw a box first.")
@@ -108,7 +109,12 @@ def predict(
     with runtime.run("segment", checkpoint, _build, progress) as run:
         _check_mask_input(mask_input, run.lease.built.extra["engine"])
         clicks = Clicks(
-            run, picture.digest, picture.size, corners, multimask, lambda: _embedding(run, picture)
+            run,
+            picture.digest,
+            picture.size,
+            corners,
+            multimask,
+            lambda: sam_models.embedding(run, picture),
         )
         if refine is None:
             low_res, scores = clicks.answer(prompts, mask_input)
@@ -149,9 +155,9 @@ def everything_stream(
     options = sam_grid.GridOptions(
         points_per_side, pred_iou_thresh, stability_score_thresh, min_area, points_per_batch
     )
-    picture = _picture(image)
+    picture = sam_models.picture(image)
     with runtime.run("segment", checkpoint, _build, progress) as run:
-        embedding = _embedding(run, picture)
+        embedding = sam_models.embedding(run, picture)
         masks = yield from sam_grid.steps(run, embedding, options)
         return sorted(masks, key=lambda mask: -mask.area), run.info()
 
@@ -180,10 +186,69 @@ def everything(
     return runtime.finish(everything_steps(image, checkpoint, points_per_side))
 
 
-def _picture(image: images.ImageLike) -> images.Picture:
-    picture = images.picture(image)
-    refuse_narrow_size(*picture.size)
-    return picture
+def click_gains(
+    image: images.ImageLike,
+    points: Points = (),
+    box: Sequence[float] | None = None,
+    checkpoint: str = "auto",
+    *,
+    refine: int | None = None,
+    reference: NDArray[np.bool_] | None = None,
+    max_side: int | None = 1024,
+) -> list[ClickGain]:
+    """Which click helped: what the box and then each point changed, in the order of the prompts.
+
+    Args:
+        refine: as in `predict`; of the three masks of a first click also the one that is followed.
+        reference: (H, W) bool, the mask that was wanted; each step then has its true IoU.
+        max_side: IoU is taken on masks of this longest side; None for the picture's own size.
+
+    Raises:
+        InputError: as `predict`; the reference is of another size than the picture.
+    """
+    picture = sam_models.picture(image)
+    if reference is not None and reference.shape != picture.size:
+        raise InputError("The reference mask is of another size than the picture.")
+    first = 1 if box is None else 0
+    answers = []
+    for count in range(first, max(first, len(points)) + 1):
+        found = predict(picture, points[:count], box, checkpoint, refine=refine, max_side=max_side)
+        meant = min(refine or 0, len(found.masks) - 1)
+        answers.append((found.masks[meant], float(found.scores[meant])))
+    return insight.click_gains(answers, reference, first)
+
+
+def embedding_picture(image: images.ImageLike, checkpoint: str = "auto") -> images.RGB:
+    """The embedding as colours: its three principal components, (rows, columns, 3) uint8.
+
+    One pixel for each place of the embedding that lies on the picture; like colours are places
+    that the encoder describes alike.
+    """
+    picture = sam_models.picture(image)
+    with runtime.run("segment", checkpoint, _build) as run:
+        embedding = sam_models.embedding(run, picture)
+        engine: Engine = run.lease.built.extra["engine"]
+        rows, columns = engine.places(embedding)
+        features = embedding.features[-1][0, :, :rows, :columns]
+        return insight.pca_picture(features.float().cpu().numpy())
+
+
+def parts(
+    image: images.ImageLike,
+    points: Points = (),
+    box: Sequence[float] | None = None,
+    checkpoint: str = "auto",
+) -> list[Part]:
+    """The tensors of prompt encoder and mask decoder for this prompt, read from the loaded model.
+
+    `core.diagram.svg` draws them.
+    """
+    picture = sam_models.picture(image)
+    prompts, corners = parse_points(points, picture.size), parse_box(box, picture.size)
+    with runtime.run("segment", checkpoint, _build) as run:
+        embedding = sam_models.embedding(run, picture)
+        clicks = Clicks(run, picture.digest, picture.size, corners, True, lambda: embedding)
+        return sam_shapes.read(clicks, embedding, prompts)
 
 
 def _check_options(
@@ -215,51 +280,3 @@ def _shrunk(size: tuple[int, int], max_side: int) -> tuple[int, int]:
         raise InputError("The longest side of the masks must be at least one pixel.")
     factor = min(1.0, max_side / max(size))
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
-
-
-def _embedding(
-    run: runtime.Run, picture: images.Picture, progress: Progress | None = None
-) -> Embedding:
-    engine: Engine = run.lease.built.extra["engine"]
-
-    def tell(done: float) -> None:
-        if progress is not None:
-            progress(done, "Reading the picture")
-
-    def encode() -> Embedding:
-        rgb = picture.pixels()
-
-        def compute() -> tuple[torch.Tensor, ...]:
-            with sam_engines.followed(engine.blocks(), tell):
-                return engine.encode(rgb)
-
-        with run.watch.stage("encode"):
-            features = runtime.forward(compute)
-        return Embedding(tuple(part.float() for part in features), picture.size)
-
-    return run.output(("embedding", picture.digest), encode, "embedding")
-
-
-def _build(resolved: Resolved) -> Built:
-    config = state_dicts.starter_config(resolved.path, "segment")
-    if config is not None:
-        from core.models import sam as small
-
-        thresholds = {**sam_grid.THRESHOLDS, **config.get("everything", {})}
-        return _filled(lambda: small.build(**config["sam"]), resolved, thresholds)
-    from segment_anything import sam_model_registry
-
-    if resolved.checkpoint.arch not in ("vit_b", "vit_l", "vit_h"):
-        raise CheckpointError(f"{resolved.path.name} is not a SAM ViT-B, ViT-L or ViT-H file.")
-    return _filled(sam_model_registry[resolved.checkpoint.arch], resolved, sam_grid.THRESHOLDS)
-
-
-def _filled(create: Callable[[], Any], resolved: Resolved, thresholds: dict[str, float]) -> Built:
-    with torch.device("meta"):
-        model = create()
-    state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
-    state_dicts.assign(model, state, resolved.path.name)
-    # These two buffers are constants that no file holds, so they are still on `meta`.
-    model.pixel_mean = torch.tensor(PIXEL_MEAN).view(-1, 1, 1)
-    model.pixel_std = torch.tensor(PIXEL_STD).view(-1, 1, 1)
-    return Built(model, {**thresholds, "engine": SamEngine(model)})
