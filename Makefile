@@ -49,7 +49,7 @@ screenshots: $(DEV_STAMP)  ## take the pictures in docs/images again (needs Chro
 
 bench: $(DEV_STAMP)  ## measure the start, the first answer and a second click (idle machine)
 	$(PY) -m benchmarks.startup
-	$(PY) -m benchmarks.segment_click
+	$(PY) -m benchmarks.segment
 
 install: $(RUN_STAMP)  ## only install what `make run` needs
 install-dev: $(DEV_STAMP)  ## only install what `make test` needs
