@@ -37,7 +37,8 @@ class PointPrompter(gr.HTML):
 
     - `prompt`: a gesture (`parse_gesture`). Listen with `trigger_mode="multiple"`: without it
       Gradio drops the clicks made while an answer is under way. Return `canvas_answer(…)`.
-    - `hover`: the mouse rests on `point` [x, y, label] of the active `object`. Return
+    - `hover`: the mouse is on `point` [x, y, label] of the active `object`. The page asks one
+      question at a time, so listen with `trigger_mode="multiple"` (others drop some). Return
       `PointPrompter(preview={"picture", "seq", "mask"})`, with the mask as `mask_url` or None.
     - `detail`: the page looks at `rect` [x1, y1, x2, y2] in more pixels than it has, `size` [w, h].
       Return `PointPrompter(detail={"picture", "rect", "src"})`.

@@ -37,12 +37,12 @@ function boxCorner() {
   draw();
 }
 function canvasKey(event) {
-  startCross();
-  if (ARROWS[event.key]) { moveCross(event); return true; }
   const command = event.ctrlKey || event.metaKey || event.altKey;
   const known = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-  if (known && !command) known(event);
-  return Boolean(known) && !command;
+  if (!ARROWS[event.key] && (!known || command)) return false;
+  startCross();
+  if (ARROWS[event.key]) moveCross(event); else known(event);
+  return true;
 }
 root.addEventListener("keydown", (event) => {
   if (!picture) return;

@@ -67,7 +67,7 @@ function sheet() {
   made.height = canvas.height;
   return [made, made.getContext("2d")];
 }
-function tinted(mask, color, alpha) {
+function tinted(mask, color, alpha, outline = true) {
   const [tint, inTint] = sheet(), [edge, inEdge] = sheet(), [whole, inWhole] = sheet();
   const ratio = canvas.width / width;
   inTint.imageSmoothingEnabled = scaleX() * ratio * (picture.w / mask.naturalWidth) < 6;

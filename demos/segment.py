@@ -82,7 +82,14 @@ def build() -> None:
         trigger_mode="multiple",
         show_progress="hidden",
     )
-    _ui.on_device([canvas.hover], _hover, state, [canvas], show_progress="hidden")
+    _ui.on_device(
+        [canvas.hover],
+        _hover,
+        state,
+        [canvas],
+        trigger_mode="multiple",
+        show_progress="hidden",
+    )
     _ui.on_device([canvas.detail], _detail, [image, session], [canvas], show_progress="hidden")
     _api.endpoint(
         "segment", segment, ("image", "json", "json", "text", "flag"), ("picture", "json", "json")

@@ -81,9 +81,7 @@ class Demo:
             canvas.prompt(
                 self.answer, None, canvas, trigger_mode="multiple", show_progress="hidden"
             )
-            canvas.hover(
-                self.hover, None, canvas, trigger_mode="always_last", show_progress="hidden"
-            )
+            canvas.hover(self.hover, None, canvas, trigger_mode="multiple", show_progress="hidden")
             canvas.detail(self.detail, None, canvas, show_progress="hidden")
             canvas.pick(self.pick, None, canvas, show_progress="hidden")
         self.page.queue(default_concurrency_limit=4)
