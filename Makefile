@@ -58,7 +58,7 @@ screenshots: $(DEV_STAMP)  ## take the pictures in docs/images again (needs Chro
 
 bench: $(DEV_STAMP)  ## measure the start, the first answer and a second click (idle machine)
 	$(PY) -m benchmarks.startup
-	$(PY) -m benchmarks.segment_click
+	$(PY) -m benchmarks.segment
 	$(PY) -m benchmarks.serve --device sim
 
 performance: $(DEV_STAMP)  ## measure how fast the hub serves, and write docs/performance.md

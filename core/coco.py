@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from core import outlines
 
 
 def encode(mask: NDArray[np.bool_], score: float) -> dict[str, object]:
@@ -30,6 +32,58 @@ def document(
     """The answer of `/segment`: the picture's [W, H] and every mask. `size` is (W, H)."""
     rows = [encode(mask, score) for mask, score in zip(masks, scores, strict=True)]
     return {"image_size": list(size), "masks": rows}
+
+
+def dataset(
+    masks: Sequence[NDArray[np.bool_]],
+    names: Sequence[str],
+    scores: Sequence[float | None],
+    size: tuple[int, int],
+    file_name: str,
+    polygons: bool = False,
+    tolerance: float = 0.0,
+) -> dict[str, object]:
+    """A COCO data set (images, annotations, categories) of one picture of `size` (H, W).
+
+    Args:
+        masks: (H, W) bool each; they are read one at a time.
+        names: one category for each different name, in the order in which they come.
+        scores: predicted IoU, written as `score` where there is one.
+        polygons: `segmentation` holds polygons in place of run lengths. A part with holes is one
+            polygon that goes into them and back; COCO itself has no other way to say a hole.
+        tolerance: pixels by which a polygon may cut corners; 0 gives back the very mask.
+    """
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names), 1)}
+    annotations: list[dict[str, object]] = []
+    for mask, name, score in zip(masks, names, scores, strict=True):
+        row = encode(mask, score or 0.0)
+        annotation = {
+            "id": len(annotations) + 1,
+            "image_id": 1,
+            "category_id": numbers[name],
+            "area": row["area"],
+            "bbox": row["bbox"],
+            "iscrowd": 0,
+            "segmentation": _polygons(mask, tolerance) if polygons else row["rle"],
+        }
+        annotations.append(annotation if score is None else {**annotation, "score": float(score)})
+    picture = {"id": 1, "file_name": file_name, "width": size[1], "height": size[0]}
+    categories = [
+        {"id": number, "name": name, "supercategory": ""} for name, number in numbers.items()
+    ]
+    return {
+        "info": {"description": "Objects segmented with Vision Hub"},
+        "licenses": [],
+        "images": [picture],
+        "annotations": annotations,
+        "categories": categories,
+    }
+
+
+def _polygons(mask: NDArray[np.bool_], tolerance: float) -> list[list[float]]:
+    """[[x1, y1, x2, y2, …], …], one for each part of the mask."""
+    parts = outlines.outlines(mask, tolerance)
+    return [outlines.keyholed(part).ravel().tolist() for part in parts]
 
 
 def decode(rle: dict[str, object]) -> NDArray[np.bool_]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +35,12 @@ __all__ = [
     "MAX_PIXELS",
     "MIN_SIDE",
     "READABLE",
+    "Picture",
     "decode",
     "digest",
     "from_any",
     "mask_to_png_bytes",
+    "picture",
     "resize_max",
     "save_jpeg",
     "save_png",
@@ -44,17 +48,51 @@ __all__ = [
 ]
 
 RGB = NDArray[np.uint8]
-ImageLike = Image.Image | RGB | Path | str | None
 
 
-def from_any(image: Image.Image | RGB | Path | str | None) -> RGB:
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture by name: `digest` of its pixels, `size` (H, W), and how to `load` them.
+
+    What a task keeps of a picture is found by the digest, so a second click on it neither decodes
+    the file nor hashes the pixels. `load` gives (H, W, 3) uint8.
+    """
+
+    digest: str
+    size: tuple[int, int]
+    load: Callable[[], RGB] = field(repr=False, compare=False)
+
+    def pixels(self) -> RGB:
+        """(H, W, 3) uint8, checked against the digest.
+
+        Raises:
+            InputError: other pixels came than those that were meant.
+        """
+        rgb = self.load()
+        if digest(rgb) != self.digest:
+            raise InputError("The picture has changed; please choose it again.")
+        return rgb
+
+
+ImageLike = Image.Image | RGB | Path | str | Picture | None
+
+
+def picture(image: ImageLike) -> Picture:
+    """The `Picture` of anything that `from_any` takes; one that is given comes back."""
+    if isinstance(image, Picture):
+        return image
+    rgb = from_any(image)
+    return Picture(digest(rgb), (rgb.shape[0], rgb.shape[1]), lambda: rgb)
+
+
+def from_any(image: ImageLike) -> RGB:
     """What a caller of the Python API gives as a picture, as (H, W, 3) uint8.
 
     Args:
-        image: a path; a Pillow image (handled as `decode` does); or an array (H, W), (H, W, 1),
-            (H, W, 3) or (H, W, 4), where uint8 is taken as it is, uint16 is stretched, floats are
-            in 0..1, other integers in 0..255, bool is black and white, and a fourth channel is
-            alpha, laid over white.
+        image: a path; a `Picture`; a Pillow image (handled as `decode` does); or an array (H, W),
+            (H, W, 1), (H, W, 3) or (H, W, 4), where uint8 is taken as it is, uint16 is stretched,
+            floats are in 0..1, other integers in 0..255, bool is black and white, and a fourth
+            channel is alpha, laid over white.
 
     Returns:
         (H, W, 3) uint8; a uint8 RGB array is passed on without a copy.
@@ -63,6 +101,8 @@ def from_any(image: Image.Image | RGB | Path | str | None) -> RGB:
         BadImage: the file or picture is refused.
         InputError: nothing was given, or an array of another shape, type or range.
     """
+    if isinstance(image, Picture):
+        return image.pixels()
     if image is None:
         raise InputError("Please give a picture: upload one or choose an example.")
     if isinstance(image, (str, Path)):
@@ -116,6 +156,11 @@ def cutout_to_png_bytes(rgb: RGB, mask: NDArray[np.bool_]) -> bytes:
     """The pixels under (H, W) `mask` as a PNG that is transparent elsewhere."""
     alpha = np.where(mask, 255, 0).astype(np.uint8)
     return _encode(Image.fromarray(np.dstack([rgb, alpha])), "PNG", compress_level=1)
+
+
+def rgba_to_png_bytes(rgba: NDArray[np.uint8]) -> bytes:
+    """(H, W, 4) uint8 as PNG bytes."""
+    return _encode(Image.fromarray(rgba), "PNG", compress_level=1)
 
 
 def resize_max(rgb: RGB, side: int) -> RGB:

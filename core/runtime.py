@@ -1,8 +1,8 @@
-"""Device and precision, the two caches of this process, and the lane that forward passes take.
+"""Device and precision, the caches of this process, and the lane that forward passes take.
 
 `model_cache` holds models, leased while in use. `output_store` holds what a forward pass gave,
 keyed by weight file and the SHA-256 of the pixels, so that a second click or a moved slider does
-not run the model again.
+not run the model again; `decoded` holds the same of light decoders.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ _lost = False  # the GPU failed; see `_lose_device`
 _models: ModelCache | None = None
 _outputs: OutputStore | None = None
 _batcher: batching.Batcher[batching.Tensors, batching.Tensors] | None = None
+_decoded: OutputStore | None = None
+DECODED_SHARE = 8  # one part in so many of the setting is for what light decoders gave
 
 
 def device() -> torch.device:
@@ -95,10 +97,18 @@ class Run:
         )
 
     def output(
-        self, key: tuple[Hashable, ...], compute: Callable[[], T], name: str = "output"
+        self,
+        key: tuple[Hashable, ...],
+        compute: Callable[[], T],
+        name: str = "output",
+        store: OutputStore | None = None,
     ) -> T:
-        """`compute()` once per weight file, device, precision and `key`; kept in the store."""
-        value, hit = outputs().get_or_compute((self.key, self.precision, *key), compute)
+        """`compute()` once per weight file, device, precision and `key`.
+
+        It is kept in `outputs()`, or in the `store` that is given.
+        """
+        kept = store or outputs()
+        value, hit = kept.get_or_compute((self.key, self.precision, *key), compute)
         self.cache[name] = "hit" if hit else "miss"
         return value
 
@@ -143,7 +153,8 @@ def outputs() -> OutputStore:
     global _outputs  # noqa: PLW0603
     with _lock:
         if _outputs is None:
-            _outputs = OutputStore(get_settings().store_mb * MB)
+            budget = get_settings().store_mb * MB
+            _outputs = OutputStore(budget - budget // DECODED_SHARE)
         return _outputs
 
 
@@ -157,11 +168,23 @@ def batcher() -> batching.Batcher[batching.Tensors, batching.Tensors]:
         return _batcher
 
 
-def reset() -> None:
-    """Forget both caches, the batcher and a lost device; for tests and for changed settings."""
-    global _models, _outputs, _batcher, _lost  # noqa: PLW0603
+def decoded() -> OutputStore:
+    """What light decoders gave, kept apart: many clicks would push embeddings out, which are dear.
+
+    Its budget and that of `outputs()` are together what the setting says.
+    """
+    global _decoded  # noqa: PLW0603
     with _lock:
-        _models = _outputs = _batcher = None
+        if _decoded is None:
+            _decoded = OutputStore(get_settings().store_mb * MB // DECODED_SHARE)
+        return _decoded
+
+
+def reset() -> None:
+    """Forget the caches, the batcher and a lost device; for tests and for changed settings."""
+    global _models, _outputs, _decoded, _batcher, _lost  # noqa: PLW0603
+    with _lock:
+        _models = _outputs = _decoded = _batcher = None
         _lost = False
 
 
@@ -298,6 +321,7 @@ def _lose_device(error: BaseException) -> NoReturn:
 def _give_back() -> None:
     models().drop_idle()
     outputs().clear()
+    decoded().clear()
     _empty_device_cache()
 
 
@@ -332,4 +356,5 @@ def status() -> dict[str, object]:
         "batches": batcher().stats(),
         **models().stats(),
         "outputs": outputs().stats(),
+        "decoded": decoded().stats(),
     }

@@ -1,90 +1,67 @@
-"""Promptable segmentation with Segment Anything (Kirillov et al., 2023), through segment_anything.
+"""Promptable segmentation with Segment Anything (Kirillov et al., 2023).
 
 The heavy image encoder runs once per picture and its embedding is kept as a value; every click then
-runs only the light prompt encoder and mask decoder. `SamPredictor` keeps the last picture it saw,
-so a new one is made for each request and given the embedding: nothing is shared between users.
+runs only the light prompt encoder and mask decoder, and what those gave is kept too. Nothing of a
+request stays on a model, so users share models and never pictures.
+
+    predict             masks for points and a box; refinement from click to click
+    embed               the encoder's pass alone, as soon as a picture is in
+    everything_stream   masks of a grid of points, as they come; everything_steps, everything
+    click_gains, embedding_picture, parts    what a learner looks at
+
+A page passes an `images.Picture`, so that a click neither decodes nor hashes the picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Sequence
+from contextlib import closing
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from core import images, runtime, state_dicts, transforms
-from core.errors import CheckpointError, InputError
+from core import images, insight, regions, runtime, sam_clicks, sam_grid, sam_models, sam_shapes
+from core.errors import InputError
+from core.insight import ClickGain, Part
 from core.prompts import Points, parse_box, parse_points
-from core.runtime import Built
-from core.types import Masks, PointPrompts, RunInfo
-from core.weights import Progress, Resolved
+from core.sam_clicks import Clicks, Logits
+from core.sam_engines import Embedding, Engine
+from core.sam_grid import POINTS_PER_BATCH, points_per_batch
+from core.sam_models import build as _build
+from core.types import GridStep, Mask, Masks, RunInfo
+from core.weights import Progress
 
-if TYPE_CHECKING:
-    from segment_anything import SamPredictor
+__all__ = [
+    "POINTS_PER_BATCH",
+    "Embedding",
+    "GridStep",
+    "Mask",
+    "click_gains",
+    "embed",
+    "embedding_picture",
+    "everything",
+    "everything_steps",
+    "everything_stream",
+    "parts",
+    "points_per_batch",
+    "predict",
+]
 
-POINTS_PER_BATCH = 16  # 64, the library's default, takes 2 GB more and is no faster on a CPU
-BATCH_PIXELS = 32_000_000  # points times pixels that are decoded at once: 1.2 GB of masks
-# What everything mode keeps, as the library has it. A starter, which is less sure of its masks and
-# draws them less sharply, says its own in the `everything` of its header.
-THRESHOLDS = {"pred_iou_thresh": 0.88, "stability_score_thresh": 0.95}
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
-Steps = Generator[float, None, list["Mask"]]
-
-
-@dataclass(frozen=True, slots=True)
-class Embedding:
-    """What the image encoder gave: `features` (1, C, h, w) on the device.
-
-    `input_size` is (h, w) of the resized picture, `original_size` (H, W) of the upright one.
-    """
-
-    features: torch.Tensor
-    input_size: tuple[int, int]
-    original_size: tuple[int, int]
-
-    @property
-    def nbytes(self) -> int:
-        return self.features.numel() * self.features.element_size()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Mask:
-    """One mask of everything mode: `box` xyxy pixels; `score` (predicted IoU), `stability` 0..1.
-
-    `counts` are lengths of runs down the columns, outside and inside by turns: a picture has
-    hundreds of masks, which as arrays would fill the memory. `size` is (H, W).
-    """
-
-    counts: tuple[int, ...]
-    size: tuple[int, int]
-    box: tuple[float, float, float, float]
-    score: float
-    stability: float
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """(H, W) bool, made anew each time."""
-        inside = np.arange(len(self.counts)) % 2 == 1
-        return np.repeat(inside, self.counts).reshape(self.size[::-1]).T
-
-    @property
-    def area(self) -> int:
-        """Pixels inside."""
-        return sum(self.counts[1::2])
+MAX_REFINING = 64  # clicks of which each refines the mask before
+Everything = tuple[list[Mask], RunInfo]
 
 
 def embed(
     image: images.ImageLike, checkpoint: str = "auto", progress: Progress | None = None
 ) -> RunInfo:
-    """Run the image encoder now, so that the first click finds its embedding."""
-    rgb = transforms.refuse_narrow(images.from_any(image))
+    """Run the image encoder now, so that the first click finds its embedding.
+
+    Args:
+        progress: told of a download, and then how far the encoder's pass is.
+    """
+    picture = sam_models.picture(image)
     with runtime.run("segment", checkpoint, _build, progress) as run:
-        _embedding(run, rgb)
+        sam_models.embedding(run, picture, progress)
         return run.info()
 
 
@@ -94,63 +71,95 @@ def predict(
     box: Sequence[float] | None = None,
     checkpoint: str = "auto",
     multimask: bool = True,
-    mask_input: NDArray[np.float32] | None = None,
+    mask_input: Logits | None = None,
     progress: Progress | None = None,
+    *,
+    refine: int | None = None,
+    min_area: float = 0,
+    max_side: int | None = None,
 ) -> Masks:
     """Masks for point and box prompts, best predicted IoU first.
 
     Args:
         points: [x, y, label] each, pixels of the upright picture; label 1 include, 0 exclude.
         box: [x1, y1, x2, y2] in pixels, or None.
-        multimask: three masks while the prompt is one point (whole, part, sub-part); one otherwise,
-            where a prompt is no longer ambiguous.
+        multimask: three masks (whole, part, sub-part) while the prompt is a single point, one
+            otherwise, where a prompt is no longer ambiguous.
         mask_input: (1, h, w) low-resolution logits of an earlier answer, to refine it.
+        refine: every click refines the mask that the clicks before it gave, whose low-resolution
+            logits go back into the model; the box, where there is one, comes first. The number
+            says which of the three masks of the first click was meant (0 without a choice). The
+            logits are found again in the store or computed anew: the answer depends on the
+            prompts alone. None: each answer is given from all prompts at once.
+        min_area: holes and islands of fewer pixels are removed from the masks.
+        max_side: the masks are drawn on the picture shrunk to this longest side, which is quicker
+            where they are only looked at; None for the picture's own size.
 
     Raises:
         InputError: no prompt, a point outside the picture, a box without area, logits that are
-            not this checkpoint's.
+            not this checkpoint's, a value out of range.
         CheckpointError, OutOfMemory.
     """
-    rgb = transforms.refuse_narrow(images.from_any(image))
-    prompts = parse_points(points, rgb.shape[:2])
-    corners = parse_box(box, rgb.shape[:2])
+    picture = sam_models.picture(image)
+    prompts, corners = parse_points(points, picture.size), parse_box(box, picture.size)
     if not len(prompts.points) and corners is None:
         raise InputError("Click a point on the picture or draw a box first.")
-    ambiguous = multimask and len(prompts.points) == 1 and corners is None
+    _check_options(len(prompts.points), mask_input, refine, min_area)
+    view = picture.size if max_side is None else _shrunk(picture.size, max_side)
     with runtime.run("segment", checkpoint, _build, progress) as run:
-        _check_mask_input(mask_input, run.lease.built.module)
-        embedding = _embedding(run, rgb)
+        _check_mask_input(mask_input, run.lease.built.extra["engine"])
+        clicks = Clicks(
+            run,
+            picture.digest,
+            picture.size,
+            corners,
+            multimask,
+            lambda: sam_models.embedding(run, picture),
+        )
+        if refine is None:
+            low_res, scores = clicks.answer(prompts, mask_input)
+        else:
+            low_res, scores = clicks.refined(prompts, refine)
+        run.cache.setdefault("embedding", "hit")  # a kept answer needs none
         with run.watch.stage("decode"):
-            masks, scores, low_res = _decode(
-                run.lease.built.module, embedding, prompts, corners, mask_input, ambiguous
+            masks, stability = sam_clicks.enlarged(
+                clicks.engine, low_res, picture.size, view, min_area
             )
-        return Masks(masks, scores, run.info(), low_res)
+        names = regions.names_by_area([int(np.count_nonzero(mask)) for mask in masks])
+        return Masks(masks, scores.copy(), run.info(), low_res.copy(), stability, names)
 
 
-def _decode(
-    sam: Any,
-    embedding: Embedding,
-    prompts: PointPrompts,
-    box: NDArray[np.float32] | None,
-    mask_input: NDArray[np.float32] | None,
-    multimask: bool,
-) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
-    """Masks (K, H, W), scores (K,) descending and low-resolution logits (K, h, w)."""
-    predictor, some = injected(sam, embedding), len(prompts.points) > 0
-    masks, scores, low_res = runtime.forward(
-        lambda: predictor.predict(
-            prompts.points if some else None,
-            prompts.labels if some else None,
-            box,
-            mask_input,
-            multimask_output=multimask,
-        ),
-        full_precision=True,  # it is light, and masks are cut off at exactly 0
+def everything_stream(
+    image: images.ImageLike,
+    checkpoint: str = "auto",
+    points_per_side: int = 16,
+    progress: Progress | None = None,
+    *,
+    pred_iou_thresh: float | None = None,
+    stability_score_thresh: float | None = None,
+    min_area: float = 0,
+    points_per_batch: int | None = None,
+) -> Generator[GridStep, None, Everything]:
+    """Prompt with a grid of points and keep the masks that are sure, stable and not doubled.
+
+    A generator that yields a `GridStep` after each batch of points, with the masks that hold so
+    far, and can be closed between batches; it returns (masks, largest first; RunInfo). Equal to
+    `SamAutomaticMaskGenerator.generate` with the same settings and no crops.
+
+    Args:
+        points_per_side: 2 to 64.
+        pred_iou_thresh, stability_score_thresh: 0..1; None for those of the checkpoint.
+        min_area: holes and islands of fewer pixels are removed, and masks that are smaller.
+        points_per_batch: None for what suits the size of the picture. Halved when memory runs out.
+    """
+    options = sam_grid.GridOptions(
+        points_per_side, pred_iou_thresh, stability_score_thresh, min_area, points_per_batch
     )
-    if not np.all(np.isfinite(scores)):
-        raise CheckpointError("The model answered with values that are not numbers.")
-    order = np.argsort(-scores, kind="stable")
-    return masks[order], scores[order].astype(np.float32), low_res[order]
+    picture = sam_models.picture(image)
+    with runtime.run("segment", checkpoint, _build, progress) as run:
+        embedding = sam_models.embedding(run, picture)
+        masks = yield from sam_grid.steps(run, embedding, options)
+        return sorted(masks, key=lambda mask: -mask.area), run.info()
 
 
 def everything_steps(
@@ -158,130 +167,116 @@ def everything_steps(
     checkpoint: str = "auto",
     points_per_side: int = 16,
     progress: Progress | None = None,
-) -> Generator[float, None, tuple[list[Mask], RunInfo]]:
-    """Prompt with a grid of points and keep the masks that are sure, stable and not doubled.
-
-    A generator that yields the fraction done after each batch of points, so that it can be
-    cancelled between batches; it returns (masks, largest first; RunInfo). Equal to
-    `SamAutomaticMaskGenerator.generate` with the same grid.
-    """
-    if not 2 <= points_per_side <= 64:
-        raise InputError("Points per side must lie between 2 and 64.")
-    rgb = transforms.refuse_narrow(images.from_any(image))
-    with runtime.run("segment", checkpoint, _build, progress) as run:
-        embedding = _embedding(run, rgb)
-        masks = yield from _grid_masks(run, embedding, int(points_per_side))
-        return sorted(masks, key=lambda mask: -mask.area), run.info()
+) -> Generator[float, None, Everything]:
+    """`everything_stream` that yields only the share done (0..1)."""
+    stream = everything_stream(image, checkpoint, points_per_side, progress)
+    with closing(stream):
+        while True:
+            try:
+                step = next(stream)
+            except StopIteration as stop:
+                return stop.value
+            yield step.done
 
 
 def everything(
     image: images.ImageLike, checkpoint: str = "auto", points_per_side: int = 16
-) -> tuple[list[Mask], RunInfo]:
+) -> Everything:
     """`everything_steps` run to its end."""
     return runtime.finish(everything_steps(image, checkpoint, points_per_side))
 
 
-def _check_mask_input(mask_input: NDArray[np.float32] | None, sam: Any) -> None:
+def click_gains(
+    image: images.ImageLike,
+    points: Points = (),
+    box: Sequence[float] | None = None,
+    checkpoint: str = "auto",
+    *,
+    refine: int | None = None,
+    reference: NDArray[np.bool_] | None = None,
+    max_side: int | None = 1024,
+) -> list[ClickGain]:
+    """Which click helped: what the box and then each point changed, in the order of the prompts.
+
+    Args:
+        refine: as in `predict`; of the three masks of a first click also the one that is followed.
+        reference: (H, W) bool, the mask that was wanted; each step then has its true IoU.
+        max_side: IoU is taken on masks of this longest side; None for the picture's own size.
+
+    Raises:
+        InputError: as `predict`; the reference is of another size than the picture.
+    """
+    picture = sam_models.picture(image)
+    if reference is not None and reference.shape != picture.size:
+        raise InputError("The reference mask is of another size than the picture.")
+    first = 1 if box is None else 0
+    answers = []
+    for count in range(first, max(first, len(points)) + 1):
+        found = predict(picture, points[:count], box, checkpoint, refine=refine, max_side=max_side)
+        meant = min(refine or 0, len(found.masks) - 1)
+        answers.append((found.masks[meant], float(found.scores[meant])))
+    return insight.click_gains(answers, reference, first)
+
+
+def embedding_picture(image: images.ImageLike, checkpoint: str = "auto") -> images.RGB:
+    """The embedding as colours: its three principal components, (rows, columns, 3) uint8.
+
+    One pixel for each place of the embedding that lies on the picture; like colours are places
+    that the encoder describes alike.
+    """
+    picture = sam_models.picture(image)
+    with runtime.run("segment", checkpoint, _build) as run:
+        embedding = sam_models.embedding(run, picture)
+        engine: Engine = run.lease.built.extra["engine"]
+        rows, columns = engine.places(embedding)
+        features = embedding.features[-1][0, :, :rows, :columns]
+        return insight.pca_picture(features.float().cpu().numpy())
+
+
+def parts(
+    image: images.ImageLike,
+    points: Points = (),
+    box: Sequence[float] | None = None,
+    checkpoint: str = "auto",
+) -> list[Part]:
+    """The tensors of prompt encoder and mask decoder for this prompt, read from the loaded model.
+
+    `core.diagram.svg` draws them.
+    """
+    picture = sam_models.picture(image)
+    prompts, corners = parse_points(points, picture.size), parse_box(box, picture.size)
+    with runtime.run("segment", checkpoint, _build) as run:
+        embedding = sam_models.embedding(run, picture)
+        clicks = Clicks(run, picture.digest, picture.size, corners, True, lambda: embedding)
+        return sam_shapes.read(clicks, embedding, prompts)
+
+
+def _check_options(
+    points: int, mask_input: Logits | None, refine: int | None, min_area: float
+) -> None:
+    if not 0 <= min_area < float("inf"):
+        raise InputError("The smallest area must be a number of pixels, 0 or more.")
+    if refine is None:
+        return
+    if refine not in (0, 1, 2):
+        raise InputError("The mask to refine must be 0, 1 or 2.")
+    if mask_input is not None:
+        raise InputError("Give either refine or mask_input, not both.")
+    if points > MAX_REFINING:
+        raise InputError(f"At most {MAX_REFINING} clicks can refine one another; clear some.")
+
+
+def _check_mask_input(mask_input: Logits | None, engine: Engine) -> None:
     if mask_input is None:
         return
-    expected = (1, *sam.prompt_encoder.mask_input_size)
+    expected = (1, *engine.mask_input_size())
     if mask_input.shape != expected or not np.all(np.isfinite(mask_input)):
         raise InputError(f"The earlier mask must be finite logits of shape {expected}.")
 
 
-def injected(sam: Any, embedding: Embedding) -> SamPredictor:
-    """A new predictor of this request's own, as if `set_image` had run on the picture."""
-    from segment_anything import SamPredictor
-
-    predictor = SamPredictor(sam)
-    predictor.features = embedding.features
-    predictor.input_size = embedding.input_size
-    predictor.original_size = embedding.original_size
-    predictor.is_image_set = True
-    return predictor
-
-
-def _embedding(run: runtime.Run, rgb: images.RGB) -> Embedding:
-    def encode() -> Embedding:
-        from segment_anything import SamPredictor
-
-        predictor = SamPredictor(run.lease.built.module)
-
-        def set_image() -> None:
-            with run.autocast():
-                predictor.set_image(rgb)
-
-        with run.watch.stage("encode"):
-            runtime.forward(set_image)
-        features = predictor.features.float()
-        return Embedding(features, predictor.input_size, predictor.original_size)
-
-    return run.output(("embedding", images.digest(rgb)), encode, "embedding")
-
-
-def _grid_masks(run: runtime.Run, embedding: Embedding, points_per_side: int) -> Steps:
-    from segment_anything import SamAutomaticMaskGenerator
-    from segment_anything.utils.amg import MaskData, batch_iterator
-    from torchvision.ops import batched_nms
-
-    sam, (h, w) = run.lease.built.module, embedding.original_size
-    generator = SamAutomaticMaskGenerator(
-        sam,
-        points_per_side=points_per_side,
-        pred_iou_thresh=run.lease.built.extra["pred_iou_thresh"],
-        stability_score_thresh=run.lease.built.extra["stability_score_thresh"],
-    )
-    generator.predictor = injected(sam, embedding)
-    grid = generator.point_grids[0] * np.array([[w, h]])
-    data, done = MaskData(), 0
-    for (points,) in batch_iterator(points_per_batch(h, w), grid):
-        with run.watch.stage("decode"):
-            # `generate` itself cannot be stopped half-way, and would encode the picture again.
-            batch = runtime.forward(
-                partial(generator._process_batch, points, (h, w), [0, 0, w, h], (h, w)),
-                full_precision=True,
-                long=True,
-            )
-        data.cat(batch)
-        done += len(points)
-        yield done / len(grid)
-    boxes = data["boxes"].float()
-    one_class = torch.zeros(len(boxes), device=boxes.device)
-    data.filter(batched_nms(boxes, data["iou_preds"], one_class, generator.box_nms_thresh))
-    data.to_numpy()
-    return [
-        Mask(tuple(rle["counts"]), (h, w), tuple(box.tolist()), float(score), float(stability))
-        for rle, box, score, stability in zip(
-            data["rles"], data["boxes"], data["iou_preds"], data["stability_score"], strict=True
-        )
-    ]
-
-
-def points_per_batch(height: int, width: int) -> int:
-    """How many points of everything mode are decoded at once on a picture of that many pixels."""
-    return max(1, min(POINTS_PER_BATCH, BATCH_PIXELS // (height * width)))
-
-
-def _build(resolved: Resolved) -> Built:
-    config = state_dicts.starter_config(resolved.path, "segment")
-    if config is not None:
-        from core.models import sam as small
-
-        thresholds = {**THRESHOLDS, **config.get("everything", {})}
-        return _filled(lambda: small.build(**config["sam"]), resolved, thresholds)
-    from segment_anything import sam_model_registry
-
-    if resolved.checkpoint.arch not in ("vit_b", "vit_l", "vit_h"):
-        raise CheckpointError(f"{resolved.path.name} is not a SAM ViT-B, ViT-L or ViT-H file.")
-    return _filled(sam_model_registry[resolved.checkpoint.arch], resolved, THRESHOLDS)
-
-
-def _filled(create: Callable[[], Any], resolved: Resolved, thresholds: dict[str, float]) -> Built:
-    with torch.device("meta"):
-        model = create()
-    state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
-    state_dicts.assign(model, state, resolved.path.name)
-    # These two buffers are constants that no file holds, so they are still on `meta`.
-    model.pixel_mean = torch.tensor(PIXEL_MEAN).view(-1, 1, 1)
-    model.pixel_std = torch.tensor(PIXEL_STD).view(-1, 1, 1)
-    return Built(model, thresholds)
+def _shrunk(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    """(H, W) of `images.resize_max`."""
+    if not max_side >= 1:
+        raise InputError("The longest side of the masks must be at least one pixel.")
+    factor = min(1.0, max_side / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))

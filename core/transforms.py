@@ -26,10 +26,14 @@ def refuse_narrow(rgb: Rgb) -> Rgb:
     Raises:
         InputError: one side is over `MAX_ASPECT` times the other.
     """
-    h, w = rgb.shape[:2]
-    if max(h, w) > MAX_ASPECT * min(h, w):
-        raise InputError(f"The picture is too narrow ({w} x {h} pixels); crop it first.")
+    refuse_narrow_size(rgb.shape[0], rgb.shape[1])
     return rgb
+
+
+def refuse_narrow_size(height: int, width: int) -> None:
+    """`refuse_narrow` where only the size of a picture is at hand."""
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise InputError(f"The picture is too narrow ({width} x {height} pixels); crop it first.")
 
 
 def timm_transform(data_config: dict[str, Any]) -> Callable[[Rgb], torch.Tensor]:

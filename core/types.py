@@ -95,16 +95,61 @@ class Masks:
     """K masks. `masks` (K, H, W) bool; `scores` (K,) float32 predicted IoU.
 
     `low_res` (K, h, w) float32 mask logits, which refine the next prompt; None where not kept.
+    `stability` (K,) float32 0..1 is the IoU of a mask with itself when the cut-off of its logits
+    moves; None where not computed. `names` (K,) are "whole", "part" and "sub-part" by area where
+    one point gave three masks; empty otherwise.
     """
 
     masks: NDArray[np.bool_]
     scores: NDArray[np.float32]
     info: RunInfo
     low_res: NDArray[np.float32] | None = None
+    stability: NDArray[np.float32] | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self.masks.ndim == 3 and self.masks.dtype == bool, f"masks {self.masks.shape}")
         _check(self.scores.shape == (len(self.masks),), f"scores {self.scores.shape}")
+        if self.stability is not None:
+            _check(self.stability.shape == self.scores.shape, f"stability {self.stability.shape}")
+        _check(len(self.names) in (0, len(self.masks)), f"{len(self.names)} names")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mask:
+    """One mask of everything mode: `box` xyxy pixels; `score` (predicted IoU), `stability` 0..1.
+
+    `counts` are lengths of runs down the columns, outside and inside by turns: a picture has
+    hundreds of masks, which as arrays would fill the memory. `size` is (H, W).
+    """
+
+    counts: tuple[int, ...]
+    size: tuple[int, int]
+    box: tuple[float, float, float, float]
+    score: float
+    stability: float
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(H, W) bool, made anew each time."""
+        inside = np.arange(len(self.counts)) % 2 == 1
+        return np.repeat(inside, self.counts).reshape(self.size[::-1]).T
+
+    @property
+    def area(self) -> int:
+        """Pixels inside."""
+        return sum(self.counts[1::2])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GridStep:
+    """Everything mode under way: `done` 0..1, and the `masks` that hold so far.
+
+    A later step may drop a mask for a better one of the same thing.
+    """
+
+    done: float
+    masks: tuple[Mask, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

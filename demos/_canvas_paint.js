@@ -1,77 +1,64 @@
-// Drawing of the point-prompt canvas; one scope with _canvas.js, which holds the state.
-function layout() {
-  if (!picture || !stage.clientWidth) return; // in a tab that is not open yet
-  const style = getComputedStyle(stage);
-  const wide = stage.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-  const pads = parseFloat(style.paddingTop) + parseFloat(style.paddingBottom);
-  const high = fullScreen() ? stage.clientHeight - pads : Math.max(240, window.innerHeight * 0.66);
-  const scale = Math.min(wide / picture.w, high / picture.h);
-  const [w, h] = [picture.w, picture.h].map((side) => Math.max(1, Math.round(side * scale)));
-  const density = window.devicePixelRatio || 1;
-  canvas.style.width = w + "px";
-  canvas.style.height = h + "px";
-  canvas.width = Math.round(w * density);
-  canvas.height = Math.round(h * density);
-  paintLayer();
-  paint();
-}
-function sheet() {
-  const made = document.createElement("canvas");
-  made.width = canvas.width;
-  made.height = canvas.height;
-  return [made, made.getContext("2d")];
-}
-function paintLayer() { // the mask in colour with its outline, at the resolution of the screen
-  layer = null;
-  if (!mask) return;
-  const [tint, inTint] = sheet(), [edge, inEdge] = sheet(), [whole, inWhole] = sheet();
-  inTint.drawImage(mask, 0, 0, tint.width, tint.height);
-  inTint.globalCompositeOperation = "source-in";
-  inTint.fillStyle = color || root.dataset.color || "#1e90ff";
-  inTint.fillRect(0, 0, tint.width, tint.height);
-  const reach = 1.75 * (window.devicePixelRatio || 1);
-  for (let turn = 0; turn < 8; turn += 1) {
-    const angle = (turn * Math.PI) / 4;
-    inEdge.drawImage(tint, Math.cos(angle) * reach, Math.sin(angle) * reach);
-  }
-  inEdge.globalCompositeOperation = "destination-out";
-  inEdge.drawImage(tint, 0, 0);
-  inWhole.globalAlpha = 0.45;
-  inWhole.drawImage(tint, 0, 0);
-  inWhole.globalAlpha = 1;
-  inWhole.drawImage(edge, 0, 0);
-  layer = whole;
-}
+// Drawing of the point-prompt canvas.
+let frame = 0;
+
 function draw() {
   cancelAnimationFrame(frame);
   frame = requestAnimationFrame(paint);
 }
 function paint() {
   if (!picture) return;
-  const density = canvas.width / (parseFloat(canvas.style.width) || canvas.width);
+  const ratio = canvas.width / width;
+  const [left, top] = toScreen([0, 0]);
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, canvas.width, canvas.height);
-  if (image) context.drawImage(image, 0, 0, canvas.width, canvas.height);
-  if (layer) context.drawImage(layer, 0, 0);
-  context.setTransform(density, 0, 0, density, 0, 0);
-  const scale = canvas.width / density / picture.w;
-  if (prompts.box) paintBox(prompts.box.map((v) => v * scale));
-  const rubber = drag && drag.moved ? [...drag.from, ...drag.to] : corner && cross ? [...corner, ...cross] : null;
-  if (rubber) paintBox(rubber.map((v) => v * scale));
-  prompts.points.forEach(([x, y, label]) => paintPoint((x + 0.5) * scale, (y + 0.5) * scale, label));
-  if (cross && document.activeElement === canvas) paintCross(cross[0] * scale, cross[1] * scale);
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.imageSmoothingEnabled = scaleX() < 6; // far in, the pixels themselves are of interest
+  if (image) context.drawImage(image, left, top, picture.w * scaleX(), picture.h * scaleY());
+  if (detail && view.k > 1) {
+    const [x1, y1] = toScreen(detail.rect), [x2, y2] = toScreen(detail.rect.slice(2));
+    context.drawImage(detail.image, x1, y1, x2 - x1, y2 - y1);
+  }
+  context.imageSmoothingEnabled = true;
+  if (segments && segments.image)
+    context.drawImage(segments.image, left, top, picture.w * scaleX(), picture.h * scaleY());
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  const others = scene.objects.filter((object) => object.id !== scene.active);
+  for (const object of [...others, active()]) paintLayer(layerOf(object), ratio);
+  if (preview) context.drawImage(preview, 0, 0);
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  paintPrompts();
 }
-function twice(path, width) { // a light line on a dark one shows on any picture
-  for (const [style, more] of [["rgba(0,0,0,0.65)", 2], ["#fff", 0]]) {
+function paintLayer(layer, ratio) { // drawn for another view, it is moved until the view rests
+  if (!layer) return;
+  const grown = view.k / layer.view.k;
+  const [x, y] = toScreen([layer.view.x, layer.view.y]);
+  const [w, h] = [layer.sheet.width * grown, layer.sheet.height * grown];
+  context.drawImage(layer.sheet, x * ratio, y * ratio, w, h);
+}
+function paintPrompts() {
+  const onScreen = ([x1, y1, x2, y2]) => [...toScreen([x1, y1]), ...toScreen([x2, y2])];
+  const object = active();
+  if (object.box) paintBox(onScreen(object.box), object.color);
+  const rubber = drag && drag.moved && !drag.pan
+    ? [...drag.from, ...drag.to] : corner && cross ? [...corner, ...cross] : null;
+  if (rubber) paintBox(onScreen(rubber), object.color);
+  object.points.forEach(([x, y, label]) => paintPoint(...toScreen([x + 0.5, y + 0.5]), label));
+  if (cross && document.activeElement === canvas) paintCross(...toScreen(cross));
+}
+function twice(path, line, color = "#fff") { // a light line on a dark one shows on any picture
+  for (const [style, more] of [["rgba(0,0,0,0.65)", 2], [color, 0]]) {
     context.strokeStyle = style;
-    context.lineWidth = width + more;
+    context.lineWidth = line + more;
     context.stroke(path);
   }
 }
-function paintBox([x1, y1, x2, y2]) {
+function paintBox([x1, y1, x2, y2], color) {
   const path = new Path2D();
   path.rect(x1, y1, x2 - x1, y2 - y1);
-  twice(path, 2);
+  twice(path, 3);
+  context.strokeStyle = color;
+  context.lineWidth = 1.5;
+  context.stroke(path);
 }
 function paintPoint(x, y, label) {
   const shape = new Path2D(), sign = new Path2D();
@@ -85,9 +72,11 @@ function paintPoint(x, y, label) {
   context.lineWidth = 2;
   context.stroke(sign);
 }
-function paintCross(x, y) {
+function paintCross(x, y) { // open in the middle, so that the pixel itself is seen
   const path = new Path2D();
-  path.moveTo(x, 0); path.lineTo(x, canvas.height);
-  path.moveTo(0, y); path.lineTo(canvas.width, y);
+  for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+    path.moveTo(x + dx * 5, y + dy * 5);
+    path.lineTo(x + dx * (width + height), y + dy * (width + height));
+  }
   twice(path, 1);
 }

@@ -1,57 +1,184 @@
-"""Everything mode of the Segment tab: a grid of points, and the masks that are worth keeping."""
+"""Everything mode of the Segment tab: a grid of points, and the masks that are worth keeping.
+
+The masks are laid over the canvas as they come; a click there picks one, which becomes an object.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
 
 from core import coco, draw, images
 from core.errors import InputError
 from demos import _ui
+from demos._canvas import PointPrompter
+from demos._canvas_data import canvas_command, canvas_object, numbers, picture_id
 from demos._image import ImageIn
+from demos._segment_session import Session, shrunk
 
 if TYPE_CHECKING:
-    from core.segment import Mask
+    from core.types import Mask
+
+OVERLAY_SIDE = 768
+OVERLAY_SECONDS = 0.7  # between two pictures of the masks so far
 
 
-def build(image: ImageIn, checkpoint: gr.Dropdown) -> None:
+def build(
+    image: ImageIn, checkpoint: gr.Dropdown, session: gr.State, canvas: PointPrompter
+) -> None:
     """The accordion with everything mode, run on the picture of the tab."""
     with gr.Accordion("Everything mode", open=False, elem_id="segment-everything"):
-        gr.Markdown("Prompts with a grid of points and keeps the masks that are sure and stable.")
-        side = gr.Slider(4, 32, 16, step=1, label="Points per side")
+        gr.Markdown(
+            "Prompts with a grid of points and keeps the masks that are sure and stable. "
+            "They lie over the picture above: click one to turn it into an object."
+        )
+        with gr.Row():
+            side = gr.Slider(4, 64, 16, step=1, label="Points per side")
+            least = gr.Slider(
+                0, 2, 0, step=0.05, label="Smallest mask, hole or island (% of the picture)"
+            )
+        own = gr.Checkbox(True, label="Thresholds of the checkpoint", elem_id="everything-own")
+        with gr.Row(visible=False) as thresholds:
+            iou = gr.Slider(0, 1, 0.88, step=0.01, label="Predicted IoU of at least")
+            stable = gr.Slider(0, 1, 0.95, step=0.01, label="Stability of at least")
         with gr.Row():
             run = gr.Button("Segment everything", elem_id="everything-run")
             cancel = gr.Button("Cancel", elem_id="everything-cancel")
-        picture = _ui.picture_output("Every mask", "everything-result")
+            hide = gr.Button("Hide the masks", elem_id="everything-hide")
         line = gr.HTML(elem_id="everything-info")
         files = gr.DownloadButton("Download COCO JSON", interactive=False, size="sm")
-    outputs = [picture, line, files]
-    event = _ui.on_device([run.click], _run, [image, checkpoint, side], outputs, long=True)
+    own.input(lambda on: gr.Row(visible=not on), [own], [thresholds], api_visibility="private")
+    event = _ui.on_device(
+        [run.click],
+        _run,
+        [image, checkpoint, session, side, least, own, iou, stable],
+        [canvas, line, files],
+        show_progress="hidden",
+        long=True,
+    )
     cancel.click(None, cancels=[event], api_visibility="private")
+    hide.click(lambda: PointPrompter(segments=None), None, [canvas], api_visibility="private")
+    _ui.on_device([canvas.pick], _pick, [session], [canvas], show_progress="hidden")
 
 
 def _run(
-    image: images.RGB | None,
+    picture: images.Picture | None,
     checkpoint: str,
+    session: Session | None,
     points_per_side: float,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
+    least: float,
+    own: bool,
+    iou: float,
+    stable: float,
 ) -> Iterator[tuple[Any, ...]]:
-    if image is None:
+    if picture is None or session is None or session.digest != picture.digest:
         raise InputError("Choose a picture first.")
     from core import segment as task
 
-    steps = task.everything_steps(
-        image, checkpoint, int(points_per_side), _ui.download_progress(progress)
+    height, width = picture.size
+    stream = task.everything_stream(
+        picture,
+        checkpoint,
+        int(points_per_side),
+        pred_iou_thresh=None if own else iou,
+        stability_score_thresh=None if own else stable,
+        min_area=least / 100 * height * width,
     )
-    masks, info = yield from _ui.followed(steps, progress, "Prompting with the grid", 3)
+    yield gr.skip(), _progress("Prompting with the grid", 0.0), gr.DownloadButton(interactive=False)
+    overlay, drawn = _Overlay(session.id), 0.0
+    while True:
+        try:
+            step = next(stream)
+        except StopIteration as stop:
+            masks, info = stop.value
+            break
+        session.found = step.masks
+        words = f"Prompting with the grid: {step.done:.0%}, {len(step.masks)} masks"
+        fresh = time.monotonic() - drawn >= OVERLAY_SECONDS and step.masks
+        drawn = time.monotonic() if fresh else drawn
+        shown = overlay.of(step.masks) if fresh else gr.skip()
+        yield shown, _progress(words, step.done), gr.skip()
+    session.found = tuple(masks)
     path = _ui.result_path("masks.json")
-    size = (image.shape[1], image.shape[0])
-    path.write_text(json.dumps(_document(masks, size)))
+    path.write_text(json.dumps(_document(masks, (width, height))))
     button = gr.DownloadButton(value=str(path), interactive=True)
-    yield _overlay(image, masks), _ui.info_html(info, f"{len(masks)} masks"), button
+    yield overlay.of(masks), _ui.info_html(info, f"{len(masks)} masks"), button
+
+
+def _progress(words: str, share: float) -> str:
+    return (
+        f'<p class="info" role="status">{words}</p><div class="bar-track">'
+        f'<span class="bar-fill" style="width:{share:.1%}"></span></div>'
+    )
+
+
+class _Overlay:
+    """The masks so far in colour, as what the canvas lays over the picture."""
+
+    def __init__(self, picture: str) -> None:
+        self._picture = picture
+        self._small: dict[int, tuple[Mask, Any]] = {}  # by identity, as one mask comes many times
+
+    def of(self, masks: Sequence[Mask]) -> PointPrompter:
+        """`PointPrompter(segments=…)` of the masks; the small ones lie on top."""
+        for mask in masks:
+            if id(mask) not in self._small:
+                self._small[id(mask)] = (mask, shrunk(mask.mask, OVERLAY_SIDE))
+        ordered = sorted(masks, key=lambda mask: -mask.area)
+        if not ordered:
+            return PointPrompter(segments={"picture": self._picture, "src": "", "count": 0})
+        palette = draw.mask_palette(len(ordered))
+        first = self._small[id(ordered[0])][1]
+        rgba = np.zeros((*first.shape, 4), np.uint8)
+        for mask, colour in zip(ordered, palette, strict=True):
+            inside = self._small[id(mask)][1]
+            rgba[inside] = (*colour, 120)
+            rgba[inside & ~_inner(inside)] = (*colour, 255)
+        shown = {"picture": self._picture, "src": _png_url(rgba), "count": len(ordered)}
+        return PointPrompter(segments=shown)
+
+
+def _inner(mask: Any) -> Any:
+    """(H, W) bool without the pixels at its rim."""
+    padded = np.pad(mask, 1)
+    near = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & near
+
+
+def _png_url(rgba: Any) -> str:
+    content = images.rgba_to_png_bytes(rgba)
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+
+
+def _pick(session: Session | None, event: gr.EventData) -> Any:
+    """The smallest mask under a click becomes an object of the canvas."""
+    data: Any = event._data
+    if session is None or picture_id(data) != session.id:
+        return gr.skip()
+    x, y = (int(v) for v in numbers([data.get("x"), data.get("y")], 2))
+    under = [mask for mask in session.found if _covers(mask, x, y)]
+    if not under:
+        raise InputError("No mask lies there; click one of the coloured ones.")
+    mask = min(under, key=lambda one: one.area)
+    key = secrets.token_hex(8)
+    session.given[key] = mask
+    return PointPrompter(command=canvas_command(session.id, [canvas_object(given=key)]))
+
+
+def _covers(mask: Mask, x: int, y: int) -> bool:
+    """Whether a pixel is inside; the runs go down the columns, outside first."""
+    height, width = mask.size
+    if not (0 <= x < width and 0 <= y < height):
+        return False
+    run = np.searchsorted(np.cumsum(mask.counts), x * height + y, side="right")
+    return bool(run % 2)
 
 
 class _OneByOne(Sequence[Any]):

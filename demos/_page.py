@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from core import weights
-from demos import _api, _owner, _ui, discover
+from demos import _api, _handoff, _owner, _ui, discover
 
 status = _owner.status
 CSS = Path(__file__).with_name("style.css")
@@ -57,11 +57,13 @@ def build() -> Page:
         gr.HTML(HEAD)
         api = _api.begin()
         _ui.begin_page()
+        _handoff.begin_page()
         tabs_found = discover()
         with gr.Tabs(overflow_behavior="wrap", elem_id="tabs") as tabs:
             for tab in tabs_found:
                 with gr.Tab(tab.title, id=tab.key, elem_id=f"tab-{tab.key}"):
                     tab.build()
+        _handoff.wire(tabs)
         _owner.build(page)
         _own()
         _ui.refresh_pickers_on_load(page)

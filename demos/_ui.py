@@ -125,13 +125,17 @@ def area(name: str) -> gr.Column:
 
 
 def image_input(
-    tab: str, examples: Sequence[str], label: str = "Picture", hint: str = ""
+    tab: str,
+    examples: Sequence[str],
+    label: str = "Picture",
+    hint: str = "",
+    kind: type[ImageIn] = ImageIn,
 ) -> ImageIn:
     """The picture input of a tab, with bundled examples below it; a click on one runs it.
 
-    `hint` says what the starter does well and badly among them.
+    `hint` says what the starter does well and badly among them; `kind` is the component to use.
     """
-    image = ImageIn(label=label, elem_id=f"{tab}-image")
+    image = kind(label=label, elem_id=f"{tab}-image")
     found = [str(EXAMPLES / name) for name in examples if (EXAMPLES / name).is_file()]
     if found:
         gr.Examples(

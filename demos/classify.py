@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from core import images
-from demos import Tab, _api, _ui
+from demos import Tab, _api, _handoff, _ui
 
 EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
 HINT = (
@@ -42,6 +42,7 @@ def build() -> None:
             )
             info = gr.HTML(elem_id="classify-info")
             download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
+    _handoff.accept("classify", "Classify", image)
     _ui.on_device(
         [image.change, button.click, checkpoint.input, top_k.change, temperature.change],
         _run,

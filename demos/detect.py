@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core import draw, images
-from demos import Tab, _api, _ui
+from core.errors import InputError
+from demos import Tab, _api, _handoff, _ui
+from demos._canvas_data import canvas_object
 
 if TYPE_CHECKING:
     from core.types import Detections
@@ -42,6 +44,17 @@ def build() -> None:
             table = gr.HTML(elem_id="detect-table")
             info = gr.HTML(elem_id="detect-info")
             download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
+            with gr.Row(equal_height=True):
+                which = gr.Dropdown(
+                    [], label="Boxes to segment (none chosen: all)", multiselect=True,
+                    elem_id="detect-boxes",
+                )  # fmt: skip
+                send = gr.Button("Segment", min_width=90, scale=0, elem_id="detect-send")
+    _handoff.send(send, _boxes, [image, checkpoint, threshold, which], "Segment")
+    info.change(
+        _ui.guarded(_boxes_listed), [image, checkpoint, threshold], [which],
+        api_visibility="private", show_progress="hidden",
+    )  # fmt: skip
     _ui.on_device(
         [image.change, button.click, checkpoint.input, threshold.change],
         _run,
@@ -67,6 +80,39 @@ def _run(
     button = gr.DownloadButton(value=str(path), interactive=True)
     table = table_html(found) if found.labels else _none_html(task.predict(image, checkpoint, 0.0))
     return _drawn(image, found), table, _ui.info_html(found.info), button
+
+
+def _boxes_listed(image: images.RGB | None, checkpoint: str, threshold: float) -> gr.Dropdown:
+    """The boxes shown, to choose among; they are kept, so this runs no model."""
+    if image is None:
+        return gr.Dropdown(choices=[], value=[])
+    from core import detect as task
+
+    found = task.predict(image, checkpoint, threshold)
+    pairs = enumerate(zip(found.labels, found.scores, strict=True))
+    choices = [(f"{i + 1}. {name} {score:.2f}", i) for i, (name, score) in pairs]
+    return gr.Dropdown(choices=choices, value=[])
+
+
+def _boxes(
+    image: images.RGB | None, checkpoint: str, threshold: float, which: list[int]
+) -> _handoff.Parcel:
+    """The picture and its boxes, as prompts for the Segment tab."""
+    from core import detect as task
+
+    if image is None:
+        raise InputError("Choose a picture and run Detect first.")
+    found = task.predict(image, checkpoint, threshold)
+    wanted = [i for i in which or range(len(found.labels)) if i < len(found.labels)]
+    if not wanted:
+        raise InputError("There is no box above the threshold; lower it first.")
+    boxes = [
+        canvas_object(found.labels[i], box=[round(float(v), 1) for v in found.boxes[i]])
+        for i in wanted
+    ]
+    path = _ui.result_path("picture.png")
+    images.save_png(image, path)
+    return _handoff.Parcel(path, images.digest(image), boxes)
 
 
 def _none_html(every_box: Detections) -> str:

@@ -2,75 +2,95 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator
+import concurrent.futures
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from core import coco, draw, images
 from core.errors import InputError
-from demos import Tab, _api, _everything, _ui
-from demos._canvas import (
-    PointPrompter,
+from demos import Tab, _api, _everything, _handoff, _segment_files, _segment_lessons, _ui
+from demos._canvas import PointPrompter
+from demos._canvas_data import (
     canvas_answer,
+    canvas_command,
     canvas_message,
     canvas_picture,
-    parse_prompt,
+    mask_url,
+    numbers,
+    parse_gesture,
+    parse_object,
+    parse_point,
     picture_id,
+)
+from demos._picture import PictureIn
+from demos._segment_session import (
+    FORGOTTEN,
+    PREVIEW_SIDE,
+    Session,
+    answer,
+    chosen,
+    masks,
+    settings_of,
 )
 
 if TYPE_CHECKING:
-    from core.types import Masks
+    from core.types import RunInfo
 
 EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
-# What a visitor has on the canvas: the picture's id and digest, the last gesture and the number of
-# the newest, and which of its masks is chosen. Never pixels or tensors.
-Session = dict[str, Any]
-_NOTHING = (gr.skip(), gr.skip(), gr.skip())
+DETAIL_SIDE = 1600
 READY = "Ready. Click what you want to cut out."
-FORGOTTEN = "The hub no longer knows this picture; please choose it again."
+_NOTHING = (gr.skip(), gr.skip())
 
 
 def build() -> None:
     """Fill the tab."""
-    session = gr.State(None)
+    session, handed = gr.State(None), gr.State(None)
     with _ui.lab():
         with _ui.area("in"):
-            image = _ui.image_input("segment", EXAMPLES)
+            image = _ui.image_input("segment", EXAMPLES, kind=PictureIn)
         with _ui.area("set"):
             checkpoint = _ui.checkpoint_picker("segment", "segment")
+            smallest = gr.Slider(
+                0,
+                2,
+                0,
+                step=0.05,
+                label="Smallest hole or island (% of the picture)",
+                info="Smaller holes in a mask are filled, smaller islands removed.",
+                elem_id="segment-smallest",
+            )
         with _ui.area("out"):
             canvas = PointPrompter(elem_id="segment-canvas", hint="Choose a picture first.")
-            choice = gr.Radio([], label="Which mask", visible=False, elem_id="segment-choice")
             info = gr.HTML(elem_id="segment-info")
-            with gr.Accordion("Take it away", open=False, elem_id="segment-export"):
-                make = gr.Button("Make cut-out, mask and COCO JSON", size="sm")
-                files = gr.File(label="Files", file_count="multiple", interactive=False)
-            _everything.build(image, checkpoint)
+            state = [image, checkpoint, smallest, session]
+            _everything.build(image, checkpoint, session, canvas)
+            _segment_files.build(state)
+            _segment_lessons.build(state)
+    _handoff.accept("segment", "Segment", image, handed)
     _ui.on_device(
-        [image.change, checkpoint.input],
-        _load,
-        [image, checkpoint, session],
-        [canvas, info, session, choice],
+        [image.change, checkpoint.input], _load, [*state, handed], [canvas, info, session]
     )
+    _ui.on_device([smallest.release], _again, state, [canvas, info], show_progress="hidden")
     _ui.on_device(
         [canvas.prompt],
         _prompt,
-        [image, checkpoint, session],
-        [canvas, info, choice],
+        state,
+        [canvas, info],
         trigger_mode="multiple",
         show_progress="hidden",
     )
     _ui.on_device(
-        [choice.input],
-        _choose,
-        [image, checkpoint, session, choice],
-        [canvas, info, choice],
+        [canvas.hover],
+        _hover,
+        state,
+        [canvas],
+        trigger_mode="multiple",
         show_progress="hidden",
     )
-    _ui.on_device([make.click], _export, [image, checkpoint, session], [files])
+    _ui.on_device([canvas.detail], _detail, [image, session], [canvas], show_progress="hidden")
     _api.endpoint(
         "segment", segment, ("image", "json", "json", "text", "flag"), ("picture", "json", "json")
     )
@@ -83,136 +103,142 @@ def build() -> None:
     )
 
 
+# ---- a picture
 def _load(
-    image: images.RGB | None,
+    picture: images.Picture | None,
     checkpoint: str,
+    smallest: float,
     session: Session | None,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
+    handed: dict[str, Any] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """Show the picture at once, then run the encoder so that the first click is quick."""
-    if image is None:
-        _retire(session)
-        yield PointPrompter(picture=None), "", None, gr.Radio(visible=False)
+    if picture is None:
+        if session is not None:
+            session.gone = True
+        yield PointPrompter(picture=None), "", None
         return
+    came = _unpacked(handed, picture)
+    if session is not None and session.digest == picture.digest and came:
+        yield PointPrompter(command=canvas_command(session.id, came)), gr.skip(), gr.skip()
+    if session is None or session.digest != picture.digest:
+        if session is not None:
+            session.gone = True  # what is under way for it comes to nothing
+        shown = canvas_picture(picture.load(), objects=came)
+        session = Session(shown["id"], picture.digest)
+        said = canvas_message(shown, "Reading the picture.")
+        yield PointPrompter(picture=shown, value=said), "", session
+    named = {"id": session.id}
+    reading = _reading(picture, checkpoint)
+    while True:
+        try:
+            yield canvas_message(named, next(reading)), gr.skip(), gr.skip()
+        except StopIteration as stop:
+            done = stop.value
+            break
+    if session.objects():  # another checkpoint for the prompts that are there
+        yield *_again(picture, checkpoint, smallest, session), gr.skip()
+        return
+    yield canvas_message(named, READY), _ui.info_html(done), gr.skip()
+
+
+def _unpacked(handed: dict[str, Any] | None, picture: images.Picture) -> list[dict[str, Any]]:
+    """The objects that another tab sent for this picture, once."""
+    if handed is None or handed["digest"] != picture.digest:
+        return []
+    came, handed["objects"] = handed["objects"], []
+    return came
+
+
+def _reading(picture: images.Picture, checkpoint: str) -> Generator[str, None, RunInfo]:
+    """Run the encoder; sentences about how far it is, several a second."""
     from core import segment as task
 
-    # The same picture with another checkpoint keeps its prompts.
-    digest = images.digest(image)
-    same = session is not None and session["digest"] == digest
-    if session and same:
-        fresh = session
-    else:
-        _retire(session)
-        picture = canvas_picture(image)
-        fresh = {
-            "id": picture["id"],
-            "digest": digest,
-            "gesture": None,
-            "newest": 0,
-            "choice": 0,
-        }
-        yield PointPrompter(picture=picture), "", fresh, gr.Radio(visible=False)
-    done = task.embed(image, checkpoint, _ui.download_progress(progress))
-    if fresh["gesture"] is not None:
-        canvas, info, radio = _answer(image, checkpoint, fresh, 0)
-        yield canvas, info, fresh, radio
-        return
-    yield canvas_message(fresh, READY), _ui.info_html(done), fresh, gr.skip()
+    said = ["Reading the picture."]
 
+    def tell(fraction: float, sentence: str) -> None:
+        said[0] = f"{sentence}: {fraction:.0%}."
 
-def _retire(session: Session | None) -> None:
-    """Let answers that are still under way for a picture that is gone come to nothing."""
-    if session is not None:
-        session["newest"], session["gesture"] = math.inf, None
-
-
-def _prompt(
-    image: images.RGB | None, checkpoint: str, session: Session | None, event: gr.EventData
-) -> tuple[Any, ...]:
-    if image is None:
-        raise InputError("Choose a picture first.")
-    sequence = parse_prompt(event._data)[2]
-    gesture = dict(event._data)
-    if session is None:  # the server was started anew, or has too many visitors to remember all
-        return canvas_answer(gesture, status=FORGOTTEN), gr.skip(), gr.skip()
-    if picture_id(gesture) != session["id"]:
-        return _NOTHING  # a click on a picture that is gone
-    # Gestures are answered side by side and may overtake one another. All of them hold this same
-    # dict, so the newest is known here, and only its answer counts.
-    session["newest"] = max(session["newest"], sequence)
-    if sequence < session["newest"]:
-        return _NOTHING
-    session["gesture"] = gesture
+    pool = concurrent.futures.ThreadPoolExecutor(1, "segment-embed")
     try:
-        answer = _answer(image, checkpoint, session, 0)
-    except Exception as error:  # said on the canvas, which is waiting for an answer
-        said = _ui.as_gradio_error(error).message
-        return canvas_answer(gesture, status=said), gr.skip(), gr.skip()
-    return answer if sequence == session["newest"] else _NOTHING
+        future = pool.submit(task.embed, picture, checkpoint, tell)
+        while not concurrent.futures.wait([future], 0.25).done:
+            yield said[0]
+        return future.result()
+    finally:  # where a person left, the embedding is finished all the same
+        pool.shutdown(wait=False)
 
 
-def _choose(
-    image: images.RGB | None, checkpoint: str, session: Session | None, choice: int | None
+# ---- gestures
+def _prompt(
+    picture: images.Picture | None,
+    checkpoint: str,
+    smallest: float,
+    session: Session | None,
+    event: gr.EventData,
 ) -> tuple[Any, ...]:
-    if image is None or session is None or session["gesture"] is None or choice is None:
+    gesture = parse_gesture(event._data)
+    if session is None or picture is None:  # the server was started anew, or has too many visitors
+        return canvas_answer(gesture, status=FORGOTTEN), gr.skip()
+    if gesture.picture != session.id:
+        return _NOTHING  # a click on a picture that is gone
+    session.note(gesture)
+    settings = settings_of(picture, checkpoint, smallest)
+    return _shown(*answer(picture, session, settings, gesture))
+
+
+def _again(
+    picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
+) -> tuple[Any, ...]:
+    """Every mask anew, since a control moved that changes them."""
+    if session is None or picture is None or session.gesture is None:
         return _NOTHING
-    return _answer(image, checkpoint, session, int(choice))
+    gesture = replace(session.gesture, want=tuple(one.id for one in session.objects()))
+    settings = settings_of(picture, checkpoint, smallest)
+    return _shown(*answer(picture, session, settings, gesture, flush=True))
 
 
-def _answer(image: images.RGB, checkpoint: str, session: Session, choice: int) -> tuple[Any, ...]:
-    """Canvas, info line and the choice among masks, for the session's gesture.
-
-    Nothing where another gesture or picture has taken its place meanwhile. The session is changed,
-    never returned: a late answer would put the session of a picture that is gone back in place.
-    """
-    gesture = session["gesture"]
-    if gesture is None:
-        return _NOTHING
-    points, box, _ = parse_prompt(gesture)
-    if not points and box is None:
-        session["gesture"] = None
-        return canvas_answer(gesture), "", gr.Radio(visible=False)
-    found = _masks(image, checkpoint, points, box)
-    if session["gesture"] is not gesture:
-        return _NOTHING
-    choice = min(choice, len(found.masks) - 1)
-    share = float(found.masks[choice].mean())
-    status = f"Mask of {share:.1%} of the picture, predicted IoU {found.scores[choice]:.2f}"
-    radio = gr.Radio(_choices(found), value=choice, visible=len(found.masks) > 1)
-    answer = canvas_answer(gesture, found.masks[choice], status=status)
-    session["choice"] = choice
-    return answer, _ui.info_html(found.info), radio
+def _shown(value: Any, info: str | None) -> tuple[Any, ...]:
+    return (gr.skip() if value is None else value), (gr.skip() if info is None else info)
 
 
-def _masks(image: images.RGB, checkpoint: str, points: Any, box: Any) -> Masks:
-    from core import segment as task
-
-    return task.predict(image, points, box, checkpoint)
-
-
-def _choices(found: Masks) -> list[tuple[str, int]]:
-    shares = found.masks.mean(axis=(1, 2))
-    return [
-        (f"{share:.1%} of the picture, IoU {score:.2f}", i)
-        for i, (share, score) in enumerate(zip(shares, found.scores, strict=True))
-    ]
-
-
-def _export(image: images.RGB | None, checkpoint: str, session: Session | None) -> list[str]:
-    if image is None or session is None or session["gesture"] is None:
-        raise InputError("Click something on the picture first, then take it away.")
-    points, box, _ = parse_prompt(session["gesture"])
-    found = _masks(image, checkpoint, points, box)
-    chosen = min(session["choice"], len(found.masks) - 1)
-    mask, score = found.masks[chosen], float(found.scores[chosen])
-    folder = _ui.result_path("mask.png").parent
-    (folder / "mask.png").write_bytes(images.mask_to_png_bytes(mask))
-    (folder / "cutout.png").write_bytes(images.cutout_to_png_bytes(image, mask))
-    size = (image.shape[1], image.shape[0])
-    (folder / "masks.json").write_text(json.dumps(coco.document([mask], [score], size)))
-    return [str(folder / name) for name in ("cutout.png", "mask.png", "masks.json")]
+def _hover(
+    picture: images.Picture | None,
+    checkpoint: str,
+    smallest: float,
+    session: Session | None,
+    event: gr.EventData,
+) -> Any:
+    """The mask that a click there would give; no sentence where there is none."""
+    data: Any = event._data
+    if session is None or picture is None or picture_id(data) != session.id:
+        return gr.skip()
+    one, point = parse_object(data.get("object")), parse_point(data.get("point"))
+    settings = settings_of(picture, checkpoint, smallest)
+    shown = {"picture": session.id, "seq": data.get("seq"), "mask": None}
+    try:
+        found = masks(picture, session, settings, one, PREVIEW_SIDE, point)
+        shown["mask"] = mask_url(found.masks[chosen(found, one)], PREVIEW_SIDE)
+    except InputError:
+        pass
+    return PointPrompter(preview=shown)
 
 
+def _detail(picture: images.Picture | None, session: Session | None, event: gr.EventData) -> Any:
+    """The pixels of a part of the picture, which the page looks at closely."""
+    data: Any = event._data
+    if session is None or picture is None or picture_id(data) != session.id:
+        return gr.skip()
+    height, width = picture.size
+    x1, y1, x2, y2 = (int(v) for v in numbers(data.get("rect"), 4))
+    x1, y1, x2, y2 = max(0, x1), max(0, y1), min(width, x2), min(height, y2)
+    if x1 >= x2 or y1 >= y2:
+        return gr.skip()
+    side = min(DETAIL_SIDE, max(16, int(max(numbers(data.get("size"), 2)))))
+    source = images.to_data_url(picture.load()[y1:y2, x1:x2], side)
+    return PointPrompter(detail={"picture": session.id, "rect": [x1, y1, x2, y2], "src": source})
+
+
+# ---- the endpoint
 def segment(
     image: images.RGB,
     points: list[list[float]] | None = None,

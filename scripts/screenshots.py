@@ -48,10 +48,10 @@ def segment(page: Any) -> None:
     _upload(page, "segment", "astronaut.jpg")
     ready = "document.querySelector('#segment-canvas .pp-status').innerText.includes('Ready')"
     page.wait_for_function(ready)
-    canvas = page.locator("#segment-canvas canvas")
+    canvas = page.locator("#segment-canvas .pp-canvas")
     box = canvas.bounding_box()
     canvas.click(position={"x": box["width"] * 0.42, "y": box["height"] * 0.65})
-    done = "document.querySelector('#segment-canvas .pp-status').innerText.includes('Mask of')"
+    done = "document.querySelector('#segment-canvas .pp-status').innerText.includes('Mask')"
     page.wait_for_function(done)
 
 

@@ -12,12 +12,20 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from demos._canvas import (
-    PointPrompter,
+from core import images
+from demos._canvas import PointPrompter
+from demos._canvas_data import (
+    Choice,
+    Painted,
+    Prompted,
     canvas_answer,
+    canvas_command,
     canvas_message,
+    canvas_object,
     canvas_picture,
-    parse_prompt,
+    mask_url,
+    parse_gesture,
+    parse_object,
 )
 from tests.browser import tab
 
@@ -29,14 +37,16 @@ def picture(width: int, height: int) -> np.ndarray:
     return np.dstack([x, y, np.full_like(x, 120)]).astype(np.uint8)
 
 
-def disc_model(points: list, box: list | None, size: tuple[int, int]) -> np.ndarray:
+def disc_model(
+    points: list, box: list | None, size: tuple[int, int], share: float = 10
+) -> np.ndarray:
     width, height = size
     y, x = np.ogrid[:height, :width]
     mask = np.zeros((height, width), bool)
     if box:
         mask[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])] = True
     for px, py, label in points:
-        mask[np.hypot(x - px, y - py) < max(size) / 10] = bool(label)
+        mask[np.hypot(x - px, y - py) < max(size) / share] = bool(label)
     return mask
 
 
@@ -45,9 +55,11 @@ class Demo:
 
     def __init__(self) -> None:
         self.seen: list[dict[str, Any]] = []
+        self.hovers: list[dict[str, Any]] = []
         self.size = (1, 1)
         self.answered = 0
         self.hold = False  # keep the answer to a first point back until `release`
+        self.slow = threading.Event()  # previews wait while it is set
         self.release = threading.Event()
         self.shown: dict[str, Any] = {}
         with gr.Blocks(analytics_enabled=False) as self.page, gr.Tabs():
@@ -56,39 +68,80 @@ class Demo:
                 preset = gr.Button("preset", elem_id="pick-preset")
                 none = gr.Button("none", elem_id="pick-none")
                 message = gr.Button("message", elem_id="pick-message")
+                segments = gr.Button("segments", elem_id="pick-segments")
             with gr.Tab("Canvas"):
                 canvas = PointPrompter(label="Test picture", elem_id="pp")
             for name, button in buttons.items():
                 button.click(lambda name=name: self.show(name), None, canvas)
-            preset.click(
-                lambda: self.show("wide", points=[[100, 100, 1]], box=[50, 60, 300, 200]),
-                None,
-                canvas,
-            )
+            begin = [canvas_object("Cup", points=[[100, 100, 1]], box=[50, 60, 300, 200])]
+            preset.click(lambda: self.show("wide", begin), None, canvas)
             message.click(lambda: canvas_message(self.shown, "Reading."), None, canvas)
             none.click(lambda: PointPrompter(picture=None), None, canvas)
+            segments.click(self.everything, None, canvas)
             canvas.prompt(
                 self.answer, None, canvas, trigger_mode="multiple", show_progress="hidden"
             )
+            canvas.hover(self.hover, None, canvas, trigger_mode="multiple", show_progress="hidden")
+            canvas.detail(self.detail, None, canvas, show_progress="hidden")
+            canvas.pick(self.pick, None, canvas, show_progress="hidden")
         self.page.queue(default_concurrency_limit=4)
 
-    def show(self, name: str, points: Any = (), box: Any = None) -> Any:
+    def show(self, name: str, objects: Any = ()) -> Any:
         self.size = SIZES[name]
-        self.shown = canvas_picture(
-            picture(*self.size), alt=f"A {name} ramp", points=points, box=box
-        )
+        self.shown = canvas_picture(picture(*self.size), alt=f"A {name} ramp", objects=objects)
         return PointPrompter(picture=self.shown)
 
     def answer(self, evt: gr.EventData) -> dict[str, Any]:
-        points, box, _ = parse_prompt(evt._data)
-        self.seen.append(evt._data)
-        if self.hold and len(points) == 1:
+        gesture = parse_gesture(evt._data)
+        active = gesture.object(gesture.active)
+        assert active is not None
+        self.seen.append({**evt._data, "points": active.points, "box": active.box})
+        if self.hold and len(active.points) == 1:
             assert self.release.wait(60)
         self.answered += 1
-        if not points and not box:
-            return canvas_answer(evt._data)
-        mask = disc_model(points, box, self.size)
-        return canvas_answer(evt._data, mask, status=f"{len(points)} points")
+        masks = [self.painted(one) for one in gesture.objects if one.id in gesture.want]
+        words = f"{len(active.points)} points"
+        return canvas_answer(gesture, masks, status=words if masks else None)
+
+    def painted(self, one: Prompted) -> Painted:
+        mask = disc_model(one.points, one.box, self.size)
+        if one.given:
+            mask[: self.size[1] // 4] = True
+        note = f"{mask.mean():.0%}"
+        words = f"{len(one.points)} points"
+        if len(one.points) != 1 or one.box or one.given:
+            return Painted(one.rev, mask, note, words)
+        whole = mask | disc_model(one.points, None, self.size, 4)
+        three = [Choice(whole, "whole", "IoU 0.9"), Choice(mask, "part", "IoU 0.8")]
+        chosen = 1 if one.choice is None else one.choice
+        return Painted(one.rev, three[chosen].mask, note, words, three, chosen)
+
+    def hover(self, evt: gr.EventData) -> Any:
+        data = dict(evt._data)
+        self.hovers.append(data)
+        one = parse_object(data["object"])
+        if self.slow.is_set():
+            time.sleep(0.7)
+        mask = disc_model([*one.points, data["point"]], one.box, self.size)
+        preview = {"picture": data["picture"], "seq": data["seq"], "mask": mask_url(mask)}
+        return PointPrompter(preview=preview)
+
+    def detail(self, evt: gr.EventData) -> Any:
+        x1, y1, x2, y2 = evt._data["rect"]
+        part = picture(*self.size)[y1:y2, x1:x2]
+        answer = {"picture": evt._data["picture"], "rect": evt._data["rect"]}
+        return PointPrompter(detail={**answer, "src": images.to_data_url(part, 1600)})
+
+    def everything(self) -> Any:
+        mask = np.zeros(self.size[::-1], bool)
+        mask[: self.size[1] // 4] = True
+        shown = {"picture": self.shown["id"], "src": mask_url(mask), "count": 1}
+        return PointPrompter(segments=shown)
+
+    def pick(self, evt: gr.EventData) -> Any:
+        name = f"Picked at {evt._data['x']}, {evt._data['y']}"
+        objects = [canvas_object(name, given="stripe")]
+        return PointPrompter(command=canvas_command(evt._data["picture"], objects))
 
     @property
     def last(self) -> dict[str, Any]:
@@ -101,6 +154,7 @@ class Pad:
     def __init__(self, page: Any, demo: Demo) -> None:
         self.page, self.demo = page, demo
         self.canvas = page.locator("#pp .pp-canvas")
+        self.view = (0.0, 0.0, 1.0)  # what is seen: left, top in pixels of the picture, and zoom
         self.base = 0  # number of the gesture before the first one of the picture
 
     def open(self, name: str) -> Pad:
@@ -124,10 +178,10 @@ class Pad:
 
     def spot(self, x: float, y: float) -> tuple[float, float]:
         """Page coordinates of the middle of a pixel."""
-        box, (w, h) = self.canvas.bounding_box(), self.demo.size
+        box, (w, h), (left, top, zoom) = self.canvas.bounding_box(), self.demo.size, self.view
         return (
-            box["x"] + (x + 0.5) / w * box["width"],
-            box["y"] + (y + 0.5) / h * box["height"],
+            box["x"] + (x + 0.5 - left) / w * box["width"] * zoom,
+            box["y"] + (y + 0.5 - top) / h * box["height"] * zoom,
         )
 
     def click(self, x: float, y: float, button: str = "left", key: str | None = None) -> None:

@@ -116,3 +116,15 @@ def make_picture(width: int, height: int, seed: int = 0) -> np.ndarray:
 @pytest.fixture
 def picture() -> Callable[..., np.ndarray]:
     return make_picture
+
+
+@pytest.fixture(params=["segment_anything", "own"])
+def sam(request: Any, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Meta's encoder from a .pth, or the project's small one from a starter file."""
+    from tests import nets, sams
+
+    if request.param == "own":
+        model, config = nets.own_sam()
+        shelf.starter("segment", model, config)
+        return model
+    return sams.register(shelf, monkeypatch, nets.sam())

@@ -89,19 +89,19 @@ def test_moving_the_temperature_runs_no_forward_pass(page):
 def test_segment_clicks_answer_and_can_be_taken_back(page):
     tab(page, "Segment")
     upload(page, "segment", EXAMPLES / "astronaut.jpg")
-    canvas = page.locator("#segment-canvas canvas")
+    canvas = page.locator("#segment-canvas .pp-canvas")
     status = page.locator("#segment-canvas .pp-status")
     wait_text(page, status, "Ready")
     box = canvas.bounding_box()
     centre = {"x": box["width"] * 0.45, "y": box["height"] * 0.3}
     canvas.click(position=centre)
-    wait_text(page, status, "Mask of")
+    wait_text(page, status, "Mask")
     assert "embedding hit" in page.locator("#segment-info").inner_text()
     first = status.inner_text()
     canvas.click(position={"x": box["width"] * 0.9, "y": box["height"] * 0.9}, modifiers=["Shift"])
     page.wait_for_function(
         "old => { const s = document.querySelector('#segment-canvas .pp-status').innerText;"
-        " return s.includes('Mask of') && s !== old; }",
+        " return s.includes('Mask') && s !== old; }",
         arg=first,
     )
     page.locator("#segment-canvas [data-act=undo]").click()
@@ -117,11 +117,40 @@ def test_segment_files_can_be_taken_away(page):
     upload(page, "segment", EXAMPLES / "astronaut.jpg")
     status = page.locator("#segment-canvas .pp-status")
     wait_text(page, status, "Ready")
-    page.locator("#segment-canvas canvas").click()
-    wait_text(page, status, "Mask of")
+    page.locator("#segment-canvas .pp-canvas").click()
+    wait_text(page, status, "Mask")
     page.locator("#segment-export button").first.click()
-    page.get_by_role("button", name="Make cut-out").click()
-    page.get_by_text(re.compile("cutout")).first.wait_for()
+    page.locator("#segment-files-make").click()
+    for name in ("objects", "coco", "index", "cutout-01"):
+        page.locator("#segment-files").get_by_text(name).first.wait_for()
+    page.locator("#segment-code button").first.click()
+    page.locator("#segment-code").get_by_text("SamPredictor").first.wait_for()
+
+
+def test_a_cut_out_is_sent_to_another_tab(page):
+    tab(page, "Segment")
+    upload(page, "segment", EXAMPLES / "coffee.jpg")
+    status = page.locator("#segment-canvas .pp-status")
+    wait_text(page, status, "Ready")
+    page.locator("#segment-canvas .pp-canvas").click()
+    wait_text(page, status, "Mask")
+    page.locator("#segment-export button").first.click()
+    target = page.get_by_label("Send the cut-out of the chosen object to")
+    target.click()
+    page.get_by_role("option", name="Restore: deblur").click()
+    page.locator("#segment-send").click()
+    page.locator("#deblur-info .info").wait_for()
+
+
+def test_boxes_of_detect_become_prompts(page):
+    tab(page, "Detect")
+    upload(page, "detect", EXAMPLES / "face.jpg")
+    page.locator("#detect-info .info").wait_for()
+    page.locator("#detect-send").click()
+    wait_text(page, page.locator("#segment-canvas .pp-status"), "Mask")
+    names = page.locator("#segment-canvas .pp-name")
+    assert names.count() >= 1 and names.first.input_value() == "face"
+    assert page.locator("#segment-canvas .pp-count").inner_text() == "1 box"
 
 
 def test_everything_mode(page):
@@ -130,8 +159,20 @@ def test_everything_mode(page):
     wait_text(page, page.locator("#segment-canvas .pp-status"), "Ready")
     page.locator("#segment-everything button").first.click()
     page.locator("#everything-run").click()
-    page.locator("#everything-info .info").wait_for()
+    page.locator("#everything-info .info .tier").wait_for()  # to the end
     assert "masks" in page.locator("#everything-info").inner_text()
+    page.wait_for_function("document.querySelector('#segment-canvas .pp').dataset.segments > 0")
+    canvas = page.locator("#segment-canvas .pp-canvas")
+    box = canvas.bounding_box()
+    tried = [(fx / 10, fy / 10) for fy in range(2, 9, 2) for fx in range(2, 9, 2)]
+    count = page.locator("#segment-canvas .pp-count")
+    for fx, fy in tried:  # until one lies on a mask
+        canvas.click(position={"x": box["width"] * fx, "y": box["height"] * fy})
+        page.wait_for_timeout(700)
+        if count.inner_text():
+            break
+    assert count.inner_text() == "1 picked mask"
+    wait_text(page, page.locator("#segment-canvas .pp-status"), "Mask")
 
 
 def test_a_bad_file_gets_one_sentence_and_the_next_one_works(page, tmp_path):

@@ -32,9 +32,13 @@ PLAIN = {
     "decoding",
     "draw",
     "errors",
+    "export",
     "images",
+    "outlines",
     "prompts",
+    "regions",
     "settings",
+    "snippets",
     "types",
 }
 ABOVE_TASKS = {"agreement", "warm"}  # run each task once

@@ -11,13 +11,38 @@ import pytest
 from PIL import Image
 
 from core.errors import InputError
-from demos._canvas import PointPrompter, canvas_answer, canvas_picture, mask_url, parse_prompt
+from demos._canvas import PointPrompter
+from demos._canvas_data import (
+    Choice,
+    Painted,
+    canvas_answer,
+    canvas_object,
+    canvas_picture,
+    mask_url,
+    parse_gesture,
+)
 
 
-def test_prompts_are_read() -> None:
-    data = {"points": [[1.5, 2, 1], [3, 4, 0]], "box": [1, 2, 3, 4], "seq": 7}
-    assert parse_prompt(data) == ([[1.5, 2, 1], [3, 4, 0]], [1, 2, 3, 4], 7)
-    assert parse_prompt({"points": [], "box": None, "seq": 0}) == ([], None, 0)
+def one(**values: Any) -> dict[str, Any]:
+    return {
+        "id": 1, "rev": 2, "name": "Cup", "color": "#1e90ff", "points": [], "box": None, **values
+    }  # fmt: skip
+
+
+def gesture(*objects: dict[str, Any], **values: Any) -> dict[str, Any]:
+    return {
+        "picture": "a", "seq": 7, "gesture": "include", "active": 1, "want": [1],
+        "objects": list(objects), **values,
+    }  # fmt: skip
+
+
+def test_gestures_are_read() -> None:
+    points = [[1.5, 2, 1], [3, 4, 0]]
+    read = parse_gesture(gesture(one(points=points, box=[1, 2, 3, 4], choice=2), one(id=2)))
+    assert (read.picture, read.seq, read.kind, read.want) == ("a", 7, "include", (1,))
+    first, second = read.objects
+    assert (first.points, first.box, first.choice, first.name) == (points, [1, 2, 3, 4], 2, "Cup")
+    assert second.bare and not first.bare and read.object(2) is second and read.object(3) is None
 
 
 @pytest.mark.parametrize(
@@ -26,60 +51,82 @@ def test_prompts_are_read() -> None:
         None,
         [],
         {},
-        {"points": "ab", "seq": 1},
-        {"points": [[1, 2]], "seq": 1},
-        {"points": [[1, 2, 3]], "seq": 1},
-        {"points": [["1", 2, 1]], "seq": 1},
-        {"points": [[True, 2, 1]], "seq": 1},
-        {"points": [[float("nan"), 2, 1]], "seq": 1},
-        {"points": [[float("inf"), 2, 1]], "seq": 1},
-        {"points": [[10**400, 2, 1]], "seq": 1},
-        {"points": [[1, 2, 1]] * 201, "seq": 1},
-        {"points": [], "box": [1, 2, 3], "seq": 1},
-        {"points": [], "box": [5, 2, 3, 4], "seq": 1},
-        {"points": [], "box": {"x": 1}, "seq": 1},
-        {"points": []},
-        {"points": [], "seq": -1},
-        {"points": [], "seq": True},
-        {"points": [], "seq": "1"},
+        gesture(),
+        gesture(*[one()] * 41),
+        gesture("ab"),
+        gesture(one(points="ab")),
+        gesture(one(points=[[1, 2]])),
+        gesture(one(points=[[1, 2, 3]])),
+        gesture(one(points=[["1", 2, 1]])),
+        gesture(one(points=[[True, 2, 1]])),
+        gesture(one(points=[[float("nan"), 2, 1]])),
+        gesture(one(points=[[float("inf"), 2, 1]])),
+        gesture(one(points=[[10**400, 2, 1]])),
+        gesture(one(points=[[1, 2, 1]] * 201)),
+        gesture(one(box=[1, 2, 3])),
+        gesture(one(box=[5, 2, 3, 4])),
+        gesture(one(box={"x": 1})),
+        gesture(one(color="red; background: url(x)")),
+        gesture(one(name="x" * 61)),
+        gesture(one(name=5)),
+        gesture(one(id=-1)),
+        gesture(one(rev="2")),
+        gesture(one(choice=1.5)),
+        gesture(one(given=7)),
+        gesture(one(), want="all"),
+        gesture(one(), picture=5),
+        gesture(one(), seq=None),
+        gesture(one(), seq=-1),
+        gesture(one(), seq=True),
+        gesture(one(), seq="1"),
     ],
 )
-def test_bad_prompts_are_refused_in_a_sentence(data: Any) -> None:
+def test_bad_gestures_are_refused_in_a_sentence(data: Any) -> None:
     with pytest.raises(InputError) as caught:
-        parse_prompt(data)
+        parse_gesture(data)
     assert str(caught.value).endswith(".")
 
 
-def test_an_answer_carries_no_picture_and_a_small_mask() -> None:
+def test_an_answer_carries_no_picture_and_small_masks() -> None:
     y, x = np.ogrid[:3000, :4000]
     mask = np.hypot(x - 2000, y - 1500) < 400
-    answer = canvas_answer({"seq": 3, "picture": "a"}, mask, status="Done.")
-    assert set(answer) == {"seq", "picture", "mask", "status", "color"}
-    assert len(mask_url(mask)) < 12_000
-    with pytest.raises(InputError):
-        canvas_answer({"seq": 3}, mask)
+    choices = [Choice(mask, "Part", "IoU 0.9")] * 3
+    painted = Painted(2, mask, "4 %", "Mask of 4 %.", choices, 1)
+    answer = canvas_answer(parse_gesture(gesture(one())), [painted], status="Done.")
+    assert set(answer) == {"seq", "picture", "masks", "status", "flush"}
+    assert len(str(answer)) < 20_000
+    assert [len(found["choices"]) for found in answer["masks"]] == [3]
 
 
-def test_a_mask_keeps_its_place_when_it_shrinks() -> None:
+@pytest.mark.parametrize("side", [1024, 256])
+def test_a_mask_keeps_its_place_when_it_shrinks(side: int) -> None:
     mask = np.zeros((1500, 3000), bool)
     mask[:750, 1500:] = True
-    png = base64.b64decode(mask_url(mask).partition(",")[2])
+    png = base64.b64decode(mask_url(mask, side).partition(",")[2])
     with Image.open(io.BytesIO(png)) as shown:
-        assert shown.size == (1024, 512) and shown.mode == "1"
+        assert shown.size == (side, side // 2) and shown.mode == "1"
         alpha = np.array(shown.convert("RGBA"))[..., 3] > 0
-    assert alpha[:256, 512:].all() and alpha.sum() == 256 * 512
+    assert alpha[: side // 4, side // 2 :].all() and alpha.sum() == side // 4 * (side // 2)
 
 
-def test_a_picture_says_its_own_size_and_refuses_bad_prompts() -> None:
+def test_a_picture_says_its_own_size_and_objects_refuse_bad_prompts() -> None:
     rgb = np.zeros((1500, 3000, 3), np.uint8)
-    sent = canvas_picture(rgb, points=[[1, 2, 1]])
-    assert (sent["w"], sent["h"], sent["points"]) == (3000, 1500, [[1, 2, 1]])
+    sent = canvas_picture(rgb, objects=[canvas_object("Cup", points=[[1, 2, 1]])])
+    assert (sent["w"], sent["h"], sent["objects"][0]["points"]) == (3000, 1500, [[1, 2, 1]])
     assert canvas_picture(rgb)["id"] != sent["id"]
     with pytest.raises(InputError):
-        canvas_picture(rgb, points=[[1, 2, 7]])
+        canvas_object(points=[[1, 2, 7]])
+    with pytest.raises(InputError):
+        canvas_object(box=[4, 4, 2, 2])
 
 
 def test_the_hint_cannot_break_out_of_the_template() -> None:
-    made = PointPrompter(hint="<b> ${x} {{y}} `z`", render=False)
+    made = PointPrompter(hint="<i> ${x} {{y}} `z`", render=False)
     assert not set("${}`") & set(made.html_template)
-    assert "<b>" not in made.html_template
+    assert "<i>" not in made.html_template
+
+
+def test_only_its_own_events_are_events() -> None:
+    made = PointPrompter(render=False)
+    assert all(hasattr(made, name) for name in ("prompt", "hover", "detail", "pick"))
+    assert not hasattr(made, "picture")

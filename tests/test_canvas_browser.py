@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -171,6 +172,8 @@ def test_names_for_screen_readers(pad: Pad) -> None:
     assert said.get_attribute("aria-live") == "polite"
     assert said.text_content() == "Include point at 100, 100"
     assert pad.page.locator("#pp [role=status]").inner_text().endswith("points")
+    said = pad.canvas.get_attribute("aria-label")
+    assert re.fullmatch(r"Test picture: A wide ramp\. Object 1, \d+%", said), "says the result"
     pad.button("exclude")
     assert pad.page.locator("#pp [data-act=exclude]").get_attribute("aria-pressed") == "true"
     pad.button("include")
@@ -290,4 +293,196 @@ def test_phone(browser: Any, demo: Demo) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         buttons = page.locator("#pp .pp-btn:visible")
         sides = [buttons.nth(i).bounding_box() for i in range(buttons.count())]
-        assert len(sides) == 5 and all(s["height"] >= 40 and s["width"] >= 40 for s in sides)
+        assert len(sides) == 9 and all(s["height"] >= 40 and s["width"] >= 40 for s in sides)
+
+
+def objects(pad: Pad) -> list[dict[str, Any]]:
+    return pad.demo.last["objects"]
+
+
+def test_eight_objects_with_names_and_colours(pad: Pad) -> None:
+    spots = [(60 + 70 * i, 60 + 35 * i) for i in range(8)]
+    for i, spot in enumerate(spots):
+        if i:
+            pad.button("add-object")
+        pad.click(*spot)
+    pad.settle(15)
+    assert [one["points"] for one in objects(pad)] == [[[x, y, 1]] for x, y in spots]
+    assert len({one["color"] for one in objects(pad)}) == 8
+    assert all(pad.masked(x + 20, y) for x, y in spots), "all are painted"
+    names = pad.page.locator("#pp .pp-name")
+    names.nth(2).fill("Left cup")  # which also selects it
+    names.nth(2).press("Enter")
+    pad.settle(17)
+    assert objects(pad)[2]["name"] == "Left cup" and pad.demo.last["active"] == 3
+    pad.click(300, 330, key="Shift")
+    pad.settle(18)
+    assert objects(pad)[2]["points"] == [[*spots[2], 1], [300, 330, 0]]
+    pad.page.get_by_label("Remove Left cup").click()
+    pad.settle(19)
+    assert len(objects(pad)) == 7 and not pad.masked(spots[2][0], spots[2][1] - 20)
+    pad.button("undo")
+    pad.settle(20)
+    assert len(objects(pad)) == 8 and pad.demo.last["want"] == [], "its mask was kept"
+    assert pad.masked(spots[2][0], spots[2][1] - 20)
+    pad.button("clear")
+    pad.settle(21)
+    assert [one["points"] for one in objects(pad)] == [[]]
+
+
+def test_one_of_several_masks_is_chosen_and_kept_by_later_clicks(pad: Pad) -> None:
+    pad.click(320, 200)
+    pad.settle(1)
+    choices = pad.page.locator("#pp .pp-choice")
+    assert choices.all_inner_texts() == ["whole\nIoU 0.9", "part\nIoU 0.8"]
+    assert not pad.masked(320, 80)
+    choices.nth(0).click()
+    pad.settle(2)
+    assert objects(pad)[0]["choice"] == 0 and pad.masked(320, 80)
+    assert choices.nth(0).get_attribute("aria-checked") == "true"
+    pad.click(100, 300)
+    pad.settle(3)
+    assert objects(pad)[0]["choice"] == 0 and choices.count() == 0
+    pad.press("Control+z", "Control+z")
+    pad.settle(5)
+    assert objects(pad)[0]["choice"] is None and not pad.masked(320, 80)
+
+
+def zoomed(pad: Pad) -> None:
+    """Tell the pad what the canvas shows, as the page says it."""
+    w, h = pad.demo.size
+    x, y, x2, _ = (
+        float(v)
+        for v in pad.page.evaluate("document.querySelector('#pp .pp').dataset.seen").split(",")
+    )
+    pad.view = (x, y, w / (x2 - x))
+    assert h
+
+
+def test_zoom_by_wheel_and_buttons_pan_and_the_right_pixel(pad: Pad) -> None:
+    pad.open("large")
+    pad.page.mouse.move(*pad.spot(3000, 2000))
+    for _ in range(7):
+        pad.page.mouse.wheel(0, -240)
+    pad.page.wait_for_function("document.querySelector('#pp .pp').dataset.zoom > 30")
+    pad.page.wait_for_function("document.querySelector('#pp .pp').dataset.detail")
+    zoomed(pad)
+    pad.click(3000, 2000)
+    pad.click(3003, 1998, button="right")
+    pad.settle(2)
+    assert pad.demo.last["points"] == [[3000, 2000, 1], [3003, 1998, 0]], "to the very pixel"
+    before = pad.view
+    start, end = pad.spot(3000, 2010), pad.spot(2990, 2005)
+    pad.page.keyboard.down("Space")
+    pad.page.mouse.move(*start)
+    pad.page.mouse.down()
+    pad.page.mouse.move(*end, steps=4)
+    pad.page.mouse.up()
+    pad.page.keyboard.up("Space")
+    zoomed(pad)
+    assert pad.view[0] - before[0] == pytest.approx(10, abs=0.5)
+    assert pad.view[1] - before[1] == pytest.approx(5, abs=0.5)
+    pad.page.mouse.move(*pad.spot(2990, 2005))
+    pad.page.mouse.down(button="middle")
+    pad.page.mouse.move(*pad.spot(3000, 2010), steps=4)
+    pad.page.mouse.up(button="middle")
+    zoomed(pad)
+    assert pad.view == pytest.approx(before, abs=0.5)
+    pad.drag(2990, 1995, 3010, 2008)
+    pad.settle(3)
+    assert pad.demo.last["box"] == [2990, 1995, 3010, 2008]
+    pad.button("whole")
+    pad.page.wait_for_function("document.querySelector('#pp .pp').dataset.zoom === '1.000'")
+    pad.button("closer")
+    zoomed(pad)
+    assert pad.view[2] == pytest.approx(1.5, abs=0.01)
+    pad.button("whole")
+
+
+def test_zoom_by_keys_follows_the_cross_hair(pad: Pad) -> None:
+    pad.canvas.focus()
+    pad.press("ArrowRight", *["+"] * 6, *["ArrowRight"] * 40, "Enter")
+    pad.settle(1)
+    zoomed(pad)
+    x, y, _ = pad.demo.last["points"][0]
+    left, _, zoom = pad.view
+    assert y == 200 and left <= x <= left + 640 / zoom, "the cross-hair stays in view"
+    pad.press("Control+ArrowLeft", "Shift+Enter", "0")
+    pad.settle(2)
+    assert pad.demo.last["points"][1] == [x - 1, y, 0]
+    assert pad.page.evaluate("document.querySelector('#pp .pp').dataset.zoom") == "1.000"
+
+
+def test_objects_by_keys(pad: Pad) -> None:
+    pad.canvas.focus()
+    pad.press("Enter", "n", "Shift+ArrowRight", "Enter", "[", "Shift+ArrowDown", "Enter", "]", "n")
+    pad.settle(7)
+    first, second, third = (one["points"] for one in objects(pad))
+    assert first == [[320, 200, 1], [352, 232, 1]] and second == [[352, 200, 1]] and third == []
+
+
+def test_a_preview_under_the_mouse(pad: Pad) -> None:
+    demo, dataset = pad.demo, "document.querySelector('#pp .pp').dataset"
+    demo.hovers.clear()
+    pad.page.mouse.move(*pad.spot(200, 200))
+    pad.page.wait_for_function(f"{dataset}.preview")
+    assert demo.hovers[-1]["point"] == [200, 200, 1]
+    pad.page.wait_for_timeout(60)
+    assert pad.masked(220, 200), "the preview is painted"
+    demo.slow.set()
+    for step in range(15):
+        pad.page.mouse.move(*pad.spot(200 + 8 * step, 200))
+    pad.page.wait_for_timeout(1800)
+    assert demo.hovers[-1]["point"] == [312, 200, 1] and len(demo.hovers) < 8, "one at a time"
+    pad.page.mouse.move(*pad.spot(100, 300))
+    pad.page.wait_for_timeout(150)
+    pad.page.mouse.move(5, 5)  # away
+    assert not pad.page.evaluate(f"{dataset}.preview || ''")
+    pad.page.wait_for_timeout(1200)
+    demo.slow.clear()
+    assert demo.hovers[-1]["point"] == [100, 300, 1]
+    assert not pad.page.evaluate(f"{dataset}.preview || ''"), "the late answer is dropped"
+    assert not pad.masked(120, 300) and demo.seen == [], "a preview is no gesture"
+    pad.button("preview")
+    count = len(demo.hovers)
+    pad.page.mouse.move(*pad.spot(300, 300))
+    pad.page.wait_for_timeout(300)
+    assert len(demo.hovers) == count
+    pad.button("preview")
+
+
+def test_a_mask_is_picked_and_becomes_an_object(pad: Pad) -> None:
+    pad.click(500, 300)
+    pad.settle(1)
+    tab(pad.page, "Pick")
+    pad.page.locator("#pick-segments").click()
+    tab(pad.page, "Canvas")
+    pad.page.wait_for_function("document.querySelector('#pp .pp').dataset.segments === '1'")
+    pad.click(300, 40)
+    pad.settle(2)
+    assert [one["given"] for one in objects(pad)] == [None, "stripe"]
+    assert objects(pad)[1]["name"] == "Picked at 300, 40" and pad.count() == "1 picked mask"
+    pad.button("include")
+    pad.click(300, 250)
+    pad.settle(3)
+    assert objects(pad)[1]["points"] == [[300, 250, 1]]
+    pad.press("Control+z", "Control+z")
+    pad.settle(5)
+    assert len(objects(pad)) == 1
+
+
+def test_two_fingers_zoom_and_add_nothing(browser: Any, demo: Demo) -> None:
+    with page_of(browser, viewport=PHONE, scale=2, touch=True) as page:
+        page.goto(demo.page.local_url)
+        pad = Pad(page, demo).open("wide")
+        (x, y), session = pad.spot(320, 200), page.context.new_cdp_session(page)
+        for kind, reach in [("Start", 20), ("Move", 30), ("Move", 40), ("Move", 60)]:
+            ends = [{"x": x - reach, "y": y}, {"x": x + reach, "y": y}]
+            session.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": ends})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        page.wait_for_function("document.querySelector('#pp .pp').dataset.zoom > 2.5")
+        zoomed(pad)
+        page.touchscreen.tap(*pad.spot(330, 210))
+        pad.settle(1)
+        assert np.abs(np.subtract(demo.last["points"], [[330, 210, 1]])).max() <= 1
+        assert demo.hovers == [] or demo.hovers[-1]["picture"] != demo.last["picture"]

@@ -1,0 +1,209 @@
+"""Segmented objects as files: cut-outs, masks, an index map, COCO, SVG, and all of it as a zip."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from core import coco, draw, images, outlines
+from core.errors import InputError
+from core.types import RunInfo
+
+RGB = NDArray[np.uint8]
+Masks = NDArray[np.bool_]
+FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the same objects give the same bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentedObject:
+    """One thing that a person cut out: `mask` (H, W) bool, and how it came about.
+
+    `score` is the predicted IoU, `points` are [x, y, label] and `box` is [x1, y1, x2, y2], in
+    pixels of the picture; None and () where there is none.
+    """
+
+    name: str
+    mask: Masks
+    score: float | None = None
+    stability: float | None = None
+    points: tuple[tuple[float, float, int], ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+
+Objects = Sequence[SegmentedObject]
+
+
+def cutout(rgb: RGB, mask: Masks, crop: bool = False) -> RGB:
+    """(H, W, 4) uint8 RGBA, transparent where (H, W) `mask` is not.
+
+    Args:
+        crop: only the rectangle that holds the mask, to be sent on to another task.
+
+    Raises:
+        InputError: the mask is of another size, or `crop` of an empty one.
+    """
+    _same_size(rgb, mask)
+    rgba = np.dstack([rgb, np.where(mask, 255, 0).astype(np.uint8)])
+    if not crop:
+        return rgba
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        raise InputError("The mask is empty; click the object first.")
+    return rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def cutout_png(rgb: RGB, mask: Masks, crop: bool = False) -> bytes:
+    """`cutout` as PNG."""
+    return _png(Image.fromarray(cutout(rgb, mask, crop)))
+
+
+def index_map(objects: Objects) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """(H, W), 0 for the background and i for the i-th object (from 1); later ones lie on top.
+
+    uint8 up to 255 objects, uint16 beyond.
+    """
+    kind = np.uint8 if len(objects) < 256 else np.uint16
+    index = np.zeros(_size(objects), kind)
+    for number, one in enumerate(objects, 1):
+        index[one.mask] = number
+    return index
+
+
+def index_png(objects: Objects) -> bytes:
+    """`index_map` as PNG: the values are the indices, a palette shows them in colour (8 bit)."""
+    index = index_map(objects)
+    picture = Image.fromarray(index)
+    if index.dtype == np.uint8:
+        colours = np.vstack([np.zeros((1, 3), np.uint8), draw.mask_palette(len(objects))])
+        picture = picture.convert("P")  # the values stay
+        picture.putpalette(colours.tobytes())
+    return _png(picture)
+
+
+def svg(objects: Objects, tolerance: float = 0.0) -> str:
+    """Outlines of all objects in the colours of `draw.mask_palette`; see `outlines.outlines`."""
+    colours = [(int(r), int(g), int(b)) for r, g, b in draw.mask_palette(len(objects))]
+    masks, names = [one.mask for one in objects], [one.name for one in objects]
+    return outlines.svg(masks, names, colours, _size(objects), tolerance)
+
+
+def coco_dataset(
+    objects: Objects, file_name: str, polygons: bool = False, tolerance: float = 0.0
+) -> dict[str, object]:
+    """A COCO data set of one picture, one category for each name; see `coco.dataset`."""
+    return coco.dataset(
+        [one.mask for one in objects],
+        [one.name for one in objects],
+        [one.score for one in objects],
+        _size(objects),
+        file_name,
+        polygons,
+        tolerance,
+    )
+
+
+def archive(
+    rgb: RGB,
+    objects: Objects,
+    file_name: str = "picture.png",
+    info: RunInfo | None = None,
+    code: Mapping[str, str] | None = None,
+) -> bytes:
+    """All objects as a zip.
+
+    Holds `manifest.json` (what is what), `cutouts/` and `masks/` with a PNG for each object,
+    `index.png`, `coco.json` (run lengths), `coco_polygons.json`, `objects.svg` and, where given,
+    the texts of `code` by file name.
+
+    Args:
+        file_name: of the picture, as the data sets name it; the picture itself is not in the zip.
+
+    Raises:
+        InputError: no objects, or masks of another size than the picture.
+    """
+    for one in objects:
+        _same_size(rgb, one.mask)
+    files: dict[str, bytes] = {
+        "index.png": index_png(objects),
+        "coco.json": _json(coco_dataset(objects, file_name)),
+        "coco_polygons.json": _json(coco_dataset(objects, file_name, polygons=True)),
+        "objects.svg": svg(objects).encode(),
+    }
+    rows = []
+    for number, one in enumerate(objects, 1):
+        stem = f"{number:02d}-{_slug(one.name)}"
+        row = _row(number, one)
+        row["cutout"], row["mask"] = f"cutouts/{stem}.png", f"masks/{stem}.png"
+        files[f"cutouts/{stem}.png"] = cutout_png(rgb, one.mask)
+        files[f"masks/{stem}.png"] = images.mask_to_png_bytes(one.mask)
+        rows.append(row)
+    files.update({name: text.encode() for name, text in (code or {}).items()})
+    height, width = rgb.shape[:2]
+    manifest = {
+        "picture": {"file_name": file_name, "width": width, "height": height},
+        "objects": rows,
+        "made_by": info.to_dict() if info else None,
+        "files": sorted(files),
+    }
+    return _zip({"manifest.json": _json(manifest), **files})
+
+
+def _row(number: int, one: SegmentedObject) -> dict[str, object]:
+    return {
+        "index": number,
+        "name": one.name,
+        "area": int(np.count_nonzero(one.mask)),
+        "predicted_iou": one.score,
+        "stability": one.stability,
+        "points": [list(point) for point in one.points],
+        "box": list(one.box) if one.box else None,
+    }
+
+
+def _size(objects: Objects) -> tuple[int, int]:
+    """(H, W) that all masks share."""
+    sizes = {one.mask.shape for one in objects}
+    if not sizes:
+        raise InputError("There is nothing to take away yet; click an object first.")
+    if len(sizes) > 1:
+        raise InputError("The objects are from pictures of different sizes.")
+    height, width = sizes.pop()
+    return height, width
+
+
+def _same_size(rgb: RGB, mask: Masks) -> None:
+    if rgb.shape[:2] != mask.shape:
+        raise InputError("The mask is of another size than the picture; choose the picture again.")
+
+
+def _slug(name: str) -> str:
+    """A file name of letters, digits and hyphens, whatever a person called the object."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "object"
+
+
+def _json(content: object) -> bytes:
+    return json.dumps(content, indent=1, ensure_ascii=False).encode()
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _zip(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive_file:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, FIXED_TIME)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive_file.writestr(entry, content)
+    return buffer.getvalue()

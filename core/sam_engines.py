@@ -1,0 +1,211 @@
+"""The steps of Segment Anything on a network: encode a picture, decode prompts, enlarge masks.
+
+An engine holds a module and no state of a request, so any number of requests share it; pictures
+and prompts pass through it as values. segment_anything's networks are here, those of transformers
+in `core.sam_transformers`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core.images import RGB
+
+Size = tuple[int, int]
+Decoded = tuple[torch.Tensor, torch.Tensor]  # low-resolution logits (B, K, h, w), IoU (B, K)
+Coords = NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """What the image encoder gave, on the device: (1, C, h, w) each, the coarsest last.
+
+    SAM has one feature map; SAM 2 also keeps two finer ones for its decoder.
+    """
+
+    features: tuple[torch.Tensor, ...]
+    original_size: Size  # (H, W) of the upright picture
+
+    @property
+    def nbytes(self) -> int:
+        return sum(map_.numel() * map_.element_size() for map_ in self.features)
+
+
+class Engine(Protocol):
+    """What `core.segment` asks of a network; `module` is the network itself."""
+
+    module: Any
+    mask_threshold: float
+
+    def mask_input_size(self) -> Size:
+        """(h, w) of the low-resolution logits, which are also what a mask prompt must have."""
+
+    def encode(self, rgb: RGB) -> tuple[torch.Tensor, ...]:
+        """(H, W, 3) uint8 -> the features of an `Embedding`."""
+
+    def to_frame(self, coords: Coords, original_size: Size) -> Coords:
+        """(..., 2) xy pixels of the picture -> xy in the frame of the network's input."""
+
+    def decode(
+        self,
+        embedding: Embedding,
+        points: torch.Tensor | None,
+        labels: torch.Tensor | None,
+        boxes: torch.Tensor | None,
+        mask: torch.Tensor | None,
+        multimask: bool,
+    ) -> Decoded:
+        """Points (B, P, 2) with labels (B, P), boxes (B, 4), both in the frame; mask (B, 1, h, w).
+
+        Gives low-resolution logits (B, K, h, w) and predicted IoU (B, K), K = 3 if `multimask`.
+        """
+
+    def enlarge(self, low_res: torch.Tensor, original_size: Size, view: Size) -> torch.Tensor:
+        """(B, K, h, w) logits -> (B, K, *view) logits on the picture, drawn at the size `view`."""
+
+    def places(self, embedding: Embedding) -> Size:
+        """(rows, columns) of the embedding that lie on the picture, and not on its padding."""
+
+    def stations(self) -> Mapping[str, torch.nn.Module]:
+        """The modules whose outputs a diagram of the decoder shows, by the names of `insight`."""
+
+    def blocks(self) -> Sequence[torch.nn.Module]:
+        """The encoder's layers in the order in which they run, to tell how far a pass is."""
+
+
+class SamEngine:
+    """Networks of segment_anything, Meta's and the project's own small one.
+
+    The calls are those of `SamPredictor`, which itself keeps the picture it saw last and so must
+    not be shared; the answers are equal bit for bit.
+    """
+
+    def __init__(self, module: Any) -> None:
+        from segment_anything.utils.transforms import ResizeLongestSide
+
+        self.module = module
+        self.mask_threshold = float(module.mask_threshold)
+        self._resize = ResizeLongestSide(module.image_encoder.img_size)
+
+    def mask_input_size(self) -> Size:
+        height, width = self.module.prompt_encoder.mask_input_size
+        return height, width
+
+    def encode(self, rgb: RGB) -> tuple[torch.Tensor, ...]:
+        resized = torch.as_tensor(self._resize.apply_image(rgb), device=self.module.device)
+        batch = resized.permute(2, 0, 1).contiguous()[None]  # (1, 3, h, w)
+        return (self.module.image_encoder(self.module.preprocess(batch)),)
+
+    def to_frame(self, coords: Coords, original_size: Size) -> Coords:
+        return self._resize.apply_coords(coords, original_size)
+
+    def decode(
+        self,
+        embedding: Embedding,
+        points: torch.Tensor | None,
+        labels: torch.Tensor | None,
+        boxes: torch.Tensor | None,
+        mask: torch.Tensor | None,
+        multimask: bool,
+    ) -> Decoded:
+        encoder = self.module.prompt_encoder
+        sparse, dense = encoder(
+            points=None if points is None else (points, labels), boxes=boxes, masks=mask
+        )
+        return self.module.mask_decoder(
+            image_embeddings=embedding.features[-1],
+            image_pe=encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+        )
+
+    def enlarge(self, low_res: torch.Tensor, original_size: Size, view: Size) -> torch.Tensor:
+        shape = self._resize.get_preprocess_shape(*original_size, self._resize.target_length)
+        return self.module.postprocess_masks(low_res, shape, view)
+
+    def places(self, embedding: Embedding) -> Size:
+        side, grid = self._resize.target_length, embedding.features[-1].shape[-1]
+        height, width = self._resize.get_preprocess_shape(*embedding.original_size, side)
+        return math.ceil(height * grid / side), math.ceil(width * grid / side)
+
+    def stations(self) -> Mapping[str, torch.nn.Module]:
+        decoder = self.module.mask_decoder
+        return {
+            "prompt": self.module.prompt_encoder,
+            "transformer": decoder.transformer,
+            "upscaling": decoder.output_upscaling,
+            "hypernetwork": decoder.output_hypernetworks_mlps[0],
+            "iou_head": decoder.iou_prediction_head,
+            "decoder": decoder,
+        }
+
+    def blocks(self) -> Sequence[torch.nn.Module]:
+        encoder = self.module.image_encoder
+        return list(getattr(encoder, "blocks", None) or encoder.stages)
+
+
+@contextmanager
+def followed(
+    blocks: Sequence[torch.nn.Module], tell: Callable[[float], None] | None
+) -> Iterator[None]:
+    """Tell the share done (0..1) after each block, while one pass runs alone on the device.
+
+    What `tell` raises ends the pass. The hooks are gone when the block is left.
+    """
+    if tell is None:
+        yield
+        return
+    shares = [(i + 1) / len(blocks) for i in range(len(blocks))]
+
+    def told(done: float) -> None:  # what a hook returns would take the place of the output
+        tell(done)
+
+    handles = [
+        block.register_forward_hook(lambda *_, done=done: told(done))
+        for block, done in zip(blocks, shares, strict=True)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class GridPredictor:
+    """As much of a `SamPredictor` as `SamAutomaticMaskGenerator` uses, for one request only."""
+
+    def __init__(self, engine: Engine, embedding: Embedding) -> None:
+        self.model = engine  # of which the generator reads `mask_threshold`
+        self.transform = self
+        self.device = embedding.features[-1].device
+        self._embedding = embedding
+
+    def apply_coords(self, coords: Coords, original_size: Size) -> Coords:
+        """As `ResizeLongestSide.apply_coords`."""
+        return self.model.to_frame(coords, original_size)
+
+    def predict_torch(
+        self,
+        point_coords: torch.Tensor,
+        point_labels: torch.Tensor,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As `SamPredictor.predict_torch` for (B, P, 2) points in the frame."""
+        low_res, scores = self.model.decode(
+            self._embedding, point_coords, point_labels, None, None, multimask_output
+        )
+        size = self._embedding.original_size
+        masks = self.model.enlarge(low_res, size, size)
+        if not return_logits:
+            masks = masks > self.model.mask_threshold
+        return masks, scores, low_res

@@ -1,0 +1,301 @@
+"""What the point-prompt canvas sends and gets: gestures as checked values, answers as JSON.
+
+Anybody can send a gesture, so everything in it is checked here. Coordinates are pixels of the
+upright original picture.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from core import images
+from core.errors import InputError
+
+MOST_POINTS, MOST_OBJECTS = 200, 40  # as in _canvas_state.js
+SHOWN_SIDE = 1024  # pixels of the longer side that travel to the page
+THUMBNAIL_SIDE = 256
+_BROKEN = "These prompts cannot be read; please reload the page and click again."
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """One object of the canvas: points [[x, y, label], …] with label 1 or 0, and a box or None.
+
+    `rev` is the number of this state of its prompts, under which the page keeps the mask. `choice`
+    is the index of the mask that was chosen among three, None where nobody chose. `given` is the
+    key of a mask that the object began with, None for most.
+    """
+
+    id: int
+    rev: int
+    name: str
+    color: str
+    points: list[list[float]]
+    box: list[float] | None = None
+    choice: int | None = None
+    given: str | None = None
+
+    @property
+    def bare(self) -> bool:
+        """Whether nothing was asked yet."""
+        return not self.points and self.box is None and self.given is None
+
+
+@dataclass(frozen=True, slots=True)
+class Gesture:
+    """A gesture on a picture: all objects, which one is active, and which `want` a mask.
+
+    `seq` rises by one with every gesture. `kind` is what was done, such as "include".
+    """
+
+    picture: str
+    seq: int
+    kind: str
+    active: int
+    objects: tuple[Prompted, ...]
+    want: tuple[int, ...]
+
+    def object(self, number: int) -> Prompted | None:
+        """The object of that id."""
+        return next((one for one in self.objects if one.id == number), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several masks of an object: its name ("part") and its figures, in words."""
+
+    mask: NDArray[np.bool_]
+    name: str
+    facts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """The mask of one state (`rev`) of an object; `note` is a word or two for the list."""
+
+    rev: int
+    mask: NDArray[np.bool_] | None
+    note: str = ""
+    status: str = ""
+    choices: Sequence[Choice] = ()
+    choice: int = 0
+
+
+def parse_gesture(data: Any) -> Gesture:
+    """Read the `evt._data` of `canvas.prompt`.
+
+    Raises:
+        InputError: not of that form, or more than 200 points or 40 objects.
+    """
+    if not isinstance(data, Mapping) or not isinstance(data.get("objects"), list):
+        raise InputError(_BROKEN)
+    if len(data["objects"]) > MOST_OBJECTS:
+        raise InputError(f"Please use at most {MOST_OBJECTS} objects.")
+    objects = tuple(parse_object(one) for one in data["objects"])
+    want = data.get("want", [])
+    if not objects or not isinstance(want, list) or len(want) > MOST_OBJECTS:
+        raise InputError(_BROKEN)
+    return Gesture(
+        picture_id(data),
+        _count(data.get("seq")),
+        _text(data.get("gesture", ""), 20),
+        _count(data.get("active")),
+        objects,
+        tuple(_count(number) for number in want),
+    )
+
+
+def parse_object(data: Any) -> Prompted:
+    """Read one object of a gesture. Finite numbers; whether they lie inside the picture is for the
+    task to check.
+
+    Raises:
+        InputError: not of that form, or more than 200 points.
+    """
+    if not isinstance(data, Mapping) or not isinstance(data.get("points"), list):
+        raise InputError(_BROKEN)
+    if len(data["points"]) > MOST_POINTS:
+        raise InputError(f"Please use at most {MOST_POINTS} points for one object.")
+    choice, given = data.get("choice"), data.get("given")
+    color = data.get("color")
+    if not isinstance(color, str) or not _COLOR.fullmatch(color):
+        raise InputError(_BROKEN)
+    return Prompted(
+        _count(data.get("id")),
+        _count(data.get("rev")),
+        _text(data.get("name"), 60) or "Object",
+        color,
+        [parse_point(point) for point in data["points"]],
+        parse_box(data.get("box")),
+        None if choice is None else _count(choice),
+        None if given is None else _text(given, 64),
+    )
+
+
+def picture_id(data: Any) -> str:
+    """The `id` that `canvas_picture` gave the picture on which a gesture was made.
+
+    Raises:
+        InputError: the gesture names none.
+    """
+    return _text(data.get("picture") if isinstance(data, Mapping) else None, 64)
+
+
+def parse_point(point: Any) -> list[float]:
+    """[x, y, label] with label 1 (include) or 0 (exclude)."""
+    x, y, label = numbers(point, 3)
+    if label not in (0, 1):
+        raise InputError("A point's label must be 1 to include or 0 to exclude.")
+    return [x, y, int(label)]
+
+
+def parse_box(box: Any) -> list[float] | None:
+    """[x1, y1, x2, y2] or None."""
+    if box is None:
+        return None
+    x1, y1, x2, y2 = numbers(box, 4)
+    if x1 >= x2 or y1 >= y2:
+        raise InputError("A box needs its left upper corner before its right lower one.")
+    return [x1, y1, x2, y2]
+
+
+def numbers(values: Any, count: int) -> list[float]:
+    """`count` finite numbers, as Python's own."""
+    if not isinstance(values, (list, tuple)) or len(values) != count:
+        raise InputError(_BROKEN)
+    for value in values:
+        known = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not known or not abs(value) <= 1e9:  # written so that NaN fails too
+            raise InputError(_BROKEN)
+    return list(values)
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+        raise InputError(_BROKEN)
+    return value
+
+
+def _text(value: Any, longest: int) -> str:
+    if not isinstance(value, str) or len(value) > longest:
+        raise InputError(_BROKEN)
+    return value
+
+
+# ---- answers
+def canvas_picture(
+    rgb: images.RGB, *, alt: str = "", objects: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """A picture to click on, for the `picture` argument of `PointPrompter`.
+
+    Args:
+        rgb: (H, W, 3) uint8, upright. A JPEG of at most 1024 pixels a side travels to the page;
+            coordinates stay those of `rgb`.
+        alt: what the picture shows, for those who do not see it.
+        objects: what `canvas_object` gives, to begin with; they raise `prompt` at once.
+    """
+    height, width = rgb.shape[:2]
+    return {
+        "id": secrets.token_hex(8),
+        "src": images.to_data_url(rgb, SHOWN_SIDE),
+        "w": width,
+        "h": height,
+        "alt": alt,
+        "objects": list(objects),
+    }
+
+
+def canvas_object(
+    name: str = "",
+    *,
+    points: Sequence[Sequence[float]] = (),
+    box: Sequence[float] | None = None,
+    given: str | None = None,
+) -> dict[str, Any]:
+    """An object that Python puts on the canvas; the page chooses its number and its colour.
+
+    Raises:
+        InputError: points or box are not what `parse_object` accepts.
+    """
+    return {
+        "name": name[:60],
+        "points": [parse_point(point) for point in points],
+        "box": parse_box(None if box is None else list(box)),
+        "given": given,
+    }
+
+
+def canvas_command(picture: str, objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Adds objects to those of the picture with that id: the `command` of `PointPrompter`."""
+    return {"id": secrets.token_hex(8), "picture": picture, "objects": list(objects)}
+
+
+def canvas_answer(
+    gesture: Gesture,
+    masks: Sequence[Painted] = (),
+    *,
+    status: str | None = None,
+    flush: bool = False,
+) -> dict[str, Any]:
+    """The answer to one gesture, as the component's value.
+
+    Args:
+        gesture: tells the page what is answered: a mask of a state that is gone, or of another
+            picture, is not painted.
+        masks: those of the objects that were asked for.
+        status: sentence under the picture, read out by screen readers; None leaves the one that
+            is there.
+        flush: every mask that the page keeps was made with other settings and is forgotten.
+    """
+    return {
+        "seq": gesture.seq,
+        "picture": gesture.picture,
+        "masks": [_painted(one) for one in masks],
+        "status": status,
+        "flush": flush,
+    }
+
+
+def canvas_message(picture: Mapping[str, Any], status: str) -> dict[str, Any]:
+    """A value that changes only the sentence, such as "Reading the picture"."""
+    return {"seq": None, "picture": picture["id"], "status": status}
+
+
+def _painted(one: Painted) -> dict[str, Any]:
+    return {
+        "rev": one.rev,
+        "mask": None if one.mask is None else mask_url(one.mask),
+        "note": one.note,
+        "status": one.status,
+        "choice": one.choice,
+        "choices": [
+            {"mask": mask_url(c.mask, THUMBNAIL_SIDE), "name": c.name, "facts": c.facts}
+            for c in one.choices
+        ],
+    }
+
+
+def mask_url(mask: NDArray[np.bool_], side: int = SHOWN_SIDE) -> str:
+    """(H, W) bool as the data URL of a 1-bit PNG, transparent where False, at most `side` wide."""
+    # Every step-th pixel first: to shrink all of a large mask takes longer than to decode it.
+    step = max(1, max(mask.shape) // (2 * side))
+    shown = Image.fromarray(np.ascontiguousarray(mask[step // 2 :: step, step // 2 :: step]))
+    height, width = mask.shape
+    factor = side / max(height, width)
+    if factor < 1:
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        shown = shown.resize(size, Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    shown.save(buffer, "PNG", compress_level=1, transparency=0)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

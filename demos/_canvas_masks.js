@@ -1,0 +1,142 @@
+// Masks that Python answered with, kept by the `rev` of the prompts that they answer; and the
+// preview of what a click would give.
+const MOST_MASKS = 150; // a mask is a few kilobytes, and is asked for again where it is missing
+let masks = new Map(), layers = new Map();
+let preview = null, previewNumber = 0, previewWaits = 0, previewTimer = 0, previewAt = null;
+let previewOn = true;
+
+const maskOf = (object) => masks.get(object.rev);
+const chosenOf = (object) => (maskOf(object) || {}).choice ?? 0;
+
+function receive(answer) {
+  if (!answer || typeof answer !== "object" || !picture) return;
+  if (answer.picture && answer.picture !== picture.id) return;
+  if (answer.seq == null) { // only words, such as "Reading the picture"
+    if (answer.status != null) find("status").textContent = answer.status;
+    return;
+  }
+  if (answer.flush) { masks = new Map(); layers = new Map(); }
+  const coming = (answer.masks || []).map(keepMask);
+  if (answer.seq >= shown) {
+    shown = answer.seq;
+    if (answer.status != null) find("status").textContent = answer.status;
+    Promise.all(coming).then(() => {
+      paint();
+      if (answer.seq === shown) root.dataset.painted = String(shown);
+    });
+  }
+  refresh();
+  if (answer.flush && wanted().length) send("refresh");
+}
+function keepMask(found) { // resolves when the mask can be painted
+  const kept = { ...found, image: null };
+  masks.delete(found.rev);
+  masks.set(found.rev, kept);
+  layers.delete(found.rev);
+  const needed = new Set(scene.objects.map((object) => object.rev));
+  for (const rev of [...masks.keys()]) {
+    if (masks.size <= MOST_MASKS) break;
+    if (!needed.has(rev)) masks.delete(rev);
+  }
+  if (!found.mask) return Promise.resolve();
+  return load(found.mask).then((loaded) => { kept.image = loaded; draw(); });
+}
+function load(source) {
+  return new Promise((resolve) => {
+    const loading = new Image();
+    loading.onload = () => resolve(loading);
+    loading.onerror = () => resolve(null);
+    loading.src = source;
+  });
+}
+
+// ---- the mask in colour with its outline, at the resolution of the screen
+function dropLayers() { layers = new Map(); }
+function layerOf(object) {
+  const found = maskOf(object);
+  if (!found || !found.image) return null;
+  const kept = layers.get(object.rev);
+  if (kept && kept.color === object.color) return kept;
+  const made = { sheet: tinted(found.image, object.color, 0.45), color: object.color, view };
+  layers.set(object.rev, made);
+  return made;
+}
+function sheet() {
+  const made = document.createElement("canvas");
+  made.width = canvas.width;
+  made.height = canvas.height;
+  return [made, made.getContext("2d")];
+}
+function tinted(mask, color, alpha, outline = true) {
+  const [tint, inTint] = sheet(), [edge, inEdge] = sheet(), [whole, inWhole] = sheet();
+  const ratio = canvas.width / width;
+  inTint.imageSmoothingEnabled = scaleX() * ratio * (picture.w / mask.naturalWidth) < 6;
+  const [x, y] = toScreen([0, 0]);
+  const size = [picture.w * scaleX(), picture.h * scaleY()];
+  inTint.drawImage(mask, x * ratio, y * ratio, size[0] * ratio, size[1] * ratio);
+  inTint.globalCompositeOperation = "source-in";
+  inTint.fillStyle = color;
+  inTint.fillRect(0, 0, tint.width, tint.height);
+  const reach = 1.75 * density();
+  for (let turn = 0; turn < 8; turn += 1) {
+    const angle = (turn * Math.PI) / 4;
+    inEdge.drawImage(tint, Math.cos(angle) * reach, Math.sin(angle) * reach);
+  }
+  inEdge.globalCompositeOperation = "destination-out";
+  inEdge.drawImage(tint, 0, 0);
+  inWhole.globalAlpha = alpha;
+  inWhole.drawImage(tint, 0, 0);
+  inWhole.globalAlpha = 1;
+  inWhole.drawImage(edge, 0, 0);
+  return whole;
+}
+
+// ---- preview: one question at a time, at most every 60 ms; an answer that is late is dropped
+function hover(event) {
+  if (!previewOn || event.pointerType !== "mouse" || event.buttons || !image) return;
+  const spot = pixel(place(event));
+  const exclude = event.shiftKey || mode === "exclude";
+  previewAt = [...spot, exclude ? 0 : 1];
+  askPreview();
+}
+function askPreview() {
+  if (!previewAt || previewTimer || previewWaits || mode === "pick" || shown < sequence) return;
+  const point = previewAt;
+  previewAt = null;
+  if (nearest(point[0] + 0.5, point[1] + 0.5, HIT.mouse) >= 0) return endPreview(); // would delete
+  previewNumber += 1;
+  previewWaits = setTimeout(() => { previewWaits = 0; askPreview(); }, 3000);
+  previewTimer = setTimeout(() => { previewTimer = 0; askPreview(); }, 60);
+  const { id, rev, name, color, points, box, given, choice } = active();
+  trigger("hover", {
+    picture: picture.id, seq: previewNumber, point,
+    object: { id, rev, name, color, points, box, given, choice },
+  });
+}
+function receivePreview(answer) {
+  if (!answer || !picture || answer.picture !== picture.id) return;
+  if (answer.seq !== previewNumber) return; // stale
+  clearTimeout(previewWaits);
+  previewWaits = 0;
+  askPreview();
+  if (!answer.mask) return endPreview();
+  load(answer.mask).then((loaded) => {
+    if (!loaded || answer.seq < previewNumber - 1 || !root.dataset.inside) return;
+    preview = tinted(loaded, active().color, 0.25);
+    root.dataset.preview = String(answer.seq);
+    draw();
+  });
+}
+function endPreview() {
+  if (!preview) return;
+  preview = null;
+  draw();
+  delete root.dataset.preview;
+}
+function cancelPreview() { // the pointer left, or something was done: what is asked is stale
+  clearTimeout(previewWaits);
+  previewWaits = 0;
+  previewNumber += 2; // also what is being decoded
+  previewAt = null;
+  endPreview();
+}

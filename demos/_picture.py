@@ -1,0 +1,61 @@
+"""A picture input that hands on a picture by name, so that no click decodes the file again."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from cachetools import LRUCache
+
+from core import images
+from core.errors import HubError
+from demos._image import ImageIn, load_upload, upload_path
+
+_known: LRUCache[tuple[str, int], tuple[str, tuple[int, int]]] = LRUCache(4096)  # digest and (H, W)
+_lock = threading.Lock()
+
+
+class PictureIn(ImageIn):
+    """Gives the handler a `core.images.Picture`, or None while it is empty."""
+
+    def get_block_name(self) -> str:
+        """The front end that the page draws; Gradio takes the name of the class above."""
+        return "image"
+
+    def preprocess(self, payload: Any) -> Any:
+        """The picture's digest and size, read once for each file.
+
+        Raises:
+            gr.Error: the file is not an upload, is gone, or cannot be read as a picture.
+        """
+        if payload is None:
+            return None
+        if not payload.path:
+            return images.picture(super().preprocess(payload))
+        try:
+            return picture_of(upload_path(payload.path))
+        except HubError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+
+def picture_of(path: Path) -> images.Picture:
+    """The picture of a file in the upload folder.
+
+    Raises:
+        BadImage: it is gone, or not readable.
+    """
+
+    def load() -> images.RGB:
+        return load_upload(str(path))
+
+    key = (str(path), path.stat().st_mtime_ns if path.exists() else 0)
+    with _lock:
+        found = _known.get(key)
+    if found is None:
+        rgb = load()
+        found = images.digest(rgb), (rgb.shape[0], rgb.shape[1])
+        with _lock:
+            _known[key] = found
+    return images.Picture(*found, load)

@@ -1,0 +1,178 @@
+"""What a person takes away from the Segment tab: files, code, and a cut-out for another tab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from core import export, images, snippets, weights
+from core.errors import InputError
+from demos import _handoff, _ui
+from demos._canvas_data import Prompted
+from demos._segment_session import Session, Settings, chosen, given, masks, settings_of
+
+if TYPE_CHECKING:
+    from core.types import RunInfo
+
+FILE_NAME = "picture.png"
+FIRST = "Click something on the picture first."
+
+
+def build(state: list[Any]) -> None:
+    """The accordions below the canvas. `state` is picture, checkpoint, smallest area, session."""
+    with gr.Accordion("Take it away", open=False, elem_id="segment-export"):
+        gr.Markdown(
+            "Every object as cut-out and mask, one map of all of them (index PNG), COCO JSON and "
+            "SVG; the zip holds all that."
+        )
+        make = gr.Button("Make the files", size="sm", elem_id="segment-files-make")
+        files = gr.File(
+            label="Files", file_count="multiple", interactive=False, elem_id="segment-files"
+        )
+        _handoff.sender(
+            "Send the cut-out of the chosen object to", cut_out, state, "segment-send", "segment"
+        )
+    with gr.Accordion("Copy the code", open=False, elem_id="segment-code") as code:
+        again = gr.Button("Code of the chosen object, as it is now", size="sm")
+        ours = gr.Code(language="python", label="With core, of this project", interactive=False)
+        plain = gr.Code(language="python", label="With segment_anything", interactive=False)
+    _ui.on_device([make.click], _files, state, [files])
+    for trigger in (code.expand, again.click):
+        _ui.on_device([trigger], _code, state, [ours, plain], show_progress="hidden")
+
+
+def _files(
+    picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
+) -> list[str]:
+    picture, session = _required(picture, session)
+    settings = settings_of(picture, checkpoint, smallest)
+    rgb = picture.load()
+    made, info = objects(picture, session, settings)
+    folder = _ui.result_path("x").parent
+    code = {f"{_stem(i, one)}.py": _texts(session, settings, one)[0] for i, one in _asked(session)}
+    contents = {
+        "objects.zip": export.archive(rgb, made, FILE_NAME, info, code),
+        "coco.json": _json(export.coco_dataset(made, FILE_NAME)),
+        "objects.svg": export.svg(made).encode(),
+        "index.png": export.index_png(made),
+        **{
+            f"cutout-{i:02d}.png": export.cutout_png(rgb, one.mask) for i, one in enumerate(made, 1)
+        },
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return [str(folder / name) for name in contents]
+
+
+def _json(document: Any) -> bytes:
+    import json
+
+    return json.dumps(document).encode()
+
+
+def _stem(number: int, one: Prompted) -> str:
+    return f"code/{number:02d}"
+
+
+def _asked(session: Session) -> list[tuple[int, Prompted]]:
+    """Objects that code can make again: not those that are a picked mask as it was."""
+    pairs = enumerate(session.objects(), 1)
+    return [(i, one) for i, one in pairs if given(session, one) is None]
+
+
+def objects(
+    picture: images.Picture, session: Session, settings: Settings
+) -> tuple[list[export.SegmentedObject], RunInfo | None]:
+    """All objects of the canvas with masks at the picture's own size.
+
+    Raises:
+        InputError: there is none.
+    """
+    made, info = [], None
+    for one in session.objects():
+        mask, score, stability, info_of = full_mask(picture, session, settings, one)
+        info = info_of or info
+        points = tuple((float(x), float(y), int(label)) for x, y, label in one.points)
+        box = tuple(float(v) for v in one.box) if one.box else None
+        made.append(export.SegmentedObject(one.name, mask, score, stability, points, box))  # type: ignore[arg-type]
+    if not made:
+        raise InputError(FIRST)
+    return made, info
+
+
+def full_mask(
+    picture: images.Picture, session: Session, settings: Settings, one: Prompted
+) -> tuple[Any, float, float, RunInfo | None]:
+    """(H, W) bool of an object, its predicted IoU and stability, and how it was made."""
+    kept = given(session, one)
+    if kept is not None:
+        return kept.mask, kept.score, kept.stability, None
+    found = masks(picture, session, settings, one)
+    k = chosen(found, one)
+    stability = 0.0 if found.stability is None else float(found.stability[k])
+    return found.masks[k], float(found.scores[k]), stability, found.info
+
+
+def active(session: Session) -> Prompted:
+    """The chosen object.
+
+    Raises:
+        InputError: nothing was asked of it.
+    """
+    one = session.gesture.object(session.gesture.active) if session.gesture else None
+    if one is None or one.bare:
+        raise InputError(FIRST)
+    return one
+
+
+def cut_out(
+    picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
+) -> _handoff.Parcel:
+    """The chosen object alone, cropped, over white: other tabs know no transparency."""
+    picture, session = _required(picture, session)
+    settings = settings_of(picture, checkpoint, smallest)
+    mask = full_mask(picture, session, settings, active(session))[0]
+    rgba = Image.fromarray(export.cutout(picture.load(), mask, crop=True))
+    white = Image.new("RGBA", rgba.size, "white")
+    path = _ui.result_path("cutout.png")
+    images.save_png(np.array(Image.alpha_composite(white, rgba).convert("RGB")), path)
+    return _handoff.Parcel(path)
+
+
+def _code(
+    picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
+) -> tuple[str, str]:
+    if picture is None or session is None:
+        return f"# {FIRST}\n", f"# {FIRST}\n"
+    try:
+        one = active(session)
+    except InputError as error:
+        return f"# {error}\n", f"# {error}\n"
+    if given(session, one) is not None:
+        said = "# This mask was picked in everything mode; add a click for code that makes it.\n"
+        return said, said
+    return _texts(session, settings_of(picture, checkpoint, smallest), one)
+
+
+def _texts(session: Session, settings: Settings, one: Prompted) -> tuple[str, str]:
+    base = session.given.get(one.given or "")
+    box = one.box if one.box is not None or base is None else list(base.box)
+    prompt = snippets.Prompt(
+        FILE_NAME, one.points, box, refine=min(one.choice or 0, 2), min_area=settings.min_area
+    )
+    resolved = weights.resolve(settings.checkpoint, "segment")
+    file = Path(resolved.path).name
+    ours = snippets.with_core(prompt, resolved.checkpoint.key)
+    return ours, snippets.with_segment_anything(prompt, resolved.checkpoint, file)
+
+
+def _required(
+    picture: images.Picture | None, session: Session | None
+) -> tuple[images.Picture, Session]:
+    if picture is None or session is None or session.digest != picture.digest:
+        raise InputError(FIRST)
+    return picture, session
