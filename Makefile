@@ -17,8 +17,7 @@ BENCHMARKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format starters bench-starters screenshots bench performance faults \
-  soak install install-dev clean
+.PHONY: help run test check format starters bench-starters screenshots bench performance faults soak install install-dev clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -138,9 +138,9 @@ def test_too_many_bytes(tmp_path: Path) -> None:
     path = tmp_path / "big.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n")
     os.truncate(path, images.MAX_BYTES + 1)
-    assert "20 MB" in refusal(path)
-    assert "20 MB" in refusal(bytes(images.MAX_BYTES + 1))
-    assert "20 MB" not in refusal(bytes(images.MAX_BYTES))
+    assert "25 MB" in refusal(path)
+    assert "25 MB" in refusal(bytes(images.MAX_BYTES + 1))
+    assert "25 MB" not in refusal(bytes(images.MAX_BYTES))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 100), (100, 7)])
