@@ -20,6 +20,7 @@ from PIL import Image
 
 from core import images
 from core.errors import InputError
+from demos import _ui
 
 MOST_POINTS, MOST_OBJECTS = 200, 40  # as in _canvas_state.js
 SHOWN_SIDE = 1024  # pixels of the longer side that travel to the page
@@ -208,12 +209,21 @@ def canvas_picture(
     height, width = rgb.shape[:2]
     return {
         "id": secrets.token_hex(8),
-        "src": images.to_data_url(rgb, SHOWN_SIDE),
+        "src": served(rgb, SHOWN_SIDE),
         "w": width,
         "h": height,
         "alt": alt,
         "objects": list(objects),
     }
+
+
+def served(rgb: images.RGB, side: int) -> str:
+    """A picture for the canvas as the path of a JPEG with sides of at most `side`, by random name.
+
+    Not as a data URL: with every event the page copies all that it was sent.
+    """
+    path = _ui.result_path("shown.jpg")
+    return str(images.save_jpeg(images.resize_max(rgb, side), path, quality=88))
 
 
 def canvas_object(

@@ -23,9 +23,10 @@ function receive(answer) {
     Promise.all(coming).then(() => {
       paint();
       if (answer.seq === shown) root.dataset.painted = String(shown);
+      setTimeout(refresh); // the mask comes first, what stands around it after
     });
-  }
-  refresh();
+    setBusy(shown < sequence);
+  } else refresh();
   if (answer.flush && wanted().length) send("refresh");
 }
 function keepMask(found) { // resolves when the mask can be painted
@@ -46,8 +47,13 @@ function load(source) {
     const loading = new Image();
     loading.onload = () => resolve(loading);
     loading.onerror = () => resolve(null);
-    loading.src = source;
+    loading.src = source.startsWith("data:") ? source : fileAddress(source);
   });
+}
+function fileAddress(path) { // of a file that the server made, also behind a proxy with a prefix
+  const config = window.gradio_config || {};
+  const start = (config.root || location.origin + location.pathname).replace(/\/$/, "");
+  return start + (config.api_prefix || "/gradio_api") + "/file=" + path;
 }
 
 // ---- the mask in colour with its outline, at the resolution of the screen
@@ -68,7 +74,7 @@ function sheet() {
   return [made, made.getContext("2d")];
 }
 function tinted(mask, color, alpha, outline = true) {
-  const [tint, inTint] = sheet(), [edge, inEdge] = sheet(), [whole, inWhole] = sheet();
+  const [tint, inTint] = sheet();
   const ratio = canvas.width / width;
   inTint.imageSmoothingEnabled = scaleX() * ratio * (picture.w / mask.naturalWidth) < 6;
   const [x, y] = toScreen([0, 0]);
@@ -77,18 +83,21 @@ function tinted(mask, color, alpha, outline = true) {
   inTint.globalCompositeOperation = "source-in";
   inTint.fillStyle = color;
   inTint.fillRect(0, 0, tint.width, tint.height);
+  const [whole, inWhole] = sheet();
+  if (outline) outlined(inWhole, tint);
+  inWhole.globalCompositeOperation = "destination-over";
+  inWhole.globalAlpha = alpha;
+  inWhole.drawImage(tint, 0, 0);
+  return whole;
+}
+function outlined(onto, tint) { // a rim outside the mask: shifted copies less the mask itself
   const reach = 1.75 * density();
   for (let turn = 0; turn < 8; turn += 1) {
     const angle = (turn * Math.PI) / 4;
-    inEdge.drawImage(tint, Math.cos(angle) * reach, Math.sin(angle) * reach);
+    onto.drawImage(tint, Math.cos(angle) * reach, Math.sin(angle) * reach);
   }
-  inEdge.globalCompositeOperation = "destination-out";
-  inEdge.drawImage(tint, 0, 0);
-  inWhole.globalAlpha = alpha;
-  inWhole.drawImage(tint, 0, 0);
-  inWhole.globalAlpha = 1;
-  inWhole.drawImage(edge, 0, 0);
-  return whole;
+  onto.globalCompositeOperation = "destination-out";
+  onto.drawImage(tint, 0, 0);
 }
 
 // ---- preview: one question at a time, at most every 60 ms; an answer that is late is dropped
@@ -122,7 +131,7 @@ function receivePreview(answer) {
   if (!answer.mask) return endPreview();
   load(answer.mask).then((loaded) => {
     if (!loaded || answer.seq < previewNumber - 1 || !root.dataset.inside) return;
-    preview = tinted(loaded, active().color, 0.25);
+    preview = tinted(loaded, active().color, 0.35, false);
     root.dataset.preview = String(answer.seq);
     draw();
   });

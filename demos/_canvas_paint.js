@@ -1,5 +1,6 @@
 // Drawing of the point-prompt canvas.
 let frame = 0;
+let base = null; // the picture as this view shows it: to scale it anew takes most of a frame
 
 function draw() {
   cancelAnimationFrame(frame);
@@ -11,13 +12,8 @@ function paint() {
   const [left, top] = toScreen([0, 0]);
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, canvas.width, canvas.height);
+  paintPicture(ratio);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.imageSmoothingEnabled = scaleX() < 6; // far in, the pixels themselves are of interest
-  if (image) context.drawImage(image, left, top, picture.w * scaleX(), picture.h * scaleY());
-  if (detail && view.k > 1) {
-    const [x1, y1] = toScreen(detail.rect), [x2, y2] = toScreen(detail.rect.slice(2));
-    context.drawImage(detail.image, x1, y1, x2 - x1, y2 - y1);
-  }
   context.imageSmoothingEnabled = true;
   if (segments && segments.image)
     context.drawImage(segments.image, left, top, picture.w * scaleX(), picture.h * scaleY());
@@ -27,6 +23,22 @@ function paint() {
   if (preview) context.drawImage(preview, 0, 0);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   paintPrompts();
+}
+function paintPicture(ratio) {
+  const same = base && base.view === view && base.image === image && base.detail === detail;
+  if (!same || base.sheet.width !== canvas.width || base.sheet.height !== canvas.height) {
+    const [made, onto] = sheet();
+    onto.setTransform(ratio, 0, 0, ratio, 0, 0);
+    onto.imageSmoothingEnabled = scaleX() < 6; // far in, the pixels themselves are of interest
+    const [left, top] = toScreen([0, 0]);
+    if (image) onto.drawImage(image, left, top, picture.w * scaleX(), picture.h * scaleY());
+    if (detail && view.k > 1) {
+      const [x1, y1] = toScreen(detail.rect), [x2, y2] = toScreen(detail.rect.slice(2));
+      onto.drawImage(detail.image, x1, y1, x2 - x1, y2 - y1);
+    }
+    base = { sheet: made, view, image, detail };
+  }
+  context.drawImage(base.sheet, 0, 0);
 }
 function paintLayer(layer, ratio) { // drawn for another view, it is moved until the view rests
   if (!layer) return;

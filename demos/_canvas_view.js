@@ -91,11 +91,10 @@ function askDetail() {
 }
 function receiveDetail(answer) {
   if (!answer || !picture || answer.picture !== picture.id) return;
-  const loading = new Image();
-  loading.onload = () => {
-    detail = { image: loading, rect: answer.rect };
+  load(answer.src).then((loaded) => {
+    if (!loaded || picture.id !== answer.picture) return;
+    detail = { image: loaded, rect: answer.rect };
     root.dataset.detail = answer.rect.join(",");
     draw();
-  };
-  loading.src = answer.src;
+  });
 }

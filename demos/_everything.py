@@ -45,16 +45,21 @@ def build(
                 0, 2, 0, step=0.05, label="Smallest mask, hole or island (% of the picture)"
             )
         own = gr.Checkbox(True, label="Thresholds of the checkpoint", elem_id="everything-own")
-        with gr.Row(visible=False) as thresholds:
-            iou = gr.Slider(0, 1, 0.88, step=0.01, label="Predicted IoU of at least")
-            stable = gr.Slider(0, 1, 0.95, step=0.01, label="Stability of at least")
+        with gr.Row():
+            iou = gr.Slider(0, 1, 0.88, step=0.01, label="Predicted IoU of at least", visible=False)
+            stable = gr.Slider(0, 1, 0.95, step=0.01, label="Stability of at least", visible=False)
         with gr.Row():
             run = gr.Button("Segment everything", elem_id="everything-run")
             cancel = gr.Button("Cancel", elem_id="everything-cancel")
             hide = gr.Button("Hide the masks", elem_id="everything-hide")
         line = gr.HTML(elem_id="everything-info")
         files = gr.DownloadButton("Download COCO JSON", interactive=False, size="sm")
-    own.input(lambda on: gr.Row(visible=not on), [own], [thresholds], api_visibility="private")
+    own.input(
+        lambda on: [gr.Slider(visible=not on), gr.Slider(visible=not on)],
+        [own],
+        [iou, stable],
+        api_visibility="private",
+    )
     event = _ui.on_device(
         [run.click],
         _run,

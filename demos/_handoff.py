@@ -7,6 +7,7 @@ folder and, for prompts, in the receiving tab's gr.State, so nobody else sees it
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,13 @@ from demos import _ui
 from demos._image import ImageIn
 
 Objects = Sequence[dict[str, Any]]
+# Tabs are opened in the browser. Were they an output of an event, every later event, each click on
+# a canvas too, would make the page copy the state of all that the tabs hold.
+_OPEN = "document.getElementById(id + '-button')?.click()"
+OPEN_LINKED = f"""() => {{
+  const id = "tab-" + (new URLSearchParams(location.search).get("tab") || "");
+  {_OPEN};
+}}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,7 @@ class _Target:
     title: str
     image: ImageIn
     prompts: gr.State | None
-    inner: tuple[gr.Tabs, str] | None  # a tab inside the tab, and its id
+    inner: str  # elem_id of a tab inside the tab
 
 
 @dataclass(slots=True)
@@ -62,14 +70,14 @@ def accept(
     title: str,
     image: ImageIn,
     prompts: gr.State | None = None,
-    inner: tuple[gr.Tabs, str] | None = None,
+    inner: str = "",
 ) -> None:
     """Take pictures in the input `image` of the tab `key`.
 
     Args:
         title: what a person chooses by, such as "Restore: denoise". It names the target.
         prompts: gets {"digest", "objects"} before the picture comes.
-        inner: tabs inside the tab, and which of them to open.
+        inner: elem_id of the tab inside the tab to open.
     """
     _current[0].targets[title] = _Target(key, title, image, prompts, inner)
 
@@ -90,7 +98,7 @@ def send(button: gr.Button, make: Callable[..., Parcel], inputs: Sequence[Any], 
     _current[0].sends.append((button, make, list(inputs), title))
 
 
-def wire(tabs: gr.Tabs) -> None:
+def wire() -> None:
     """Join senders and targets; call inside the Blocks when every tab is built."""
     page = _current[0]
     for button, make, inputs, wanted in page.sends:
@@ -99,9 +107,9 @@ def wire(tabs: gr.Tabs) -> None:
             targets = [one for one in page.targets.values() if one.key != but]
             wanted.choices = [(one.title, one.title) for one in targets]
             wanted.value = targets[0].title if targets else None
-            _wire(button, make, [*inputs, wanted], targets, tabs, None)
+            _wire(button, make, inputs, targets, wanted)
         elif wanted in page.targets:
-            _wire(button, make, inputs, [page.targets[wanted]], tabs, wanted)
+            _wire(button, make, inputs, [page.targets[wanted]], None)
 
 
 def _wire(
@@ -109,30 +117,38 @@ def _wire(
     make: Callable[..., Parcel],
     inputs: list[Any],
     targets: list[_Target],
-    tabs: gr.Tabs,
-    fixed: str | None,
+    choice: gr.Dropdown | None,
 ) -> None:
-    outputs: list[Any] = [tabs]
+    outputs: list[Any] = []
     for one in targets:
         outputs += [one.image, *([one.prompts] if one.prompts else [])]
-    inner = list({id(one.inner[0]): one.inner[0] for one in targets if one.inner}.values())
-    outputs += inner
 
     def deliver(*values: Any) -> list[Any]:
-        chosen = fixed or values[-1]
-        parcel = make(*(values if fixed else values[:-1]))
-        answers: list[Any] = [gr.skip()]
-        opened: dict[int, Any] = {}
+        chosen = values[-1] if choice else targets[0].title
+        parcel = make(*(values[:-1] if choice else values))
+        answers: list[Any] = []
         for one in targets:
             mine = one.title == chosen
             answers.append(str(parcel.path) if mine else gr.skip())
             if one.prompts:
                 prompts = {"digest": parcel.digest, "objects": list(parcel.objects)}
                 answers.append(prompts if mine else gr.skip())
-            if mine:
-                answers[0] = gr.Tabs(selected=one.key)
-            if mine and one.inner:
-                opened[id(one.inner[0])] = gr.Tabs(selected=one.inner[1])
-        return [*answers, *(opened.get(id(one), gr.skip()) for one in inner)]
+        return answers
 
-    _ui.on_device([button.click], deliver, inputs, outputs, show_progress="hidden")
+    chosen_inputs = [choice] if choice else []
+    event = _ui.on_device(
+        [button.click], deliver, [*inputs, *chosen_inputs], outputs, show_progress="hidden"
+    )
+    event.success(None, chosen_inputs, None, js=_open(targets), api_visibility="private")
+
+
+def _open(targets: list[_Target]) -> str:
+    """JavaScript that opens the tab of the chosen target, or of the only one."""
+    ids = {one.title: [f"tab-{one.key}", *([one.inner] if one.inner else [])] for one in targets}
+    return f"""async (title) => {{
+      const all = {json.dumps(ids)};
+      for (const id of all[title] || Object.values(all)[0]) {{
+        {_OPEN};
+        await new Promise((done) => setTimeout(done, 150));  // for what is inside to be there
+      }}
+    }}"""

@@ -58,24 +58,17 @@ def build() -> Page:
         api = _api.begin()
         _ui.begin_page()
         _handoff.begin_page()
-        tabs_found = discover()
-        with gr.Tabs(overflow_behavior="wrap", elem_id="tabs") as tabs:
-            for tab in tabs_found:
+        with gr.Tabs(overflow_behavior="wrap", elem_id="tabs"):
+            for tab in discover():
                 with gr.Tab(tab.title, id=tab.key, elem_id=f"tab-{tab.key}"):
                     tab.build()
-        _handoff.wire(tabs)
+        _handoff.wire()
         _owner.build(page)
         _own()
         _ui.refresh_pickers_on_load(page)
         api.add("checkpoints", checkpoints, (), ("json",))
         api.add("status", status, (), ("json",))
-        known = {tab.key for tab in tabs_found}
-
-        def open_linked(request: gr.Request) -> Any:
-            wanted = request.query_params.get("tab", "")
-            return gr.Tabs(selected=wanted) if wanted in known else gr.skip()
-
-        page.load(open_linked, None, [tabs], api_visibility="private", show_progress="hidden")
+        page.load(None, None, None, js=_handoff.OPEN_LINKED, api_visibility="private")
     # Without api_open=False a POST to /run passes the queue, and its limits, by.
     page.queue(max_size=QUEUE_SIZE, api_open=False)
     return page

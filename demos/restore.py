@@ -32,13 +32,13 @@ VERBS = {"denoise": "Denoise", "super_resolve": "Enlarge", "deblur": "Deblur"}
 
 def build() -> None:
     """Fill the tab: one inner tab per task."""
-    with gr.Tabs() as tabs:
-        with gr.Tab("Denoise", id="denoise"):
-            _build_task("denoise", tabs)
-        with gr.Tab("Super-resolution", id="super_resolve"):
-            _build_task("super_resolve", tabs)
-        with gr.Tab("Deblur", id="deblur"):
-            _build_task("deblur", tabs)
+    with gr.Tabs():
+        with gr.Tab("Denoise", id="denoise", elem_id="restore-denoise"):
+            _build_task("denoise")
+        with gr.Tab("Super-resolution", id="super_resolve", elem_id="restore-super_resolve"):
+            _build_task("super_resolve")
+        with gr.Tab("Deblur", id="deblur", elem_id="restore-deblur"):
+            _build_task("deblur")
     _api.endpoint("denoise", denoise, ("image", "text", "number"), ("lossless", "json"), long=True)
     _api.endpoint(
         "super_resolve", super_resolve, ("image", "text", "number"), ("lossless", "json"), long=True
@@ -46,7 +46,7 @@ def build() -> None:
     _api.endpoint("deblur", deblur, ("image", "text"), ("lossless", "json"), long=True)
 
 
-def _build_task(task: RestoreTask, tabs: gr.Tabs) -> None:
+def _build_task(task: RestoreTask) -> None:
     with _ui.lab():
         with _ui.area("in"):
             image = _ui.image_input(task, EXAMPLES[task], hint=HINTS[task])
@@ -67,7 +67,7 @@ def _build_task(task: RestoreTask, tabs: gr.Tabs) -> None:
             )
             info = gr.HTML(elem_id=f"{task}-info")
             download = gr.DownloadButton("Download PNG", interactive=False, size="sm")
-    _handoff.accept("restore", f"Restore: {VERBS[task].lower()}", image, inner=(tabs, task))
+    _handoff.accept("restore", f"Restore: {VERBS[task].lower()}", image, inner=f"restore-{task}")
     event = _ui.on_device(
         [image.change, button.click, checkpoint.input, sigma.release, estimate.input, scale.input],
         _handler(task),

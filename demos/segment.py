@@ -24,6 +24,7 @@ from demos._canvas_data import (
     parse_object,
     parse_point,
     picture_id,
+    served,
 )
 from demos._picture import PictureIn
 from demos._segment_session import (
@@ -234,7 +235,7 @@ def _detail(picture: images.Picture | None, session: Session | None, event: gr.E
     if x1 >= x2 or y1 >= y2:
         return gr.skip()
     side = min(DETAIL_SIDE, max(16, int(max(numbers(data.get("size"), 2)))))
-    source = images.to_data_url(picture.load()[y1:y2, x1:x2], side)
+    source = served(picture.load()[y1:y2, x1:x2], side)
     return PointPrompter(detail={"picture": session.id, "rect": [x1, y1, x2, y2], "src": source})
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from core import images
 from demos._canvas import PointPrompter
 from demos._canvas_data import (
     Choice,
@@ -26,6 +25,7 @@ from demos._canvas_data import (
     mask_url,
     parse_gesture,
     parse_object,
+    served,
 )
 from tests.browser import tab
 
@@ -130,7 +130,7 @@ class Demo:
         x1, y1, x2, y2 = evt._data["rect"]
         part = picture(*self.size)[y1:y2, x1:x2]
         answer = {"picture": evt._data["picture"], "rect": evt._data["rect"]}
-        return PointPrompter(detail={**answer, "src": images.to_data_url(part, 1600)})
+        return PointPrompter(detail={**answer, "src": served(part, 1600)})
 
     def everything(self) -> Any:
         mask = np.zeros(self.size[::-1], bool)

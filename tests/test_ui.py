@@ -1,4 +1,4 @@
-"""What the tabs share, and the Segment tab's handlers, without a server or a model."""
+"""What the tabs share, without a server or a model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import pytest
 import app
 from core.errors import InputError
 from core.settings import get_settings
-from core.types import Masks, RunInfo
 from demos import _api, _ui, classify, segment
 
 GREY = np.full((8, 10, 3), 127, np.uint8)
-INFO = RunInfo("net", "starter", "cpu", "fp32", {}, {})
 
 
 @pytest.fixture
@@ -26,20 +24,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
     yield monkeypatch
     monkeypatch.undo()
     get_settings.cache_clear()
-
-
-def session_and_event(seq: int = 1) -> tuple[segment.Session, gr.EventData]:
-    state = {"id": "a", "digest": "d", "gesture": None, "newest": 0, "choice": 0}
-    data = {"picture": "a", "seq": seq, "points": [[1, 2, 1]], "box": None}
-    return state, gr.EventData(None, data)
-
-
-def masks(count: int = 1) -> Masks:
-    return Masks(np.ones((count, 8, 10), bool), np.linspace(0.9, 0.5, count, dtype="f4"), INFO)
-
-
-def is_nothing(answer: tuple[object, ...]) -> bool:
-    return all(part == gr.skip() for part in answer)
 
 
 def test_sizes_are_written_as_people_write_them():
@@ -78,55 +62,6 @@ def test_a_call_without_a_picture_says_so():
 def test_points_that_are_no_list_are_refused():
     with pytest.raises(InputError, match="list"):
         segment.segment(GREY, points=5)
-
-
-def test_a_click_is_answered_and_kept(monkeypatch):
-    state, event = session_and_event()
-    monkeypatch.setattr(segment, "_masks", lambda *_: masks(3))
-    canvas, _, radio = segment._prompt(GREY, "auto", state, event)
-    assert canvas["seq"] == 1 and canvas["mask"] and "Mask of 100.0%" in canvas["status"]
-    assert len(radio.choices) == 3 and state["gesture"] == event._data
-
-
-def test_an_answer_to_a_picture_that_was_changed_meanwhile_is_dropped(monkeypatch):
-    state, event = session_and_event()
-
-    def slow(*_: object) -> Masks:
-        next(segment._load(None, "auto", state))  # the visitor clears the picture
-        return masks()
-
-    monkeypatch.setattr(segment, "_masks", slow)
-    assert is_nothing(segment._prompt(GREY, "auto", state, event))
-    late = session_and_event(2)[1]
-    assert is_nothing(segment._prompt(GREY, "auto", state, late))
-
-
-def test_only_the_newest_of_overtaking_clicks_is_answered(monkeypatch):
-    state, first = session_and_event(1)
-    second = session_and_event(2)[1]
-    answers = []
-
-    def overtaken(*_: object) -> Masks:
-        if not answers:
-            answers.append(None)
-            answers[0] = segment._prompt(GREY, "auto", state, second)
-        return masks()
-
-    monkeypatch.setattr(segment, "_masks", overtaken)
-    assert is_nothing(segment._prompt(GREY, "auto", state, first))
-    assert answers[0][0]["seq"] == 2
-
-
-def test_a_forgotten_session_and_a_fault_are_said_on_the_canvas(monkeypatch):
-    state, event = session_and_event()
-    assert segment._prompt(GREY, "auto", None, event)[0]["status"] == segment.FORGOTTEN
-
-    def broken(*_: object) -> Masks:
-        raise RuntimeError("the secret path /home/anna")
-
-    monkeypatch.setattr(segment, "_masks", broken)
-    said = segment._prompt(GREY, "auto", state, event)[0]["status"]
-    assert said.startswith("Something went wrong") and "anna" not in said
 
 
 def test_without_host_the_address_is_left_to_gradio(environment):
