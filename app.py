@@ -74,8 +74,8 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """Address of the hub on a free port of this machine, for tests and scripts."""
+def served_page() -> Iterator[gr.Blocks]:
+    """The page, served on a free port of this machine, for tests and scripts."""
     page = _page.build()
     launch(
         page,
@@ -87,9 +87,16 @@ def served() -> Iterator[str]:
         quiet=True,
     )
     try:
-        yield str(page.local_url)
+        yield page
     finally:
         page.close()
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Address of `served_page`."""
+    with served_page() as page:
+        yield str(page.local_url)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 
 import app
 from core import restore, runtime
-from demos import _page, _ui
+from demos import _ui
 from demos._guard import BUSY
 from tests.conftest import make_picture
 
@@ -28,18 +28,8 @@ SECONDS = 60
 
 @pytest.fixture(scope="module")
 def page():
-    built = _page.build()
-    app.launch(
-        built,
-        server_name="127.0.0.1",
-        server_port=None,
-        share=False,
-        auth=None,
-        prevent_thread_lock=True,
-        quiet=True,
-    )
-    yield built
-    built.close()
+    with app.served_page() as built:
+        yield built
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import app
 from core import runtime
 from core.errors import InputError
-from demos import _owner, _page
+from demos import _owner
 
 REFUSAL = "Only the owner of this hub can do that."
 
@@ -39,18 +39,8 @@ def test_others_are_refused():
 
 @pytest.fixture(scope="module")
 def page():
-    built = _page.build()
-    app.launch(
-        built,
-        server_name="127.0.0.1",
-        server_port=None,
-        share=False,
-        auth=None,
-        prevent_thread_lock=True,
-        quiet=True,
-    )
-    yield built
-    built.close()
+    with app.served_page() as built:
+        yield built
 
 
 class Session:
