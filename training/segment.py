@@ -5,6 +5,7 @@ Anything: a first click inside a mask (or its box, jittered), then corrective cl
 prediction is wrong, with the logits of the round before fed back. All four mask tokens learn: the
 single mask from every prompt, the best of the other three where prompts are ambiguous. The side of
 the pictures grows from 128 to 256 px on the way, which makes early steps four times cheaper.
+`--start FILE` begins a new run with the weights of a starter instead of random ones.
 
 `--evaluate` scores the exported file on the held-out pictures, with baselines given the same
 prompts, and prints the table of the model card.
@@ -28,11 +29,13 @@ from core import state_dicts
 from core.models import sam as small_sam
 from training import segment_data
 from training.common import LoopConfig, Trainer, arguments, log, prepare
+from training.muon import MuonTrainer
 
 WEIGHTS = Path("weights/segment-starter.safetensors")
 # What everything mode keeps: a small net's predicted IoU and its masks' stability stay well below
 # those that SAM's own thresholds (0.88, 0.95) were made for.
 EVERYTHING = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.55}
+NOT_MUON = ("embed", "token", "mask_downscaling", "iou_prediction_head")
 MODEL: dict[str, Any] = {
     "img_size": 256,
     "dim": 128,
@@ -48,9 +51,9 @@ MODEL: dict[str, Any] = {
 class Config:
     """Sides of the pictures by share of the run, and prompts of a step."""
 
-    sides: tuple[tuple[float, int], ...] = ((0.75, 128), (0.9, 192), (1.1, 256))
-    batch: int = 6  # pictures
-    prompts: int = 4  # for each picture
+    sides: tuple[tuple[float, int], ...] = ((0.65, 128), (0.85, 192), (1.1, 256))
+    batch: int = 12  # pictures; prompts cost five times as much as they do, and teach less
+    prompts: int = 2  # for each picture
     max_rounds: int = 4  # the first prompt and up to three corrections
     boxes: float = 0.45  # share of steps that start from a box
     smallest: float = 0.006  # share of the picture that a mask must cover
@@ -238,12 +241,15 @@ def step_loss(sam: Sam, batch: Batch, config: Config, rng: np.random.Generator) 
     return torch.stack(losses).mean()
 
 
-def train(data: Path, loop: LoopConfig, folder: Path) -> Trainer:
-    """Train from `folder`'s last state, if any, to the end of the budget."""
+def train(data: Path, loop: LoopConfig, folder: Path, start: Path | None = None) -> Trainer:
+    """Train from `folder`'s last state, if any, or from `start`, until the budget is spent."""
     config = Config()
     torch.manual_seed(loop.seed)
     mixer = segment_data.Mixer(segment_data.load_training(data))
-    trainer = Trainer(small_sam.build(**MODEL), loop, folder)
+    model = small_sam.build(**MODEL)
+    if start is not None:
+        model.load_state_dict(state_dicts.read(start))
+    trainer = MuonTrainer(model, loop, folder, NOT_MUON)
 
     def loss_of(model: nn.Module, rng: np.random.Generator) -> torch.Tensor:
         side = next(side for end, side in config.sides if trainer.progress < end)
@@ -269,6 +275,7 @@ def main() -> None:
     """Command line."""
     parser = arguments(__doc__ or "", minutes=60)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--start", type=Path, help="starter file to begin with")
     options = parser.parse_args()
     prepare(options.threads)
     if options.evaluate:
@@ -276,9 +283,10 @@ def main() -> None:
 
         segment_eval.report(options.out, options.data)
         return
-    loop = LoopConfig(minutes=options.minutes, lr=1.2e-3, weight_decay=0.02, seed=options.seed)
+    loop = LoopConfig(minutes=options.minutes, lr=3e-3, weight_decay=0.02, seed=options.seed)
     log.info("segment: %s", asdict(loop))
-    export(train(options.data, loop, options.runs / "segment"), options.data, options.out)
+    trained = train(options.data, loop, options.runs / "segment", options.start)
+    export(trained, options.data, options.out)
 
 
 if __name__ == "__main__":
