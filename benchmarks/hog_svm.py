@@ -21,9 +21,11 @@ from training.detect_data import Boxes, Picture, Stock, Thing
 CELL = 8  # px
 AREA = 80 * 80  # px of a window, whatever its shape
 LONGEST = (88, 112, 144, 184, 232)  # sides of the pyramid: a window covers all of it, to a third
+SCENES = 600  # pictures without the class, in which windows are taken
 NEGATIVES = 4000
 KEPT = 30  # boxes of a class and picture
 Features = NDArray[np.float64]
+Level = tuple[Features, float]
 
 
 def blocks(picture: Picture) -> Features:
@@ -46,46 +48,30 @@ class HogSvm:
         self.windows: list[tuple[int, int]] = []  # (width, height) px by class
         self.weights: list[Features] = []  # (rows, columns, 36) by class
         self.biases: list[float] = []
+        scenes = [(-1, image) for image in stock.backgrounds]
+        scenes += [(t.label, t.image) for group in stock.things for t in group]
+        chosen = rng.permutation(len(scenes))[:SCENES]
+        known = [(scenes[i][0], list(_pyramid(scenes[i][1]))) for i in chosen]
         for label, things in enumerate(stock.things):
-            others = [
-                t for other, group in enumerate(stock.things) if other != label for t in group
-            ]
             window = _window_of(things)
             positives = np.stack([_described(t, window, flip) for t in things for flip in (0, 1)])
-            scenes = [*stock.backgrounds, *(t.image for t in others)]
-            negatives = _random_windows(scenes, window, rng)
-            weight, bias = _fitted(positives, negatives)
-            hard = self._hard_negatives(scenes, window, weight, bias, rng)
-            weight, bias = _fitted(positives, np.concatenate([negatives, hard]))
+            others = [levels for kind, levels in known if kind != label]
+            negatives = _random_windows(others, window, rng)
+            weight, bias = _fitted(positives, negatives, window)
+            hard = _hard_windows(others, window, weight, bias)
+            weight, bias = _fitted(positives, np.concatenate([negatives, hard]), window)
             self.windows.append(window)
             self.weights.append(weight)
             self.biases.append(bias)
-
-    @staticmethod
-    def _hard_negatives(
-        scenes: list[Picture],
-        window: tuple[int, int],
-        weight: Features,
-        bias: float,
-        rng: np.random.Generator,
-    ) -> Features:
-        """What a first SVM takes for the class where it is not."""
-        found: list[Features] = []
-        for index in rng.permutation(len(scenes))[:200]:
-            for places, _ in _pyramid(scenes[index], [window]):
-                values = np.tensordot(places[0], weight, 3) + bias
-                for row, column in np.argwhere(values > -0.5)[:10]:
-                    found.append(places[0][row, column].ravel())
-        return np.array(found).reshape(-1, weight.size)
 
     def __call__(self, image: Picture) -> tuple[Boxes, NDArray[np.int64], Boxes]:
         """(H, W, 3) -> (N, 4) xyxy pixels, (N,) classes and (N,) scores, 0..1."""
         boxes: list[list[NDArray[np.float64]]] = [[] for _ in self.windows]
         values: list[list[float]] = [[] for _ in self.windows]
-        for places, scale in _pyramid(image, self.windows):
-            for label, windows in enumerate(places):
+        for features, scale in _pyramid(image):
+            for label, (width, height) in enumerate(self.windows):
+                windows = _places(features, (width, height))
                 answer = np.tensordot(windows, self.weights[label], 3) + self.biases[label]
-                width, height = self.windows[label]
                 for row, column in np.ndindex(answer.shape):
                     left, top = column * CELL, row * CELL
                     box = np.array([left, top, left + width, top + height])
@@ -125,46 +111,58 @@ def _described(thing: Thing, window: tuple[int, int], flip: int) -> Features:
     return blocks(resized(np.ascontiguousarray(cut), *window)).ravel()
 
 
-def _pyramid(
-    picture: Picture, windows: list[tuple[int, int]]
-) -> Iterator[tuple[list[Features], float]]:
-    """At each size: for each window (rows, columns, r, c, 36) of its places; and the scale."""
+def _pyramid(picture: Picture) -> Iterator[Level]:
+    """The picture's blocks (rows, columns, 36) at each size, and the scale."""
     for longest in LONGEST:
         scale = longest / max(picture.shape[:2])
         height, width = (max(2 * CELL, round(side * scale)) for side in picture.shape[:2])
-        yield _places(blocks(resized(picture, width, height)), windows), scale
+        yield blocks(resized(picture, width, height)), scale
 
 
-def _places(features: Features, windows: list[tuple[int, int]]) -> list[Features]:
-    found: list[Features] = []
-    for width, height in windows:
-        rows, columns = height // CELL - 1, width // CELL - 1
-        if features.shape[0] < rows or features.shape[1] < columns:
-            found.append(np.zeros((0, 0, rows, columns, features.shape[2])))
-            continue
-        view: Any = np.lib.stride_tricks.sliding_window_view(features, (rows, columns), axis=(0, 1))  # type: ignore[call-overload]
-        found.append(view.transpose(0, 1, 3, 4, 2))
-    return found
+def _places(features: Features, window: tuple[int, int]) -> Features:
+    """(rows, columns, r, c, 36): what each place of a window sees."""
+    rows, columns = window[1] // CELL - 1, window[0] // CELL - 1
+    if features.shape[0] < rows or features.shape[1] < columns:
+        return np.zeros((0, 0, rows, columns, features.shape[2]))
+    view: Any = np.lib.stride_tricks.sliding_window_view(features, (rows, columns), axis=(0, 1))  # type: ignore[call-overload]
+    return view.transpose(0, 1, 3, 4, 2)
 
 
 def _random_windows(
-    scenes: list[Picture], window: tuple[int, int], rng: np.random.Generator
+    scenes: list[list[Level]], window: tuple[int, int], rng: np.random.Generator
 ) -> Features:
-    """HOG of windows at random places of pictures that do not show the class."""
+    """What windows see at random places of pictures that do not show the class."""
     found: list[Features] = []
-    for index in rng.permutation(len(scenes)):
-        for places, _ in _pyramid(scenes[index], [window]):
-            if places[0].shape[0] and len(found) < NEGATIVES:
-                row, column = (rng.integers(n) for n in places[0].shape[:2])
-                found.append(places[0][row, column].ravel())
-    return np.stack(found)
+    for levels in scenes:
+        for features, _ in levels:
+            places = _places(features, window)
+            if places.size:
+                row, column = (rng.integers(n) for n in places.shape[:2])
+                found.append(places[row, column].ravel())
+    return np.stack(found[:NEGATIVES])
 
 
-def _fitted(positives: Features, negatives: Features) -> tuple[Features, float]:
-    """Weights in the shape of a window, and the bias, of a linear SVM."""
+def _hard_windows(
+    scenes: list[list[Level]], window: tuple[int, int], weight: Features, bias: float
+) -> Features:
+    """What a first SVM takes for the class where it is not."""
+    found: list[Features] = []
+    for levels in scenes:
+        for features, _ in levels:
+            places = _places(features, window)
+            values = np.tensordot(places, weight, 3) + bias
+            found += [places[row, column].ravel() for row, column in np.argwhere(values > -0.5)[:5]]
+    return np.array(found[:NEGATIVES]).reshape(-1, weight.size)
+
+
+def _fitted(
+    positives: Features, negatives: Features, window: tuple[int, int]
+) -> tuple[Features, float]:
+    """Weights (rows, columns, 36) and the bias of a linear SVM."""
     from sklearn.svm import LinearSVC
 
     x = np.concatenate([positives, negatives])
     y = np.concatenate([np.ones(len(positives)), np.zeros(len(negatives))])
     machine = LinearSVC(C=0.01, class_weight="balanced", random_state=0).fit(x, y)
-    return machine.coef_[0], float(machine.intercept_[0])
+    rows, columns = window[1] // CELL - 1, window[0] // CELL - 1
+    return machine.coef_[0].reshape(rows, columns, -1), float(machine.intercept_[0])

@@ -124,6 +124,8 @@ def _airplanes(root: Path) -> Iterator[tuple[bool, Thing]]:
     with (root.parent / "airplanes.csv").open() as file:
         for row in list(csv.reader(file))[1:]:
             top, bottom, left, right = (float(v) for v in row[2:6])
+            if bottom <= top or right <= left:  # the list has a box without area
+                continue
             image, scale = _open(root / "airplanes" / row[1])
             box = np.array([left, top, right, bottom]) * scale
             yield held_out(f"airplane/{row[1]}"), Thing(f"airplane/{row[1]}", 1, image, box)
