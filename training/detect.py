@@ -6,7 +6,8 @@ What makes a DETR learn in CPU time here: a short sequence, 12 queries, losses o
 layer, batch norm that learns (frozen only in the exported file), and a head on the encoder's
 tokens, dropped at export, that must tell the class and the box of the object a token lies on.
 
-`--evaluate` scores the exported file on held-out pictures and scenes with a baseline.
+`--evaluate` scores the exported file on held-out pictures and scenes with a baseline. `--start
+FILE` begins a new run with a starter's weights instead of random ones.
 Source: Carion et al., "End-to-End Object Detection with Transformers", 2020.
 """
 
@@ -30,10 +31,12 @@ from core import state_dicts
 from training import detect_data
 from training.common import LoopConfig, Trainer, arguments, log, prepare
 from training.detect_data import CLASSES
+from training.muon import MuonTrainer
 
 WEIGHTS = Path("weights/detect-starter.safetensors")
 #: weight of queries that find nothing; with few queries the usual one leaves duplicates
 EOS, USUAL_EOS = 0.3, 0.1
+NOT_MUON = ("position_embeddings", "classifier", "bbox_predictor", "token_")
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SIZE = {"shortest_edge": 144, "longest_edge": 224}
 
@@ -53,6 +56,7 @@ class Config:
     token_loss: float = 2.0
     warm_up: float = 0.2
     ground: float = 0.4  # weight of tokens that lie on no object
+    whole: float = 0.3  # share of pictures that are photographs as they are, not scenes
 
 
 def detr_config() -> DetrConfig:
@@ -128,6 +132,15 @@ class Learner(nn.Module):
         state["class_labels_classifier.bias"][-1] -= math.log(EOS / USUAL_EOS)
         return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
 
+    def begin_with(self, path: Path) -> None:
+        """Take the weights of a starter file; the heads on the tokens stay random."""
+        state = state_dicts.read(path)
+        state["class_labels_classifier.bias"][-1] += math.log(EOS / USUAL_EOS)
+        missing, surplus = self.detr.load_state_dict(state, strict=False)
+        state_dicts.refuse_mismatch(
+            path.name, [k for k in missing if not k.endswith("num_batches_tracked")], surplus
+        )
+
 
 @dataclass
 class Batch:
@@ -144,9 +157,12 @@ def normalise(images: NDArray[np.uint8]) -> torch.Tensor:
 
 
 def make_batch(stock: detect_data.Stock, config: Config, rng: np.random.Generator) -> Batch:
-    """Scenes on canvases of one shape."""
+    """Scenes and whole photographs on canvases of one shape."""
     h, w = config.canvases[rng.integers(len(config.canvases))]
-    scenes = [detect_data.make_scene(stock, h, w, rng) for _ in range(config.batch)]
+    scenes = []
+    for _ in range(config.batch):
+        whole = rng.random() < config.whole and detect_data.whole_photograph(stock, h, w, rng)
+        scenes.append(whole or detect_data.make_scene(stock, h, w, rng))
     targets = []
     for scene in scenes:
         boxes = np.array(scene.boxes, float).reshape(-1, 4) / [w, h, w, h]
@@ -232,12 +248,15 @@ def step_loss(learner: Learner, batch: Batch, config: Config) -> torch.Tensor:
     return matched + config.token_loss * tokens
 
 
-def train(data: Path, loop: LoopConfig, folder: Path) -> Trainer:
-    """Train from `folder`'s last state, if any, to the end of the budget."""
-    config = Config()
+def train(data: Path, loop: LoopConfig, folder: Path, start: Path | None = None) -> Trainer:
+    """Train from `folder`'s last state, if any, or from `start`, until the budget is spent."""
+    config = Config() if start is None else Config(warm_up=0.0)
     torch.manual_seed(loop.seed)
     stock, _ = detect_data.load(data)
-    trainer = Trainer(Learner(), loop, folder)
+    learner = Learner()
+    if start is not None:
+        learner.begin_with(start)
+    trainer = MuonTrainer(learner, loop, folder, NOT_MUON)
 
     def loss_of(model: nn.Module, rng: np.random.Generator) -> torch.Tensor:
         assert isinstance(model, Learner)
@@ -266,6 +285,7 @@ def main() -> None:
     """Command line."""
     parser = arguments(__doc__ or "", minutes=40)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--start", type=Path, help="starter file to begin with")
     options = parser.parse_args()
     prepare(options.threads)
     if options.evaluate:
@@ -273,9 +293,9 @@ def main() -> None:
 
         detect_eval.report(options.out, options.data)
         return
-    loop = LoopConfig(minutes=options.minutes, lr=6e-4, weight_decay=1e-4, seed=options.seed)
+    loop = LoopConfig(options.minutes, lr=1e-3, plain_lr=0.5, weight_decay=1e-4, seed=options.seed)
     log.info("detect: %s", asdict(loop))
-    export(train(options.data, loop, options.runs / "detect"), options.out)
+    export(train(options.data, loop, options.runs / "detect", options.start), options.out)
 
 
 if __name__ == "__main__":

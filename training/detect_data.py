@@ -38,6 +38,7 @@ NOT_BACKGROUND = {
     *("helicopter", "buddha", "cougar_face", "snoopy", "garfield", "inline_skate"),
 }
 BACKGROUNDS_PER_CLASS = 12
+MAX_STRETCH = 0.3  # largest change of a photograph's aspect ratio, as a logarithm
 
 
 @dataclass
@@ -270,6 +271,21 @@ def colours(image: Picture, rng: np.random.Generator) -> Picture:
     x = grey + (x - grey) * (0.0 if rng.random() < 0.07 else rng.uniform(0.5, 1.4))
     x = (x - 128) * rng.uniform(0.7, 1.3) + 128 + rng.uniform(-25, 25)
     return np.clip(x, 0, 255).astype(np.uint8)
+
+
+def whole_photograph(stock: Stock, h: int, w: int, rng: np.random.Generator) -> Scene | None:
+    """A photograph as it is, stretched a little to the canvas; None where none of a few fits."""
+    for _ in range(6):
+        group = stock.things[rng.integers(len(stock.things))]
+        thing = group[rng.integers(len(group))]
+        thing = _mirrored(thing) if rng.random() < 0.5 else thing
+        height, width = thing.image.shape[:2]
+        if abs(np.log(width * h / (height * w))) < MAX_STRETCH:
+            scene = Scene(_resize(thing.image, (w, h)))
+            scene.add(thing.box * np.tile([w / width, h / height], 2), thing.label)
+            scene.image = colours(scene.image, rng)
+            return scene
+    return None
 
 
 def make_scene(stock: Stock, h: int, w: int, rng: np.random.Generator) -> Scene:
