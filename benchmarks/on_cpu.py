@@ -192,13 +192,18 @@ def _next(process: subprocess.Popen[str]) -> float:
     return float(process.stdout.readline())
 
 
-def measure(folder: Path, quick: bool) -> Section:
-    """The section of docs/performance.md; `folder` is empty and takes the weight files."""
+def measure(folder: Path, quick: bool, load_seconds: float) -> Section:
+    """The section of docs/performance.md; `folder` is empty and takes the weight files.
+
+    Args:
+        load_seconds: for each row of the comparison with the usual demo, at most; every client has
+            one answer at least.
+    """
     section = Section("cpu")
     tasks = ("classify", "denoise") if quick else networks.TASKS
     networks.write(folder, small=quick)
     known = keys(folder)
-    size = (320, 240) if quick else (640, 480)
+    size = (320, 240) if quick else (480, 360)
     section.say(
         ("Small networks, to see that it works. " if quick else "Networks of the published sizes. ")
         + "Random weights; time does not depend on them. Pictures are new in every request; only "
@@ -214,7 +219,7 @@ def measure(folder: Path, quick: bool) -> Section:
     section.say("Against the usual demo, which loads its model in the function:")
     counts = (4,) if quick else (1, 4, 16)
     rows = [
-        against_naive(task, folder, known[task], size, clients, 20 if quick else 90)
+        against_naive(task, folder, known[task], size, clients, load_seconds)
         for task in tasks
         for clients in counts
     ]

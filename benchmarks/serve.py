@@ -28,17 +28,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--device", choices=("sim", "cpu", "cuda"), default="sim")
     parser.add_argument("--quick", action="store_true", help="small networks, few requests")
+    parser.add_argument("--seconds", type=float, default=30, help="of load a row, at most (cpu)")
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     args = parser.parse_args()
     os.environ.setdefault("VISION_HUB_OFFLINE", "1")
     os.environ["VISION_HUB_DEVICE"] = "cuda" if args.device == "cuda" else "cpu"
     before = machine()
     started = time.perf_counter()
-    section = measure(args.device, args.quick)
+    section = measure(args.device, args.quick, args.seconds)
     if section is None:
         print("There is no GPU that PyTorch can use on this machine.")
         return 2
-    command = f"python -m benchmarks.serve --device {args.device}{' --quick' * args.quick}"
+    options = " ".join(word for word in sys.argv[1:] if word != "--write")
+    command = f"python -m benchmarks.serve {options}".strip()
     seconds = time.perf_counter() - started
     section.say(f"`{command}`: {seconds:.0f} s on {before} at the start.")
     print("\n".join(section.lines))
@@ -49,7 +51,7 @@ def main() -> int:
     return int(bool(section.missed))
 
 
-def measure(device: str, quick: bool) -> Section | None:
+def measure(device: str, quick: bool, load_seconds: float) -> Section | None:
     """The section of a device; None where it is not there."""
     if device == "sim":
         from benchmarks import on_sim
@@ -59,7 +61,7 @@ def measure(device: str, quick: bool) -> Section | None:
         if device == "cpu":
             from benchmarks import on_cpu
 
-            return on_cpu.measure(Path(folder), quick)
+            return on_cpu.measure(Path(folder), quick, load_seconds)
         import torch
 
         if not torch.cuda.is_available():
