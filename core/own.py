@@ -191,7 +191,8 @@ def _from_config(config: dict[str, Any]) -> tuple[Task, Loader, str]:
             raise _Unclear(f"is a {architecture}, which this version of timm does not know.")
         return "classify", "timm", architecture
     if kind in _MODEL_TYPES:
-        return _MODEL_TYPES[kind], "transformers", ""
+        arch = kind.removesuffix("_video") if _MODEL_TYPES[kind] == "segment" else ""
+        return _MODEL_TYPES[kind], "transformers", arch
     known = ", ".join(_MODEL_TYPES)
     raise _Unclear(f"is a {kind or 'nameless'} model; of transformers this program shows {known}.")
 
