@@ -34,7 +34,9 @@ class Checkpoint:
     (starters) or an absolute path (the user's own). `filename` is the weight file inside a hub
     repository; `extra_files` are fetched beside it. `arch` names the architecture where the file
     does not tell it. `scale` is output size over input size. `metric` is a published or measured
-    figure with its data set; `size_mb` is 1e6 bytes, `params_m` millions of parameters.
+    figure with its data set; `size_mb` is 1e6 bytes, `params_m` millions of parameters. `encode` is
+    what the image encoder of a SAM costs: its processor time over that of SAM ViT-B, as
+    `python -m benchmarks.encoders` measures it; 0 where it was not measured.
     """
 
     key: str
@@ -55,6 +57,7 @@ class Checkpoint:
     scale: int = 1
     note: str = ""
     extra_files: tuple[str, ...] = ()
+    encode: float = 0.0
 
 
 _APACHE = "Apache-2.0"
@@ -98,6 +101,7 @@ def _starter(key: str, task: Task, loader: Loader, title: str, scale: int = 1) -
         trained_on=card.get("trained_on", ""),
         scale=scale,
         note=f"Data: {data}" if data else "",
+        encode=float(card.get("encode", "0")),
     )
 
 
@@ -150,15 +154,23 @@ CATALOGUE: tuple[Checkpoint, ...] = (
     Checkpoint("sam-vit-h", "segment", "sam", "ybelkada/segment-anything", _APACHE, "SAM ViT-H",
         "checkpoints/sam_vit_h_4b8939.pth", size_mb=2564.6, params_m=641.1, trained_on="SA-1B",
         arch="vit_h", revision=_SAM_REVISION,
-        sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
+        sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e", encode=4.3),
     Checkpoint("sam-vit-l", "segment", "sam", "ybelkada/segment-anything", _APACHE, "SAM ViT-L",
         "checkpoints/sam_vit_l_0b3195.pth", size_mb=1249.5, params_m=312.3, trained_on="SA-1B",
         arch="vit_l", revision=_SAM_REVISION,
-        sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"),
+        sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622", encode=2.5),
     Checkpoint("sam-vit-b", "segment", "sam", "ybelkada/segment-anything", _APACHE, "SAM ViT-B",
         "checkpoints/sam_vit_b_01ec64.pth", size_mb=375.0, params_m=93.7, trained_on="SA-1B",
         arch="vit_b", revision=_SAM_REVISION,
-        sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
+        sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912", encode=1.0),
+    Checkpoint("sam2.1-hiera-tiny", "segment", "transformers", "facebook/sam2.1-hiera-tiny",
+        _APACHE, "SAM 2.1 Hiera-T", "model.safetensors", size_mb=155.9, params_m=31.4,
+        trained_on="SA-1B, SA-V", arch="sam2", extra_files=("config.json",), encode=0.19,
+        note="The file also holds the memory for videos, 7.5 M parameters that are not used here."),
+    Checkpoint("slimsam-50", "segment", "transformers", "Zigeng/SlimSAM-uniform-50", _APACHE,
+        "SlimSAM-50", "model.safetensors", size_mb=111.9, params_m=28.0,
+        trained_on="10,000 pictures of SA-1B", arch="sam", extra_files=_CONFIGS, encode=0.42,
+        note="SAM ViT-B with half of its encoder's width pruned away."),
     # Reconstruct
     Checkpoint("vit-mae-large", "reconstruct", "transformers", "facebook/vit-mae-large",
         _MAE_LICENCE, "ViT-MAE large", "pytorch_model.bin", size_mb=1318.4, params_m=329.5,

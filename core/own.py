@@ -31,7 +31,13 @@ _LOADERS: dict[str, Loader] = {
     "segment": "sam",
     "reconstruct": "transformers",
 }
-_MODEL_TYPES: dict[str, Task] = {"detr": "detect", "vit_mae": "reconstruct"}
+_MODEL_TYPES: dict[str, Task] = {
+    "detr": "detect",
+    "sam": "segment",
+    "sam2": "segment",
+    "sam2_video": "segment",
+    "vit_mae": "reconstruct",
+}
 _SAM_WIDTHS = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 _FOLDERS: dict[str, Task] = {
     "denoise": "denoise",
@@ -44,7 +50,7 @@ _NEEDS_CONFIG = {
     "class_labels_classifier.": "a DETR of transformers",
     "vit.embeddings.": "a ViT-MAE of transformers",
     "patch_embed.proj.": "a Vision Transformer of timm",
-    "vision_encoder.": "a SAM of transformers, and only the original format is read;",
+    "vision_encoder.": "a SAM of transformers",
 }
 
 
@@ -160,10 +166,11 @@ def _identify(file: Path, config: dict[str, Any]) -> Iterable[Checkpoint]:
         raise _Unclear("is a LoRA adapter, which changes a model and is none by itself.")
     if header in _LOADERS:
         return [make(_task(header), _LOADERS[header])]
-    if config:
-        return [make(*_from_config(config))]
+    # Before the config: Meta's own file often lies beside that of transformers.
     if any(k.startswith("image_encoder.") for k in shapes) and "mask_decoder" in str(list(shapes)):
         return [make("segment", "sam", _sam_arch(shapes))]
+    if config:
+        return [make(*_from_config(config))]
     for prefix, kind in _NEEDS_CONFIG.items():
         if any(key.startswith(prefix) for key in shapes):
             raise _Unclear(f"is {kind} and needs its config.json beside it.")
@@ -184,12 +191,15 @@ def _from_config(config: dict[str, Any]) -> tuple[Task, Loader, str]:
             raise _Unclear(f"is a {architecture}, which this version of timm does not know.")
         return "classify", "timm", architecture
     if kind in _MODEL_TYPES:
-        return _MODEL_TYPES[kind], "transformers", ""
+        arch = kind.removesuffix("_video") if _MODEL_TYPES[kind] == "segment" else ""
+        return _MODEL_TYPES[kind], "transformers", arch
     known = ", ".join(_MODEL_TYPES)
     raise _Unclear(f"is a {kind or 'nameless'} model; of transformers this program shows {known}.")
 
 
 def _sam_arch(shapes: Shapes) -> str:
+    if any(key.startswith("image_encoder.trunk.") for key in shapes):
+        raise _Unclear("is a SAM 2 in Meta's format; use the file that transformers reads.")
     width = shapes.get("image_encoder.pos_embed", (0,))[-1]
     if width not in _SAM_WIDTHS:
         raise _Unclear("is a SAM with an image encoder other than ViT-B, ViT-L or ViT-H.")

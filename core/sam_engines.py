@@ -74,8 +74,11 @@ class Engine(Protocol):
     def places(self, embedding: Embedding) -> Size:
         """(rows, columns) of the embedding that lie on the picture, and not on its padding."""
 
-    def stations(self) -> Mapping[str, torch.nn.Module]:
-        """The modules whose outputs a diagram of the decoder shows, by the names of `insight`."""
+    def stations(self) -> Mapping[str, Sequence[torch.nn.Module]]:
+        """The modules that make what a diagram of the decoder shows, by the names of `insight`.
+
+        Of several in a row the weights of all count, and the output of the last is shown.
+        """
 
     def blocks(self) -> Sequence[torch.nn.Module]:
         """The encoder's layers in the order in which they run, to tell how far a pass is."""
@@ -137,15 +140,15 @@ class SamEngine:
         height, width = self._resize.get_preprocess_shape(*embedding.original_size, side)
         return math.ceil(height * grid / side), math.ceil(width * grid / side)
 
-    def stations(self) -> Mapping[str, torch.nn.Module]:
+    def stations(self) -> Mapping[str, Sequence[torch.nn.Module]]:
         decoder = self.module.mask_decoder
         return {
-            "prompt": self.module.prompt_encoder,
-            "transformer": decoder.transformer,
-            "upscaling": decoder.output_upscaling,
-            "hypernetwork": decoder.output_hypernetworks_mlps[0],
-            "iou_head": decoder.iou_prediction_head,
-            "decoder": decoder,
+            "prompt": (self.module.prompt_encoder,),
+            "transformer": (decoder.transformer,),
+            "upscaling": (decoder.output_upscaling,),
+            "hypernetwork": (decoder.output_hypernetworks_mlps[0],),
+            "iou_head": (decoder.iou_prediction_head,),
+            "decoder": (decoder,),
         }
 
     def blocks(self) -> Sequence[torch.nn.Module]:

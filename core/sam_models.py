@@ -55,6 +55,10 @@ def embedding(
 
 def build(resolved: Resolved) -> Built:
     """The network of a weight file, its engine and the thresholds of its everything mode."""
+    if resolved.checkpoint.loader == "transformers":
+        from core import sam_transformers
+
+        return sam_transformers.build(resolved)
     config = state_dicts.starter_config(resolved.path, "segment")
     if config is not None:
         from core.models import sam as small

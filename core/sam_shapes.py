@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ def read(clicks: Clicks, embedding: Embedding, prompts: PointPrompts) -> list[Pa
 
     def compute() -> None:
         handles = [
-            module.register_forward_hook(lambda _module, _inputs, out, key=key: note(key, out))
-            for key, module in stations.items()
+            modules[-1].register_forward_hook(lambda _module, _inputs, out, key=key: note(key, out))
+            for key, modules in stations.items()
         ]
         try:
             clicks.forward(embedding, prompts, None)
@@ -36,7 +37,7 @@ def read(clicks: Clicks, embedding: Embedding, prompts: PointPrompts) -> list[Pa
                 handle.remove()
 
     runtime.forward(compute, full_precision=True)  # alone on the device, so no other pass is seen
-    counts = {key: _parameters(module) for key, module in stations.items()}
+    counts = {key: _parameters(modules) for key, modules in stations.items()}
     sparse, dense = shapes["prompt"][:2]
     tokens, places = shapes["transformer"][:2]
     masks, scores = shapes["decoder"][:2]
@@ -59,5 +60,5 @@ def _shapes(output: Any) -> list[tuple[int, ...]]:
     return [tuple(t.shape) for t in tensors if torch.is_tensor(t)]
 
 
-def _parameters(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+def _parameters(modules: Sequence[torch.nn.Module]) -> int:
+    return sum(p.numel() for module in modules for p in module.parameters())

@@ -1,31 +1,20 @@
-"""Python text that makes the same masks again, with `core` and with segment_anything alone."""
+"""Python text that makes the same masks again, with `core` and with the library alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from core.checkpoints import Checkpoint
+from core.snippet_parts import MIN_LINES, Prompt, cleaning, numbers, ordered
+from core.snippets_transformers import with_transformers
 
-MIN_LINES = (
-    "from segment_anything.utils.amg import remove_small_regions  # needs OpenCV: pip install "
-    "opencv-python-headless"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What a person asked of Segment; the fields are the arguments of `core.segment.predict`.
-
-    `picture` is the path or name that the text opens.
-    """
-
-    picture: str
-    points: Sequence[Sequence[float]] = ()
-    box: Sequence[float] | None = None
-    multimask: bool = True
-    refine: int | None = None
-    min_area: float = 0
+__all__ = [
+    "Prompt",
+    "everything_with_core",
+    "everything_with_segment_anything",
+    "with_core",
+    "with_library",
+    "with_segment_anything",
+    "with_transformers",
+]
 
 
 def with_core(prompt: Prompt, checkpoint: str) -> str:
@@ -33,7 +22,7 @@ def with_core(prompt: Prompt, checkpoint: str) -> str:
     arguments = [
         repr(prompt.picture),
         f"points={_points(prompt)}",
-        *([f"box={_numbers(prompt.box)}"] if prompt.box is not None else []),
+        *([f"box={numbers(prompt.box)}"] if prompt.box is not None else []),
         f"checkpoint={checkpoint!r}",
         *([] if prompt.multimask else ["multimask=False"]),
         *([] if prompt.refine is None else [f"refine={prompt.refine}"]),
@@ -45,6 +34,17 @@ def with_core(prompt: Prompt, checkpoint: str) -> str:
         f"result = segment.predict(\n    {call},\n)\n"
         "masks, scores = result.masks, result.scores  # (K, H, W) bool, predicted IoU\n"
     )
+
+
+def with_library(prompt: Prompt, checkpoint: Checkpoint, weights: str) -> str:
+    """The same with the library that the checkpoint is of, transformers or segment_anything.
+
+    Args:
+        weights: path or name of the weight file that the text opens.
+    """
+    if checkpoint.loader == "transformers":
+        return with_transformers(prompt, checkpoint, weights)
+    return with_segment_anything(prompt, checkpoint, weights)
 
 
 def with_segment_anything(prompt: Prompt, checkpoint: Checkpoint, weights: str) -> str:
@@ -66,7 +66,7 @@ def with_segment_anything(prompt: Prompt, checkpoint: Checkpoint, weights: str) 
         *(_at_once(prompt) if prompt.refine is None else _click_by_click(prompt)),
         'order = np.argsort(-scores, kind="stable")  # best predicted IoU first',
         "masks, scores, low_res = masks[order], scores[order], low_res[order]",
-        *_cleaning(prompt.min_area),
+        *cleaning(prompt.min_area),
     ]
     return "\n".join(lines) + "\n"
 
@@ -102,7 +102,7 @@ def everything_with_segment_anything(
     min_area: float = 0,
     points_per_batch: int = 16,
 ) -> str:
-    """The same by `SamAutomaticMaskGenerator`."""
+    """The same by `SamAutomaticMaskGenerator`, for checkpoints of segment_anything."""
     lines = [
         "import numpy as np",
         "from PIL import Image, ImageOps",
@@ -152,10 +152,10 @@ def _picture(name: str) -> list[str]:
 
 
 def _arrays(prompt: Prompt) -> list[str]:
-    box = "None" if prompt.box is None else f"np.array({_numbers(_ordered(prompt.box))})"
+    box = "None" if prompt.box is None else f"np.array({numbers(ordered(prompt.box))})"
     if not prompt.points:
         return ["points = labels = None", f"box = {box}"]
-    xy = [_numbers(point[:2]) for point in prompt.points]
+    xy = [numbers(point[:2]) for point in prompt.points]
     return [
         f"points = np.array([{', '.join(xy)}], dtype=np.float32)  # x, y in pixels",
         f"labels = np.array({[int(point[2]) for point in prompt.points]})  # 1 include, 0 exclude",
@@ -164,10 +164,9 @@ def _arrays(prompt: Prompt) -> list[str]:
 
 
 def _at_once(prompt: Prompt) -> list[str]:
-    three = prompt.multimask and len(prompt.points) == 1 and prompt.box is None
     return [
         "masks, scores, low_res = predictor.predict(",
-        f"    points, labels, box, multimask_output={three}",
+        f"    points, labels, box, multimask_output={prompt.three}",
         ")",
     ]
 
@@ -191,28 +190,6 @@ def _click_by_click(prompt: Prompt) -> list[str]:
     ]
 
 
-def _cleaning(min_area: float) -> list[str]:
-    if not min_area:
-        return []
-    return [
-        'for mode in ("holes", "islands"):',
-        "    cleaned = [",
-        f"        remove_small_regions(one, {min_area:g}, mode)[0] if one.any() else one",
-        "        for one in masks",
-        "    ]",
-        "    masks = np.stack(cleaned)",
-    ]
-
-
-def _ordered(box: Sequence[float]) -> list[float]:
-    x1, y1, x2, y2 = box
-    return [min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)]
-
-
 def _points(prompt: Prompt) -> str:
     rows = (f"[{point[0]:.10g}, {point[1]:.10g}, {int(point[2])}]" for point in prompt.points)
     return f"[{', '.join(rows)}]"
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return f"[{', '.join(f'{value:.10g}' for value in values)}]"

@@ -160,7 +160,11 @@ def from_pretrained(model_class: Any, config: Any, state: StateDict, name: str) 
             part.use_pretrained_backbone = False
     try:
         model, report = model_class.from_pretrained(
-            None, config=config, state_dict=state, output_loading_info=True
+            None,
+            config=config,
+            state_dict=state,
+            dtype=torch.float32,  # `read` gives no other, whatever the config was trained in
+            output_loading_info=True,
         )
     except RuntimeError as error:
         raise _other_shape(name) from error

@@ -109,6 +109,7 @@ def listing() -> list[dict[str, object]]:
             "trained_on": c.trained_on,
             "scale": c.scale,
             "note": c.note,
+            "encode": c.encode or None,
         }
         for c in (*checkpoints.CATALOGUE, *_own())
     ]

@@ -39,7 +39,7 @@ def build(state: list[Any]) -> None:
     with gr.Accordion("Copy the code", open=False, elem_id="segment-code") as code:
         again = gr.Button("Code of the chosen object, as it is now", size="sm")
         ours = gr.Code(language="python", label="With core, of this project", interactive=False)
-        plain = gr.Code(language="python", label="With segment_anything", interactive=False)
+        plain = gr.Code(language="python", label="With the library alone", interactive=False)
     _ui.on_device([make.click], _files, state, [files])
     for trigger in (code.expand, again.click):
         _ui.on_device([trigger], _code, state, [ours, plain], show_progress="hidden")
@@ -165,9 +165,12 @@ def _texts(session: Session, settings: Settings, one: Prompted) -> tuple[str, st
         FILE_NAME, one.points, box, refine=min(one.choice or 0, 2), min_area=settings.min_area
     )
     resolved = weights.resolve(settings.checkpoint, "segment")
-    file = Path(resolved.path).name
+    path = Path(resolved.path)
+    # transformers opens a folder; what lies above it is the server's own business.
+    folder = resolved.checkpoint.loader == "transformers"
+    file = f"{path.parent.name}/{path.name}" if folder else path.name
     ours = snippets.with_core(prompt, resolved.checkpoint.key)
-    return ours, snippets.with_segment_anything(prompt, resolved.checkpoint, file)
+    return ours, snippets.with_library(prompt, resolved.checkpoint, file)
 
 
 def _required(

@@ -15,7 +15,7 @@ import gradio as gr
 from gradio.context import LocalContext
 
 from core import weights
-from core.checkpoints import Task
+from core.checkpoints import Checkpoint, Task
 from core.errors import HubError, InputError
 from core.settings import get_settings
 from core.types import RunInfo
@@ -204,10 +204,18 @@ def _choices(task: Task) -> list[tuple[str, str]]:
     return [("Best at hand (auto)", "auto"), *((_choice(c), c.key) for c in weights.of_task(task))]
 
 
-def _choice(checkpoint: Any) -> str:
+def _choice(checkpoint: Checkpoint) -> str:
     state = "at hand" if weights.is_at_hand(checkpoint) else "download"
     size = f"{_megabytes(checkpoint.size_mb)}, " if checkpoint.size_mb else ""
-    return f"{checkpoint.title} ({checkpoint.tier}, {size}{state})"
+    cost = f"encode {checkpoint.encode:g} x ViT-B, " if checkpoint.encode else ""
+    return f"{checkpoint.title} ({checkpoint.tier}, {size}{cost}{state})"
+
+
+def _encode_cost(checkpoint: Checkpoint) -> str:
+    """What reading a picture costs with a SAM, in words; "" where it was not measured."""
+    if not checkpoint.encode or checkpoint.encode == 1:
+        return ""
+    return f"reads a picture in {checkpoint.encode:g} times the processor time of SAM ViT-B"
 
 
 def describe(key: str, task: Task) -> str:
@@ -224,6 +232,7 @@ def describe(key: str, task: Task) -> str:
         _megabytes(checkpoint.size_mb) if checkpoint.size_mb else "",
         f"trained on {checkpoint.trained_on}" if checkpoint.trained_on else "",
         checkpoint.metric,
+        _encode_cost(checkpoint),
         f"licence {checkpoint.licence}" if checkpoint.licence else "",
         "" if weights.is_at_hand(checkpoint) else "is downloaded when you run it",
         checkpoint.note,

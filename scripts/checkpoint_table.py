@@ -40,7 +40,12 @@ def _row(checkpoint: Checkpoint, notes: list[str]) -> str:
     params = f"{checkpoint.params_m:g} M" if checkpoint.params_m else ""
     tier, data = checkpoint.tier, checkpoint.trained_on
     cells = (f"`{checkpoint.key}`", model, tier, _size(checkpoint), params, licence)
-    return "| " + " | ".join((*cells, checkpoint.metric, data, _pinned(checkpoint))) + " |"
+    return "| " + " | ".join((*cells, _metric(checkpoint), data, _pinned(checkpoint))) + " |"
+
+
+def _metric(checkpoint: Checkpoint) -> str:
+    cost = f"encode {checkpoint.encode:g} x ViT-B" if checkpoint.encode else ""
+    return "; ".join(part for part in (checkpoint.metric, cost) if part)
 
 
 def table() -> str:

@@ -122,6 +122,99 @@ def own_sam() -> tuple[Any, dict[str, Any]]:
     return sharpen(own.build(**config).eval()), {"sam": config}
 
 
+def hf_sam() -> Any:
+    """The SAM of transformers at 128 px with two layers."""
+    from transformers import SamConfig, SamModel
+
+    torch.manual_seed(0)
+    vision = {
+        "hidden_size": 32,
+        "output_channels": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 128,
+        "window_size": 4,
+        "global_attn_indexes": [1],
+        "num_pos_feats": 16,
+        "mlp_dim": 64,
+    }
+    config = SamConfig(
+        vision_config=vision,
+        prompt_encoder_config={"hidden_size": 32, "image_size": 128},
+        mask_decoder_config=_HF_DECODER,
+    )
+    return _awake(SamModel(config).eval())
+
+
+def hf_sam2(video: bool = False) -> Any:
+    """The SAM 2 of transformers at 128 px with five blocks; `video` adds its memory."""
+    from transformers import Sam2Config, Sam2Model, Sam2VideoConfig, Sam2VideoModel
+
+    torch.manual_seed(0)
+    backbone = {
+        "model_type": "sam2_hiera_det_model",
+        "hidden_size": 8,
+        "image_size": [128, 128],
+        "blocks_per_stage": [1, 1, 2, 1],
+        "embed_dim_per_stage": [8, 16, 32, 64],
+        "num_attention_heads_per_stage": [1, 1, 2, 2],
+        "window_size_per_stage": [4, 4, 4, 4],
+        "global_attention_blocks": [3],
+    }
+    parts = {
+        "vision_config": {
+            "model_type": "sam2_vision_model",
+            "backbone_config": backbone,
+            "backbone_channel_list": [64, 32, 16, 8],
+            "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+            "fpn_hidden_size": 32,
+        },
+        "prompt_encoder_config": {"hidden_size": 32, "image_size": 128},
+        "mask_decoder_config": _HF_DECODER,
+    }
+    if not video:
+        return _awake(Sam2Model(Sam2Config(**parts)).eval())
+    memory = {
+        "memory_attention_hidden_size": 32,
+        "memory_attention_num_layers": 1,
+        "memory_attention_feed_forward_hidden_size": 32,
+        "memory_attention_rope_feat_sizes": [8, 8],
+        "memory_encoder_hidden_size": 32,
+        "memory_encoder_output_channels": 16,
+        "mask_downsampler_embed_dim": 32,
+        "memory_fuser_embed_dim": 32,
+        "memory_fuser_intermediate_dim": 32,
+    }
+    return _awake(Sam2VideoModel(Sam2VideoConfig(image_size=128, **memory, **parts)).eval())
+
+
+_HF_DECODER = {
+    "hidden_size": 32,
+    "mlp_dim": 64,
+    "num_attention_heads": 2,
+    "iou_head_hidden_dim": 32,
+}
+
+
+def _awake(model: Any) -> Any:
+    """transformers begins with weights so small that every picture is alike; and see `sharpen`."""
+    plain = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.ConvTranspose2d)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, plain):
+                module.reset_parameters()
+        if hasattr(model, "no_memory_embedding"):
+            model.no_memory_embedding.normal_()
+            positions = model.shared_image_embedding.positional_embedding
+            model.prompt_encoder.shared_embedding.positional_embedding.copy_(positions)
+        for mlp in model.mask_decoder.output_hypernetworks_mlps:
+            mlp.proj_out.weight.mul_(2000)
+        head = model.mask_decoder.iou_prediction_head
+        head.proj_out.weight.mul_(3)
+        head.proj_out.bias.fill_(3.0 if head.sigmoid_output else 0.9)
+    return model
+
+
 def _sam_heads(dim: int, grid: int, side: int) -> tuple[Any, Any]:
     from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 

@@ -38,7 +38,9 @@ PLAIN = {
     "prompts",
     "regions",
     "settings",
+    "snippet_parts",
     "snippets",
+    "snippets_transformers",
     "types",
 }
 ABOVE_TASKS = {"agreement", "warm"}  # run each task once

@@ -35,7 +35,7 @@ def millions(model: torch.nn.Module) -> float:
 @pytest.mark.parametrize("checkpoint", CATALOGUE, ids=ids)
 def test_an_entry_is_complete(checkpoint):
     assert checkpoint.title and checkpoint.licence and checkpoint.task in TASKS
-    assert re.fullmatch(r"[a-z0-9-]+", checkpoint.key)
+    assert re.fullmatch(r"[a-z0-9.-]+", checkpoint.key)
     assert checkpoint.sha256 is None or weights.SHA256.fullmatch(checkpoint.sha256)
     assert checkpoint.revision is None or re.fullmatch(r"[0-9a-f]{40}", checkpoint.revision)
     assert (checkpoint.scale > 1) == (checkpoint.task == "super_resolve")
@@ -116,6 +116,38 @@ def test_transformers_builds_the_same_mae(key, layers, width, mlp, heads):
     with torch.device("meta"):
         model = ViTMAEForPreTraining(config)
     assert millions(model) == pytest.approx(checkpoints.by_key(key).params_m, rel=0.01)
+
+
+@pytest.mark.parametrize("key", ["sam2.1-hiera-tiny", "slimsam-50"])
+def test_transformers_builds_the_same_sam(key):
+    """SAM 2.1 tiny is the library's default, SlimSAM-50 a ViT-B of half the width."""
+    from transformers import Sam2Config, Sam2Model, SamConfig, SamModel
+
+    with torch.device("meta"):
+        if key == "slimsam-50":
+            vision = {"hidden_size": 384, "mlp_dim": 1536}
+            model = SamModel(SamConfig(vision_config=vision))
+        else:
+            model = Sam2Model(Sam2Config())
+    listed = checkpoints.by_key(key)
+    assert millions(model) == pytest.approx(listed.params_m, abs=0.05)
+    assert listed.arch == model.config.model_type
+
+
+def test_the_file_of_sam2_is_that_of_the_network_for_videos():
+    from transformers import Sam2VideoConfig, Sam2VideoModel
+
+    with torch.device("meta"):
+        model = Sam2VideoModel(Sam2VideoConfig())
+    listed = checkpoints.by_key("sam2.1-hiera-tiny")
+    assert 4 * millions(model) == pytest.approx(listed.size_mb, abs=0.1)
+    assert "7.5 M" in listed.note
+    assert millions(model) - listed.params_m == pytest.approx(7.5, abs=0.1)
+
+
+def test_auto_prefers_the_full_width_encoders():
+    order = [c.key for c in checkpoints.of_task("segment")]
+    assert order.index("sam-vit-b") < order.index("sam2.1-hiera-tiny") < order.index("slimsam-50")
 
 
 # --- starters on disk ---

@@ -112,6 +112,32 @@ def test_a_folder_of_transformers_is_one_checkpoint(folder, kind, task):
     assert found()[("own:my-model", task)].loader == "transformers"
 
 
+@pytest.mark.parametrize(
+    ("kind", "arch"), [("sam", "sam"), ("sam2", "sam2"), ("sam2_video", "sam2")]
+)
+def test_a_sam_of_transformers_is_told_by_its_config(folder, kind, arch):
+    file = folder / "my-sam/model.safetensors"
+    config(file, model_type=kind)
+    save_file({"vision_encoder.w": torch.ones(1)}, file)
+    assert set(found()) == {("own:my-sam", "segment")}
+    checkpoint = found()[("own:my-sam", "segment")]
+    assert (checkpoint.loader, checkpoint.arch) == ("transformers", arch)
+
+
+def test_an_original_file_beside_that_of_transformers_is_told_apart(folder):
+    """As in the repositories of Meta, where one folder holds both formats."""
+    file = folder / "both/model.safetensors"
+    config(file, model_type="sam2_video")
+    save_file({"vision_encoder.w": torch.ones(1)}, file)
+    original = {"image_encoder.trunk.pos_embed": torch.ones(1), "sam_mask_decoder.w": torch.ones(1)}
+    torch.save({"model": original}, file.with_name("sam2.1_hiera_tiny.pt"))
+    assert set(found()) == {("own:both", "segment")}
+    assert own.scan().problems == (
+        "both/sam2.1_hiera_tiny.pt is a SAM 2 in Meta's format; "
+        "use the file that transformers reads.",
+    )
+
+
 @pytest.mark.parametrize(("width", "arch"), [(768, "vit_b"), (1024, "vit_l"), (1280, "vit_h")])
 def test_an_original_sam_is_told_by_its_width(folder, width, arch):
     state = {
@@ -182,6 +208,11 @@ def pickled_code(path: Path) -> None:
             "a.pth",
             lambda p: torch.save({"patch_embed.proj.weight": torch.ones(1)}, p),
             "config.json",
+        ),
+        (
+            "a.safetensors",
+            lambda p: save_file({"vision_encoder.w": torch.ones(1)}, p),
+            "is a SAM of transformers and needs its config.json beside it",
         ),
         (
             "a.pth",

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import runtime, segment, snippets
+from core import runtime, segment, snippets, weights
 from core.checkpoints import by_key
 from core.snippets import Prompt
+from tests import nets
 
 CLICKS = ((40, 30, 1), (60.5, 20, 0), (22, 48, 1))
 BOX = (12, 9, 71, 58)
@@ -76,6 +77,52 @@ def test_copied_code_of_everything_makes_the_same_masks(photo, checkpoint, area)
         assert len(masks) == len(shown)
         for found, wanted in zip(masks, shown, strict=True):
             np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.fixture(params=["sam", "sam2"])
+def folder(request, settings, tmp_path):
+    """A folder as `save_pretrained` writes it, as a person's own checkpoint."""
+    made = tmp_path / "own" / f"my-{request.param}"
+    (nets.hf_sam() if request.param == "sam" else nets.hf_sam2()).save_pretrained(made)
+    settings(VISION_HUB_CHECKPOINTS=str(made.parent))
+    return made
+
+
+@pytest.mark.parametrize("processor", [False, True])
+def test_copied_code_of_transformers_makes_the_same_masks(photo, folder, processor):
+    import transformers
+
+    if processor:  # with a file of its own, whose colours are not the usual ones
+        name = "Sam2" if folder.name == "my-sam2" else "Sam"
+        square = {"height": 128, "width": 128}
+        sizes = {"size": square}
+        if name == "Sam":
+            sizes = {"size": {"longest_edge": 128}, "pad_size": square}
+        picture_processor = getattr(transformers, f"{name}ImageProcessor")(
+            **sizes, image_mean=nets.MEAN[::-1]
+        )
+        getattr(transformers, f"{name}Processor")(picture_processor).save_pretrained(folder)
+    checkpoint = weights.find(f"own:{folder.name}", "segment")
+    for asked in PROMPTS:
+        shown = segment.predict(photo, checkpoint=checkpoint.key, **asked)
+        text = snippets.with_library(Prompt(photo, **asked), checkpoint, checkpoint.source)
+        assert "segment_anything" not in text or asked.get("min_area")
+        assert "from core" not in text and "import core" not in text
+        for script in (text, snippets.with_core(Prompt(photo, **asked), checkpoint.key)):
+            made = execute(script)
+            np.testing.assert_array_equal(made["masks"], shown.masks)
+            np.testing.assert_allclose(made["scores"], shown.scores, atol=1e-5)
+
+
+def test_the_text_names_the_repository_of_a_full_checkpoint():
+    for key, name in (("sam2.1-hiera-tiny", "Sam2"), ("slimsam-50", "Sam")):
+        checkpoint = by_key(key)
+        text = snippets.with_library(
+            Prompt("photo.jpg", [[3, 4, 1]]), checkpoint, "x/y.safetensors"
+        )
+        assert f"{name}Model.from_pretrained({checkpoint.source!r}, dtype=torch.float32)" in text
+        assert f"{name}Processor.from_pretrained({checkpoint.source!r})" in text
+        compile(text, "copied.py", "exec")
 
 
 def test_the_text_names_what_a_person_has():

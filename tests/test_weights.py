@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import threading
@@ -173,6 +174,37 @@ def test_a_full_checkpoint_goes_from_the_hub_into_a_result(server, monkeypatch):
     result = classify.predict(np.full((30, 40, 3), 90, np.uint8), checkpoint="vit-tiny")
     assert (result.info.checkpoint, result.info.tier) == ("vit-tiny", "full")
     assert len(result.labels) == 5 and not result.labels[0].startswith("class ")
+
+
+@pytest.mark.parametrize("key", ["sam2.1-hiera-tiny", "slimsam-50"])
+def test_a_sam_of_transformers_goes_from_the_hub_into_masks(server, monkeypatch, tmp_path, key):
+    """As the hub has them: SAM 2 as a network for videos, and no processor file is needed."""
+    from core import runtime, segment
+    from tests import nets
+    from tests.conftest import make_picture
+
+    listed = CATALOGUE[key]
+    model = nets.hf_sam() if key == "slimsam-50" else nets.hf_sam2(video=True)
+    model.save_pretrained(tmp_path / "saved")
+    weight_file = tmp_path / "saved" / listed.filename
+    server.put(listed.source, listed.filename, weight_file.read_bytes())
+    config = json.loads((tmp_path / "saved/config.json").read_text())
+    if key == "slimsam-50":
+        for part in ("vision_config", "prompt_encoder_config", "mask_decoder_config"):
+            config[part]["model_type"] = ""  # as transformers 4.37 wrote it
+        server.put(listed.source, "preprocessor_config.json", b"{}")
+    server.put(listed.source, "config.json", json.dumps(config).encode())
+    catalogue(monkeypatch, listed)
+    runtime.reset()
+    image = make_picture(90, 64)
+    for points, kept in (([[40, 30, 1]], "miss"), ([[40, 30, 1], [60, 20, 0]], "hit")):
+        found = segment.predict(image, points, checkpoint=key)
+        assert (found.info.checkpoint, found.info.tier) == (key, "full")
+        assert found.info.cache["embedding"] == kept
+        assert len(found.masks) == (3 if len(points) == 1 else 1)
+    asked = {path.rsplit("/", 1)[1] for method, path in server.requests if method == "GET"}
+    assert asked - {""} <= {listed.filename, *listed.extra_files}
+    runtime.reset()
 
 
 # --- a hub that does not answer: the starter does, with a note ---
