@@ -31,6 +31,7 @@ from training.segment import tight_box
 
 Mask = NDArray[np.bool_]
 BASELINE_PICTURES = 60
+HELD_OUT_PAGE = Path("runs/segment/held-out.jpg")
 SEGMENTS_PER_PICTURE = 5
 
 
@@ -172,9 +173,9 @@ def score(model: Sam, root: Path, limit: int | None = None) -> dict[str, float]:
 
 
 def baseline_pictures(
-    root: Path, limit: int
+    root: Path, limit: int | None
 ) -> tuple[list[tuple[NDArray[np.uint8], Mask]], list[tuple[NDArray[np.uint8], Mask]]]:
-    """The first `limit` pictures of ECSSD and of BSDS, each with one mask."""
+    """The first `limit` pictures of ECSSD and of BSDS (None: all), each with one mask."""
     ecssd, bsds = segment_data.load_held_out(root)
     first = [(s.image, s.maps[0] > 0) for s in ecssd[:limit]]
     return first, [(s.image, segments(s, seed)[0]) for seed, s in enumerate(bsds[:limit])]
@@ -223,30 +224,57 @@ CLICKS = {
 }
 
 
-def page(model: Sam, examples: Path, out: Path) -> None:
-    """The mask with the best score for one click on each example picture, as one picture."""
-    predictor, tiles = SamPredictor(model), []
-    for name, clicks in CLICKS.items():
-        picture = Image.open(examples / name).convert("RGB")
-        picture.thumbnail((240, 240))
-        image = np.asarray(picture)
-        places = np.array([c[:2] for c in clicks]) * picture.size
-        predictor.set_image(image)
-        masks, scores, _ = predictor.predict(places, np.array([c[2] for c in clicks]))
-        shown = draw.masks(image, masks[int(scores.argmax())][None])
-        for x, y in places.astype(int):
-            shown[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4] = (255, 255, 255)
-        tile = np.full((240, 240, 3), 255, np.uint8)
-        tile[: shown.shape[0], : shown.shape[1]] = shown
-        tiles.append(tile)
-    rows = [np.concatenate(tiles[i : i + 4], axis=1) for i in range(0, len(tiles), 4)]
+def tile(
+    predictor: SamPredictor, image: NDArray[np.uint8], clicks: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """(240, 240, 3) uint8: the mask with the best score for (x, y, label) clicks, in shares."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((240, 240))
+    small = np.asarray(picture)
+    places = clicks[:, :2] * picture.size
+    predictor.set_image(small)
+    masks, scores, _ = predictor.predict(places, clicks[:, 2])
+    shown = draw.masks(small, masks[int(scores.argmax())][None])
+    for x, y in places.astype(int):
+        shown[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4] = (255, 255, 255)
+    whole = np.full((240, 240, 3), 255, np.uint8)
+    whole[: shown.shape[0], : shown.shape[1]] = shown
+    return whole
+
+
+def save_page(tiles: list[NDArray[np.uint8]], columns: int, out: Path) -> None:
+    """The tiles as one picture."""
+    rows = [np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)]
+    out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)).save(out, quality=88)
 
 
+def page(model: Sam, examples: Path, out: Path) -> None:
+    """One click on each example picture, as one picture."""
+    predictor = SamPredictor(model)
+    images = [np.asarray(Image.open(examples / name).convert("RGB")) for name in CLICKS]
+    pairs = zip(images, CLICKS.values(), strict=True)
+    save_page([tile(predictor, image, np.array(clicks)) for image, clicks in pairs], 4, out)
+
+
+def held_out_page(model: Sam, root: Path, out: Path, seed: int = 0) -> None:
+    """One click on 16 held-out pictures of ECSSD and 8 of BSDS500, drawn by `seed`."""
+    predictor, tiles = SamPredictor(model), []
+    rng = np.random.default_rng(seed)
+    for pictures, count in zip(baseline_pictures(root, None), (16, 8), strict=True):
+        for index in rng.permutation(len(pictures))[:count]:
+            image, mask = pictures[index]
+            place = np.array(deepest(mask)) / mask.shape[::-1]
+            tiles.append(tile(predictor, image, np.array([[*place, 1.0]])))
+    save_page(tiles, 6, out)
+
+
 def report(path: Path, root: Path) -> None:
-    """Log the figures of the starter at `path` and write a page of examples beside it."""
+    """Log the figures of the starter at `path`; write a page of examples beside it and one of
+    held-out pictures, which stay out of the repository, into `runs`."""
     model = load(path)
     page(model, Path("examples"), path.with_suffix(".jpg"))
+    held_out_page(model, root, HELD_OUT_PAGE)
     figures = score(model, root) | baselines(root, BASELINE_PICTURES) | seconds(model)
     for name, value in figures.items():
         log.info("%-24s %.3f", name, value)
