@@ -18,6 +18,7 @@ from tests.live import EXAMPLES, hub
 pytestmark = pytest.mark.slow
 INFO = {"checkpoint", "tier", "device", "precision", "seconds", "cache", "trained_on", "metric"}
 PHOTO = EXAMPLES / "chelsea.jpg"
+PORTRAIT = EXAMPLES / "hopper.jpg"  # holds a thing that the detect starter knows
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +85,8 @@ def test_detect_with_only_a_picture(client):
 
 
 def test_a_lower_threshold_finds_more_without_a_forward_pass(client):
-    _, strict, _ = client.predict(handle_file(PHOTO), threshold=0.9, api_name="/detect")
-    _, loose, info = client.predict(handle_file(PHOTO), threshold=0.01, api_name="/detect")
+    _, strict, _ = client.predict(handle_file(PORTRAIT), threshold=0.9, api_name="/detect")
+    _, loose, info = client.predict(handle_file(PORTRAIT), threshold=0.01, api_name="/detect")
     assert len(loose["detections"]) > len(strict["detections"])
     first = loose["detections"][0]
     assert set(first) == {"label", "score", "box"} and len(first["box"]) == 4
