@@ -52,10 +52,11 @@ def write_random(name: str, folder: Path) -> None:
         return
     torch.manual_seed(0)
     folder.mkdir()
-    if name in ("sam2.1-hiera-tiny", "slimsam-50"):
-        network(name).save_pretrained(folder)
-        return
-    torch.save(network(name).state_dict(), folder / "model.pth")
+    made = network(name)
+    if hasattr(made, "save_pretrained"):
+        made.save_pretrained(folder)
+    else:
+        torch.save(made.state_dict(), folder / "model.pth")
 
 
 def network(name: str) -> Any:
@@ -75,14 +76,14 @@ def network(name: str) -> Any:
 
 def measure(names: list[str], rounds: int) -> dict[str, float]:
     """The least processor seconds of a pass of each, after one that warms up."""
-    from core import runtime, sam_models, segment, weights
+    from core import runtime, sam_models, weights
 
     own = {c.source.split("/")[-2]: c.key for c in weights.of_task("segment") if c.tier == "own"}
     rgb = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     least = dict.fromkeys(names, float("inf"))
     for number in range(rounds + 1):
         for name in names:
-            with runtime.run("segment", own.get(name, name), segment._build) as run:
+            with runtime.run("segment", own.get(name, name), sam_models.build) as run:
                 started = time.process_time()
                 runtime.outputs().clear()
                 sam_models.embedding(run, sam_models.picture(rgb))

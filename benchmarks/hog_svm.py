@@ -22,10 +22,9 @@ CELL = 8  # px
 AREA = 80 * 80  # px of a window, whatever its shape
 LONGEST = (88, 112, 144, 184, 232)  # sides of the pyramid: a window covers all of it, to a third
 SCENES = 600  # pictures without the class, in which windows are taken
-NEGATIVES = 4000
+HARD = 4000  # windows of a class, at most, which its first SVM takes for it
 KEPT = 30  # boxes of a class and picture
 Features = NDArray[np.float64]
-Level = tuple[Features, float]
 
 
 def blocks(picture: Picture) -> Features:
@@ -51,11 +50,11 @@ class HogSvm:
         scenes = [(-1, image) for image in stock.backgrounds]
         scenes += [(t.label, t.image) for group in stock.things for t in group]
         chosen = rng.permutation(len(scenes))[:SCENES]
-        known = [(scenes[i][0], list(_pyramid(scenes[i][1]))) for i in chosen]
+        known = [(scenes[i][0], level) for i in chosen for level, _ in _pyramid(scenes[i][1])]
         for label, things in enumerate(stock.things):
             window = _window_of(things)
             positives = np.stack([_described(t, window, flip) for t in things for flip in (0, 1)])
-            others = [levels for kind, levels in known if kind != label]
+            others = [level for kind, level in known if kind != label]
             negatives = _random_windows(others, window, rng)
             weight, bias = _fitted(positives, negatives, window)
             hard = _hard_windows(others, window, weight, bias)
@@ -104,6 +103,11 @@ def _window_of(things: list[Thing]) -> tuple[int, int]:
     return CELL * max(3, round(width / CELL)), CELL * max(3, round(height / CELL))
 
 
+def _blocks_of(window: tuple[int, int]) -> tuple[int, int]:
+    """(rows, columns) of blocks of 2x2 cells in a window of (width, height) px."""
+    return window[1] // CELL - 1, window[0] // CELL - 1
+
+
 def _described(thing: Thing, window: tuple[int, int], flip: int) -> Features:
     left, top, right, bottom = np.round(thing.box).astype(int)
     cut = thing.image[max(top, 0) : bottom, max(left, 0) : right]
@@ -111,7 +115,7 @@ def _described(thing: Thing, window: tuple[int, int], flip: int) -> Features:
     return blocks(resized(np.ascontiguousarray(cut), *window)).ravel()
 
 
-def _pyramid(picture: Picture) -> Iterator[Level]:
+def _pyramid(picture: Picture) -> Iterator[tuple[Features, float]]:
     """The picture's blocks (rows, columns, 36) at each size, and the scale."""
     for longest in LONGEST:
         scale = longest / max(picture.shape[:2])
@@ -121,7 +125,7 @@ def _pyramid(picture: Picture) -> Iterator[Level]:
 
 def _places(features: Features, window: tuple[int, int]) -> Features:
     """(rows, columns, r, c, 36): what each place of a window sees."""
-    rows, columns = window[1] // CELL - 1, window[0] // CELL - 1
+    rows, columns = _blocks_of(window)
     if features.shape[0] < rows or features.shape[1] < columns:
         return np.zeros((0, 0, rows, columns, features.shape[2]))
     view: Any = np.lib.stride_tricks.sliding_window_view(features, (rows, columns), axis=(0, 1))  # type: ignore[call-overload]
@@ -129,30 +133,28 @@ def _places(features: Features, window: tuple[int, int]) -> Features:
 
 
 def _random_windows(
-    scenes: list[list[Level]], window: tuple[int, int], rng: np.random.Generator
+    levels: list[Features], window: tuple[int, int], rng: np.random.Generator
 ) -> Features:
     """What windows see at random places of pictures that do not show the class."""
     found: list[Features] = []
-    for levels in scenes:
-        for features, _ in levels:
-            places = _places(features, window)
-            if places.size:
-                row, column = (rng.integers(n) for n in places.shape[:2])
-                found.append(places[row, column].ravel())
-    return np.stack(found[:NEGATIVES])
+    for features in levels:
+        places = _places(features, window)
+        if places.size:
+            row, column = (rng.integers(n) for n in places.shape[:2])
+            found.append(places[row, column].ravel())
+    return np.stack(found)
 
 
 def _hard_windows(
-    scenes: list[list[Level]], window: tuple[int, int], weight: Features, bias: float
+    levels: list[Features], window: tuple[int, int], weight: Features, bias: float
 ) -> Features:
     """What a first SVM takes for the class where it is not."""
     found: list[Features] = []
-    for levels in scenes:
-        for features, _ in levels:
-            places = _places(features, window)
-            values = np.tensordot(places, weight, 3) + bias
-            found += [places[row, column].ravel() for row, column in np.argwhere(values > -0.5)[:5]]
-    return np.array(found[:NEGATIVES]).reshape(-1, weight.size)
+    for features in levels:
+        places = _places(features, window)
+        values = np.tensordot(places, weight, 3) + bias
+        found += [places[row, column].ravel() for row, column in np.argwhere(values > -0.5)[:5]]
+    return np.array(found[:HARD]).reshape(-1, weight.size)
 
 
 def _fitted(
@@ -164,5 +166,4 @@ def _fitted(
     x = np.concatenate([positives, negatives])
     y = np.concatenate([np.ones(len(positives)), np.zeros(len(negatives))])
     machine = LinearSVC(C=0.01, class_weight="balanced", random_state=0).fit(x, y)
-    rows, columns = window[1] // CELL - 1, window[0] // CELL - 1
-    return machine.coef_[0].reshape(rows, columns, -1), float(machine.intercept_[0])
+    return machine.coef_[0].reshape(*_blocks_of(window), -1), float(machine.intercept_[0])

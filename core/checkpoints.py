@@ -59,6 +59,11 @@ class Checkpoint:
     extra_files: tuple[str, ...] = ()
     encode: float = 0.0
 
+    @property
+    def cost(self) -> str:
+        """`encode` in a few words; "" where it was not measured."""
+        return f"encode {self.encode:g} x ViT-B" if self.encode else ""
+
 
 _APACHE = "Apache-2.0"
 _IN21K = "ImageNet-21k, then ImageNet-1k"

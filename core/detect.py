@@ -107,9 +107,7 @@ def _config(resolved: Resolved) -> dict[str, Any]:
     starter = state_dicts.starter_config(resolved.path, "detect")
     if starter is not None:
         return starter
-    config = state_dicts.json_beside(resolved.path, "config.json")
-    if not config:
-        raise CheckpointError(f"{resolved.path.name} needs its config.json beside it.")
+    config = state_dicts.config_beside(resolved.path)
     processor = state_dicts.json_beside(resolved.path, "preprocessor_config.json")
     size = processor.get("size")
     if not isinstance(size, dict) or "shortest_edge" not in size:

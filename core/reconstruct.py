@@ -156,9 +156,7 @@ def _config(resolved: Resolved) -> dict[str, Any]:
     starter = state_dicts.starter_config(resolved.path, "reconstruct")
     if starter is not None:
         return starter
-    config = state_dicts.json_beside(resolved.path, "config.json")
-    if not config:
-        raise CheckpointError(f"{resolved.path.name} needs its config.json beside it.")
+    config = state_dicts.config_beside(resolved.path)
     processor = state_dicts.json_beside(resolved.path, "preprocessor_config.json")
     return {
         "vit_mae": config,

@@ -84,6 +84,13 @@ class Engine(Protocol):
         """The encoder's layers in the order in which they run, to tell how far a pass is."""
 
 
+def unpadded_places(resize: Any, embedding: Embedding) -> Size:
+    """`Engine.places` where a `ResizeLongestSide` made the picture fit and the rest is padding."""
+    side, grid = resize.target_length, embedding.features[-1].shape[-1]
+    height, width = resize.get_preprocess_shape(*embedding.original_size, side)
+    return math.ceil(height * grid / side), math.ceil(width * grid / side)
+
+
 class SamEngine:
     """Networks of segment_anything, Meta's and the project's own small one.
 
@@ -136,9 +143,7 @@ class SamEngine:
         return self.module.postprocess_masks(low_res, shape, view)
 
     def places(self, embedding: Embedding) -> Size:
-        side, grid = self._resize.target_length, embedding.features[-1].shape[-1]
-        height, width = self._resize.get_preprocess_shape(*embedding.original_size, side)
-        return math.ceil(height * grid / side), math.ceil(width * grid / side)
+        return unpadded_places(self._resize, embedding)
 
     def stations(self) -> Mapping[str, Sequence[torch.nn.Module]]:
         decoder = self.module.mask_decoder

@@ -7,7 +7,6 @@ and of `Sam2Processor` with `Sam2Model` (Ravi et al., 2024).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from core import sam_grid, state_dicts
 from core.errors import CheckpointError
 from core.images import RGB
 from core.runtime import Built
-from core.sam_engines import Coords, Decoded, Embedding, Size
+from core.sam_engines import Coords, Decoded, Embedding, Size, unpadded_places
 from core.weights import Resolved
 
 # What a preprocessor_config.json may say; the sizes are those of the model, which takes no other.
@@ -68,10 +67,10 @@ class _TransformersEngine:
         multimask: bool,
     ) -> Decoded:
         rows = next(len(given) for given in (points, boxes, mask) if given is not None)
+        features = [part.expand(rows, -1, -1, -1) for part in embedding.features]
         answer = self.module(
-            image_embeddings=self._embeddings(
-                [part.expand(rows, -1, -1, -1) for part in embedding.features]
-            ),
+            # `SamModel` takes its one feature map by itself, `Sam2Model` a list of three.
+            image_embeddings=features if len(features) > 1 else features[0],
             input_points=None if points is None else points[:, None].float(),  # (B, 1, P, 2)
             input_labels=None if labels is None else labels[:, None],  # (B, 1, P)
             input_boxes=None if boxes is None else boxes[:, None].float(),  # (B, 1, 4)
@@ -99,10 +98,6 @@ class _TransformersEngine:
         inputs = self._processor(Image.fromarray(rgb), return_tensors="pt")
         return inputs["pixel_values"].to(self.module.device)  # (1, 3, side, side)
 
-    def _embeddings(self, features: list[torch.Tensor]) -> Any:
-        """The features in the form that the model's forward takes."""
-        raise NotImplementedError
-
 
 class SamModelEngine(_TransformersEngine):
     """`SamModel`: the longest side is brought to the encoder's, the rest is padding."""
@@ -124,15 +119,10 @@ class SamModelEngine(_TransformersEngine):
         return self._processor.post_process_masks([low_res], [view], [shape], binarize=False)[0]
 
     def places(self, embedding: Embedding) -> Size:
-        height, width = self._resize.get_preprocess_shape(*embedding.original_size, self._side)
-        grid = embedding.features[-1].shape[-1]
-        return math.ceil(height * grid / self._side), math.ceil(width * grid / self._side)
+        return unpadded_places(self._resize, embedding)
 
     def blocks(self) -> Sequence[torch.nn.Module]:
         return list(self.module.vision_encoder.layers)
-
-    def _embeddings(self, features: list[torch.Tensor]) -> Any:
-        return features[-1]
 
 
 class Sam2ModelEngine(_TransformersEngine):
@@ -159,9 +149,6 @@ class Sam2ModelEngine(_TransformersEngine):
     def blocks(self) -> Sequence[torch.nn.Module]:
         return list(self.module.vision_encoder.backbone.blocks)
 
-    def _embeddings(self, features: list[torch.Tensor]) -> Any:
-        return features
-
 
 def build(resolved: Resolved) -> Built:
     """The network of a weight file and the config.json beside it, with its engine.
@@ -172,9 +159,7 @@ def build(resolved: Resolved) -> Built:
     Raises:
         CheckpointError: there is no config.json, it is another model's, or the file does not fit.
     """
-    settings = state_dicts.json_beside(resolved.path, "config.json")
-    if not settings:
-        raise CheckpointError(f"{resolved.path.name} needs its config.json beside it.")
+    settings = state_dicts.config_beside(resolved.path)
     if settings.get("model_type") not in ("sam", "sam2", "sam2_video"):
         raise CheckpointError(f"The config.json beside {resolved.path.name} is not that of a SAM.")
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")

@@ -65,6 +65,19 @@ def json_beside(path: Path, name: str) -> dict[str, Any]:
     return content
 
 
+def config_beside(path: Path) -> dict[str, Any]:
+    """The config.json beside a weight file of transformers, which cannot be read without.
+
+    Raises:
+        CheckpointError: there is none.
+        DamagedFile: it cannot be read.
+    """
+    config = json_beside(path, "config.json")
+    if not config:
+        raise CheckpointError(f"{path.name} needs its config.json beside it.")
+    return config
+
+
 def float32_bytes(path: Path) -> int:
     """Bytes that the tensors of a safetensors file take once their floats are float32."""
     try:

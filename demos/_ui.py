@@ -206,9 +206,9 @@ def _choices(task: Task) -> list[tuple[str, str]]:
 
 def _choice(checkpoint: Checkpoint) -> str:
     state = "at hand" if weights.is_at_hand(checkpoint) else "download"
-    size = f"{_megabytes(checkpoint.size_mb)}, " if checkpoint.size_mb else ""
-    cost = f"encode {checkpoint.encode:g} x ViT-B, " if checkpoint.encode else ""
-    return f"{checkpoint.title} ({checkpoint.tier}, {size}{cost}{state})"
+    size = _megabytes(checkpoint.size_mb) if checkpoint.size_mb else ""
+    facts = (checkpoint.tier, size, checkpoint.cost, state)
+    return f"{checkpoint.title} ({', '.join(fact for fact in facts if fact)})"
 
 
 def _encode_cost(checkpoint: Checkpoint) -> str:

@@ -44,8 +44,7 @@ def _row(checkpoint: Checkpoint, notes: list[str]) -> str:
 
 
 def _metric(checkpoint: Checkpoint) -> str:
-    cost = f"encode {checkpoint.encode:g} x ViT-B" if checkpoint.encode else ""
-    return "; ".join(part for part in (checkpoint.metric, cost) if part)
+    return "; ".join(part for part in (checkpoint.metric, checkpoint.cost) if part)
 
 
 def table() -> str:

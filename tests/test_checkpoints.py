@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import encoders
 from core import checkpoints, state_dicts, weights
 from core.checkpoints import CATALOGUE, TASKS, Checkpoint
 from core.settings import Settings
@@ -121,14 +122,8 @@ def test_transformers_builds_the_same_mae(key, layers, width, mlp, heads):
 @pytest.mark.parametrize("key", ["sam2.1-hiera-tiny", "slimsam-50"])
 def test_transformers_builds_the_same_sam(key):
     """SAM 2.1 tiny is the library's default, SlimSAM-50 a ViT-B of half the width."""
-    from transformers import Sam2Config, Sam2Model, SamConfig, SamModel
-
     with torch.device("meta"):
-        if key == "slimsam-50":
-            vision = {"hidden_size": 384, "mlp_dim": 1536}
-            model = SamModel(SamConfig(vision_config=vision))
-        else:
-            model = Sam2Model(Sam2Config())
+        model = encoders.network(key)
     listed = checkpoints.by_key(key)
     assert millions(model) == pytest.approx(listed.params_m, abs=0.05)
     assert listed.arch == model.config.model_type

@@ -23,7 +23,7 @@ from transformers import DetrConfig, DetrForObjectDetection
 
 from core import draw, state_dicts
 from core.types import Detections, RunInfo
-from training import detect_data
+from training import detect_data, pages
 from training.common import log
 from training.detect import normalise
 from training.detect_data import CLASSES, Boxes, Picture, Stock
@@ -130,7 +130,7 @@ def page(detector: Detector, images: list[Picture], out: Path, threshold: float 
     tiles = []
     for image in images:
         picture = Image.fromarray(image)
-        picture = picture.resize([round(s * 240 / max(picture.size)) for s in picture.size])
+        picture = picture.resize([round(s * pages.SIDE / max(picture.size)) for s in picture.size])
         pixels = np.asarray(picture)
         boxes, labels, scores = detector(pixels)
         order = np.argsort(-scores)
@@ -142,12 +142,8 @@ def page(detector: Detector, images: list[Picture], out: Path, threshold: float 
             picture.size,
             RunInfo("detect-starter", "starter", "cpu"),
         )
-        tile = np.full((240, 240, 3), 255, np.uint8)
-        shown = draw.boxes(pixels, found, threshold)
-        tile[: shown.shape[0], : shown.shape[1]] = shown
-        tiles.append(tile)
-    rows = [np.concatenate(tiles[i : i + 6], axis=1) for i in range(0, len(tiles), 6)]
-    Image.fromarray(np.concatenate(rows)).save(out, quality=85)
+        tiles.append(pages.tile(draw.boxes(pixels, found, threshold)))
+    pages.save(tiles, 6, out, quality=85)
 
 
 def report(path: Path, data: Path) -> dict[str, dict[str, float]]:
@@ -162,7 +158,6 @@ def report(path: Path, data: Path) -> dict[str, dict[str, float]]:
     shown = [np.ascontiguousarray(pictures[i]) for i in chosen]
     # Beside the training run, not beside the weights: others' pictures are not shipped.
     target = Path("runs/detect/held-out.jpg")
-    target.parent.mkdir(parents=True, exist_ok=True)
     page(Detector(path), shown + scenes[:6], target)
     figures = {}
     for name, method in (("starter", Detector(path)), ("nearest", NearestPicture(training))):

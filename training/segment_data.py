@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,8 +156,9 @@ def drop_copies(samples: list[Sample], held_out: list[Sample]) -> list[Sample]:
     return kept
 
 
+@functools.cache
 def load_held_out(root: Path) -> tuple[list[Sample], list[Sample]]:
-    """(ECSSD held out, BSDS500 val)."""
+    """(ECSSD held out, BSDS500 val); read once, as every score and page asks for them."""
     return list(ecssd(root, held_out=True)), list(bsds(root, ("val",)))
 
 

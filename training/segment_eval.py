@@ -25,13 +25,14 @@ from skimage.segmentation import flood, random_walker
 from core import draw, state_dicts
 from core.metrics import mask_iou
 from core.models import sam as small_sam
-from training import segment_data
+from training import pages, segment_data
 from training.common import log
 from training.segment import tight_box
 
 Mask = NDArray[np.bool_]
 BASELINE_PICTURES = 60
 HELD_OUT_PAGE = Path("runs/segment/held-out.jpg")
+QUALITY = 88  # of the pages
 SEGMENTS_PER_PICTURE = 5
 
 
@@ -227,9 +228,9 @@ CLICKS = {
 def tile(
     predictor: SamPredictor, image: NDArray[np.uint8], clicks: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
-    """(240, 240, 3) uint8: the mask with the best score for (x, y, label) clicks, in shares."""
+    """A tile of a page: the mask with the best score for (x, y, label) clicks, in shares."""
     picture = Image.fromarray(image)
-    picture.thumbnail((240, 240))
+    picture.thumbnail((pages.SIDE, pages.SIDE))
     small = np.asarray(picture)
     places = clicks[:, :2] * picture.size
     predictor.set_image(small)
@@ -237,16 +238,7 @@ def tile(
     shown = draw.masks(small, masks[int(scores.argmax())][None])
     for x, y in places.astype(int):
         shown[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4] = (255, 255, 255)
-    whole = np.full((240, 240, 3), 255, np.uint8)
-    whole[: shown.shape[0], : shown.shape[1]] = shown
-    return whole
-
-
-def save_page(tiles: list[NDArray[np.uint8]], columns: int, out: Path) -> None:
-    """The tiles as one picture."""
-    rows = [np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows)).save(out, quality=88)
+    return pages.tile(shown)
 
 
 def page(model: Sam, examples: Path, out: Path) -> None:
@@ -254,7 +246,8 @@ def page(model: Sam, examples: Path, out: Path) -> None:
     predictor = SamPredictor(model)
     images = [np.asarray(Image.open(examples / name).convert("RGB")) for name in CLICKS]
     pairs = zip(images, CLICKS.values(), strict=True)
-    save_page([tile(predictor, image, np.array(clicks)) for image, clicks in pairs], 4, out)
+    tiles = [tile(predictor, image, np.array(clicks)) for image, clicks in pairs]
+    pages.save(tiles, 4, out, QUALITY)
 
 
 def held_out_page(model: Sam, root: Path, out: Path, seed: int = 0) -> None:
@@ -266,7 +259,7 @@ def held_out_page(model: Sam, root: Path, out: Path, seed: int = 0) -> None:
             image, mask = pictures[index]
             place = np.array(deepest(mask)) / mask.shape[::-1]
             tiles.append(tile(predictor, image, np.array([[*place, 1.0]])))
-    save_page(tiles, 6, out)
+    pages.save(tiles, 6, out, QUALITY)
 
 
 def report(path: Path, root: Path) -> None:
