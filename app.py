@@ -31,7 +31,7 @@ from starlette.routing import Route
 from core import allocator
 from core.images import MAX_BYTES
 from core.settings import get_settings
-from demos import _guard, _owner, _page
+from demos import _guard, _owner, _page, _sessions
 
 _log = logging.getLogger("vision-hub")
 
@@ -64,13 +64,15 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
         "footer_links": ["api", "settings"],
         "show_error": False,
         "max_file_size": MAX_BYTES,
-        "state_session_capacity": 256,
+        "state_session_capacity": _sessions.CAPACITY,
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
         "app_kwargs": {"routes": routes, "middleware": [Middleware(_guard.Guard, rules=rules)]},
     }
-    return page.launch(**{**options, **overrides})
+    launched = page.launch(**{**options, **overrides})
+    _sessions.install(page)
+    return launched
 
 
 @contextmanager

@@ -21,12 +21,14 @@ KEEP_SECONDS = 7 * 3600
 # An upload that was cut off stays under the name of a temporary file.
 CUT_SECONDS = 600
 SWEEP_EVERY, LOOK_EVERY = 30.0, 5.0
+LOOK_SHARE = 0.02  # of the time, at most; thousands of small files take long to walk over
 FULL = "The hub's space for pictures is full; please try again in a few minutes."
 READ_ONLY = "The hub may not write its files; please tell the person who runs it."
 _log = logging.getLogger(__name__)
 _sweeping = threading.Lock()
 _last_sweep = 0.0
-_full = (float("-inf"), False)  # when it was looked at, and what was found
+_looking = threading.Lock()
+_full = (float("-inf"), False)  # when to look again, and what was found
 
 
 def claim() -> Path:
@@ -80,14 +82,21 @@ def result_path(name: str) -> Path:
 def is_full() -> bool:
     """Whether uploads and results take more than they may, also after a sweep.
 
-    Looked at every few seconds only, since it walks over all files.
+    Looked at every few seconds only and by one thread at a time, since it walks over all files; the
+    others go by what was found last.
     """
     global _full  # noqa: PLW0603
-    then, verdict = _full
-    if time.monotonic() - then > LOOK_EVERY:
+    again, verdict = _full
+    started = time.monotonic()
+    if started < again or not _looking.acquire(blocking=False):
+        return verdict
+    try:
         budget = get_settings().files_mb * 1_000_000
         verdict = size(root()) > budget and sweep(root(), KEEP_SECONDS, budget) > budget
-        _full = (time.monotonic(), verdict)
+        now = time.monotonic()
+        _full = (now + max(LOOK_EVERY, (now - started) / LOOK_SHARE), verdict)
+    finally:
+        _looking.release()
     return verdict
 
 
@@ -130,14 +139,19 @@ def size(folder: Path) -> int:
     return sum(nbytes for _, nbytes, _ in _files(folder))
 
 
-def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
+def _files(folder: str | Path) -> Iterator[tuple[float, int, Path]]:
     """(time of change, bytes, path) of every file; others may remove them at the same moment."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = Path(parent, name)
-            with contextlib.suppress(OSError):
-                stat = path.lstat()
-                yield stat.st_mtime, stat.st_size, path
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        with contextlib.suppress(OSError):
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path)
+            else:
+                stat = entry.stat(follow_symlinks=False)
+                yield stat.st_mtime, stat.st_size, Path(entry.path)
 
 
 def _remove_empty(folder: Path, before: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from demos import _files
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(_files, "root", lambda: tmp_path)
     monkeypatch.setattr(_files, "_last_sweep", -1e9)
-    monkeypatch.setattr(_files, "LOOK_EVERY", -1)
+    monkeypatch.setattr(_files, "LOOK_EVERY", 0)
+    monkeypatch.setattr(_files, "LOOK_SHARE", 1e9)
+    monkeypatch.setattr(_files, "_full", (float("-inf"), False))
     return tmp_path
 
 
@@ -66,6 +69,37 @@ def test_files_of_requests_at_work_stay_and_the_folder_counts_as_full(folder, se
     write(folder / "h" / "new.png", nbytes=1_500_000, age=120)
     assert not _files.is_full()
     assert names(folder) == set()
+
+
+def test_one_thread_looks_and_the_others_go_by_what_was_found_last(folder, settings, monkeypatch):
+    settings(VISION_HUB_FILES_MB="1")
+    write(folder / "h" / "new.png", nbytes=1_500_000)
+    walks, entered, leave = list[Path](), threading.Event(), threading.Event()
+    real = _files.size
+
+    def slow(path: Path) -> int:
+        walks.append(path)
+        entered.set()
+        assert leave.wait(10)
+        return real(path)
+
+    monkeypatch.setattr(_files, "size", slow)
+    found = list[bool]()
+    looking = threading.Thread(target=lambda: found.append(_files.is_full()))
+    looking.start()
+    assert entered.wait(10)
+    assert not _files.is_full()  # at once, although the other still walks
+    leave.set()
+    looking.join(10)
+    assert found == [True] and len(walks) == 1
+
+
+def test_the_longer_a_look_takes_the_rarer_it_is(folder, monkeypatch):
+    monkeypatch.setattr(_files, "LOOK_SHARE", 0.02)
+    monkeypatch.setattr(_files, "size", lambda _: time.sleep(0.2) or 0)
+    before = time.monotonic()
+    assert not _files.is_full()
+    assert _files._full[0] >= before + 0.2 / 0.02
 
 
 def test_a_result_has_a_folder_of_its_own_with_a_name_that_nobody_guesses(folder):

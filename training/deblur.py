@@ -1,7 +1,8 @@
 """Deblur: a small NAFNet (spandrel) for Gaussian and short linear motion blur, kernel unknown.
 
 Chen et al., Simple Baselines for Image Restoration, 2022. Trained with L1; motion starts short and
-gets longer, because nothing is learned from the full range at once.
+gets longer, because nothing is learned from the full range at once. `--start FILE` begins a new run
+with the weights of a starter instead of ones that change nothing.
 
     python -m training.deblur --data DIR --minutes 45
     python -m training.deblur --evaluate --benchmarks DIR
@@ -20,6 +21,7 @@ from spandrel.architectures.NAFNet import NAFNet
 from torch import nn
 from torch.nn import functional as F
 
+from core import state_dicts
 from training.common import LoopConfig, Trainer, arguments, prepare, with_budget
 from training.muon import MuonTrainer
 from training.restore_data import Patches, to_array, training_pictures
@@ -43,12 +45,13 @@ class Config:
     encoders: tuple[int, ...] = (1, 1, 2, 4)
     middle: int = 2
     decoders: tuple[int, ...] = (1, 1, 1, 1)
-    batch: int = 4
+    batch: int = 12  # a step of Muon costs as much as eight patches, however many there are
     patch: int = 64
+    motions: float = 0.7  # share of the patches that get motion; a Gaussian is learned sooner
     sigma: tuple[float, float] = (0.6, 2.4)  # of Gaussian blur, px
     length: tuple[float, float] = (3.0, 10.0)  # of motion, px
-    first_length: float = 6.0  # longest motion at the start
-    widen: float = 0.4  # share of the run after which the whole range is in use
+    first_length: float = 5.0  # longest motion at the start
+    widen: float = 0.6  # share of the run after which the whole range is in use
     noise: float = 2.0  # largest sigma of noise, of 255
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(minutes=45.0, lr=1.5e-3, plain_lr=0.5, final_lr=0.0)
@@ -100,8 +103,8 @@ def held_out(length: float, angle: float) -> bool:
 
 
 def random_kernel(config: Config, rng: np.random.Generator, progress: float) -> np.ndarray:
-    """Gaussian or motion, each half of the time, without the held-out ones."""
-    if rng.random() < 0.5:
+    """Motion or Gaussian, without the held-out ones."""
+    if rng.random() >= config.motions:
         sigma = rng.uniform(*config.sigma)
         while any(abs(sigma - kept) < 0.04 for kept in HELD_OUT_GAUSSIAN):
             sigma = rng.uniform(*config.sigma)
@@ -146,11 +149,16 @@ def deblur(model: nn.Module, blurred: np.ndarray) -> np.ndarray:
     return to_array(model(torch.from_numpy(blurred).float().permute(2, 0, 1)[None]))
 
 
-def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> Path:
+def train(
+    config: Config, data: Path, benchmarks: Path | None, runs: Path, start: Path | None = None
+) -> Path:
     """Train, or go on with a run that was stopped, and write the starter."""
     torch.manual_seed(config.loop.seed)
     pictures = training_pictures(data, benchmarks)
-    trainer = MuonTrainer(build(config), config.loop, runs / "deblur", NOT_MUON)
+    model = build(config)
+    if start is not None:
+        model.load_state_dict(state_dicts.read(start))
+    trainer = MuonTrainer(model, config.loop, runs / "deblur", NOT_MUON)
     patches = Patches([(p,) for p in pictures])
     trainer.fit(functools.partial(loss_of, patches, config, trainer))
     return export(trainer.ema, "deblur", KEY)
@@ -158,7 +166,9 @@ def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> Pa
 
 def main() -> None:
     """Command line of this recipe."""
-    options = arguments(__doc__ or "", minutes=45.0).parse_args()
+    parser = arguments(__doc__ or "", minutes=45.0)
+    parser.add_argument("--start", type=Path, help="starter file to begin with")
+    options = parser.parse_args()
     prepare(options.threads)
     if options.evaluate:
         from training import restore_eval
@@ -167,7 +177,7 @@ def main() -> None:
         restore_eval.report(restore_eval.evaluate_deblur(path, options.benchmarks))
         return
     config = with_budget(Config(), options)
-    train(config, options.data, options.benchmarks, options.runs)
+    train(config, options.data, options.benchmarks, options.runs, options.start)
 
 
 if __name__ == "__main__":
