@@ -82,8 +82,10 @@ def main() -> None:
 
 def _hub(port: int, sim: bool) -> None:
     import app
+    from core import allocator
     from demos import _page
 
+    allocator.tune()  # as app.main does
     if sim:
         from benchmarks import standin
 

@@ -253,7 +253,7 @@ def visit(port: int, number: int, end: float, report: Report) -> None:
 
 
 def soak(port: int, pid: int, folder: Path, report: Report) -> None:
-    """All clients at once; memory is looked at every second, files, which takes long, now and then."""
+    """All clients at once; memory is looked at every second, files, many of them, every tenth."""
     started = time.monotonic()
     end = started + report.seconds
     report.served = [0] * CLIENTS

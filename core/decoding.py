@@ -78,10 +78,10 @@ def decode(source: Path | bytes) -> Image.Image:
     data = _read(source)
     try:
         image = _open(data)
-        check_size(image)
+        check_size(*image.size)
         _check_effort(image, data)
-        image = load(image)
-        check_size(image)  # once more: what was decoded, not what the header said
+        image = load(image, own=True)
+        check_size(*image.size)  # once more: what was decoded, not what the header said
         return to_rgb(image)
     except MemoryError as error:
         raise BadImage(
@@ -152,11 +152,10 @@ def _too_heavy() -> BadImage:
     )
 
 
-def check_size(image: Image.Image) -> None:
+def check_size(width: int, height: int) -> None:
     """Raise BadImage for a picture over 50 megapixels or with a side under 8 or over 65,535 px."""
-    width, height = image.size
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        raise _too_large(image.size)
+        raise _too_large((width, height))
     if min(width, height) < MIN_SIDE:
         raise BadImage(
             f"The picture is only {width} x {height} pixels; please choose one of at least "
@@ -193,8 +192,8 @@ def _count_jpeg_scans(data: bytes) -> int:
     raise _too_heavy()
 
 
-def load(image: Image.Image) -> Image.Image:
-    """Decode the pixels and turn the picture upright."""
+def load(image: Image.Image, own: bool = False) -> Image.Image:
+    """Decode the pixels and turn the picture upright; `own` ones themselves, others as a copy."""
     try:
         image.load()
     except MemoryError:
@@ -208,11 +207,14 @@ def load(image: Image.Image) -> Image.Image:
             "The picture is damaged or cut off; please save or upload it again."
         ) from error
     try:
-        return ImageOps.exif_transpose(image)
+        if not own:
+            return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)  # no copy where nothing is to be turned
     except MemoryError:
         raise
     except Exception:  # damaged EXIF says nothing about the pixels
-        return image
+        pass
+    return image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -108,7 +108,7 @@ def from_any(image: ImageLike) -> RGB:
     if isinstance(image, (str, Path)):
         return np.array(decode(Path(image)))
     if isinstance(image, Image.Image):
-        check_size(image)
+        check_size(*image.size)
         return np.array(to_rgb(load(image)))
     if isinstance(image, np.ndarray):
         return _from_array(image)
@@ -182,12 +182,12 @@ def _from_array(array: NDArray[np.generic]) -> RGB:
         )
     if 0 in array.shape:
         raise InputError("The array is empty; please give a picture.")
-    pixels = _to_uint8(array)
+    height, width = array.shape[:2]
+    check_size(width, height)
+    pixels = np.ascontiguousarray(_to_uint8(array))
     if channels == 1:
-        pixels = np.repeat(pixels.reshape(*array.shape[:2], 1), 3, axis=2)
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    check_size(picture)
-    return np.array(to_rgb(picture)) if channels == 4 else np.ascontiguousarray(pixels)
+        return np.repeat(pixels.reshape(height, width, 1), 3, axis=2)
+    return np.array(to_rgb(Image.fromarray(pixels))) if channels == 4 else pixels
 
 
 def _to_uint8(array: NDArray[np.generic]) -> RGB:
