@@ -11,39 +11,18 @@ met.
 from __future__ import annotations
 
 import argparse
-import errno
-import os
 import re
-import shutil
-import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.fault_list import ANSWERED, FAULTS, ROOT, Fault
+
 PAGE = ROOT / "docs" / "reliability.md"
-ANSWERED = "(answered as if nothing had happened)"
-Inject = Callable[[Path], AbstractContextManager[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One way to break the hub.
-
-    `inject` breaks it, with a folder of its own to write into; `says` is what the visitor's answer
-    must match; `call` is who meets it: an endpoint and its parameters.
-    """
-
-    name: str
-    inject: Inject
-    says: str
-    endpoint: str = "/classify"
-    checkpoint: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,196 +46,6 @@ def is_clear(sentence: str) -> bool:
     leaks = ("Traceback", "Error:", "Exception", "/tmp", "/home", "/root", str(ROOT), "0x")
     one_line = "\n" not in sentence.strip() and sentence.rstrip().endswith((".", "…", ")"))
     return one_line and not any(leak in sentence for leak in leaks)
-
-
-# --- ways to break it ---
-
-
-@contextmanager
-def _failing_model(error: BaseException, times: int = 10**6) -> Iterator[None]:
-    """The model of Classify raises `error`, so many times."""
-    left = [times]
-
-    def before(*_: Any) -> None:
-        if left[0] > 0:
-            left[0] -= 1
-            raise error
-
-    with _hook("register_forward_pre_hook", before):
-        yield
-
-
-@contextmanager
-def _not_a_number(_: Path) -> Iterator[None]:
-    with _hook("register_forward_hook", lambda module, inputs, output: output * float("nan")):
-        yield
-
-
-@contextmanager
-def _hook(kind: str, hook: Callable[..., Any]) -> Iterator[None]:
-    from core import runtime
-
-    entries = runtime.models()._entries.values()
-    model = next(e for e in entries if e.resolved.checkpoint.key == "classify-starter")
-    handle = getattr(model.built.module, kind)(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _lost_gpu(_: Path) -> Iterator[None]:
-    from core import runtime
-
-    text = "CUDA error: device-side assert triggered"
-    with _failing_model(RuntimeError(text), times=1):
-        yield
-    assert runtime.status()["device_lost"]
-
-
-def _errors(number: int) -> Callable[..., Any]:
-    def fail(*_: Any, **__: Any) -> Any:
-        raise OSError(number, os.strerror(number), "/tmp/somewhere")
-
-    return fail
-
-
-def _unwritable(number: int) -> Inject:
-    """Results cannot be written: a full disk, a folder that is read-only."""
-    return lambda _: mock.patch.object(Path, "write_bytes", _errors(number))
-
-
-def _no_folder(_: Path) -> AbstractContextManager[Any]:
-    real = Path.mkdir
-
-    def mkdir(self: Path, *args: Any, **options: Any) -> None:
-        if self.parent.name == "results":
-            _errors(errno.EROFS)()
-        real(self, *args, **options)
-
-    return mock.patch.object(Path, "mkdir", mkdir)
-
-
-def _no_memory_to_decode(_: Path) -> AbstractContextManager[Any]:
-    from core import decoding
-
-    real = decoding.load
-    failed: list[bool] = []
-
-    def load(image: Any) -> Any:
-        if not failed:
-            failed.append(True)
-            raise MemoryError
-        return real(image)
-
-    return mock.patch.object(decoding, "load", load)
-
-
-def _starter(change: Callable[[Path], object]) -> Inject:
-    """The weight file of Classify's starter is changed on the disk."""
-
-    @contextmanager
-    def inject(folder: Path) -> Iterator[None]:
-        from core import weights
-
-        shutil.copytree(ROOT / "weights", folder / "weights")
-        change(folder / "weights" / "classify-starter.safetensors")
-        with mock.patch.object(weights, "ROOT", folder):
-            yield
-
-    return inject
-
-
-def _flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0x10
-    path.write_bytes(content)
-
-
-def _truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def _overwrite(path: Path) -> None:
-    path.write_bytes(b"<html>404 not found</html>")
-
-
-@contextmanager
-def _own(folder: Path, content: bytes) -> Iterator[None]:
-    """The owner's folder of checkpoints holds a damaged file."""
-    (folder / "mine.safetensors").write_bytes(content)
-    with _settings(VISION_HUB_CHECKPOINTS=str(folder)):
-        yield
-
-
-@contextmanager
-def _settings(**variables: str) -> Iterator[None]:
-    from core.settings import get_settings
-
-    with mock.patch.dict(os.environ, variables):
-        get_settings.cache_clear()
-        try:
-            yield
-        finally:
-            get_settings.cache_clear()
-    get_settings.cache_clear()
-
-
-@contextmanager
-def _silent_hub(folder: Path) -> Iterator[None]:
-    """A model hub that takes connections and says nothing."""
-    from core import hub
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        with _settings(HF_ENDPOINT=address, VISION_HUB_OFFLINE="0", HF_HUB_CACHE=str(folder)):
-            hub.forget_probe()
-            yield
-            hub.forget_probe()
-
-
-def _model(error: BaseException, times: int = 10**6) -> Inject:
-    return lambda _: _failing_model(error, times)
-
-
-DAMAGED = "damaged|not a safetensors"
-FAULTS = (
-    Fault("the device's memory ends once", _model(MemoryError(), 1), re.escape(ANSWERED)),
-    Fault("the device's memory ends at every try", _model(MemoryError()), "too little memory"),
-    Fault(
-        "GPU out of memory",
-        _model(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")),
-        "too little memory",
-    ),
-    Fault("CUDA device-side assert", _lost_gpu, "graphics card failed"),
-    Fault("the model gives not-a-number", _not_a_number, "not numbers"),
-    Fault("a library fails in a way nobody foresaw", _model(KeyError("x")), "Something went wrong"),
-    Fault("no memory to decode the picture", _no_memory_to_decode, "not enough memory"),
-    Fault("a bit of the weights is flipped", _starter(_flip), DAMAGED),
-    Fault("the weights are cut off", _starter(_truncate), DAMAGED),
-    Fault("the weights are no weights", _starter(_overwrite), DAMAGED),
-    Fault("the weights are gone", _starter(Path.unlink), "at hand|not there"),
-    Fault(
-        "an own checkpoint is damaged",
-        lambda folder: _own(folder, b"\x10" + b"\0" * 7 + b"{broken header!}"),
-        "no checkpoint called own:mine",
-        checkpoint="own:mine",
-    ),
-    Fault(
-        "the disk is full when a result is written", _unwritable(errno.ENOSPC), "full", "/denoise"
-    ),
-    Fault("the folder of results is read-only", _no_folder, "read-only", "/denoise"),
-    Fault(
-        "the model hub says nothing",
-        _silent_hub,
-        "did not answer. Starter ViT answered",
-        checkpoint="vit-base",
-    ),
-)
-
-
-# --- asking ---
 
 
 class Hub:

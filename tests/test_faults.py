@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import faults
+from benchmarks import fault_list, faults
 from core import runtime
 
 pytestmark = pytest.mark.slow
@@ -18,7 +18,7 @@ def hub():
     runtime.reset()
 
 
-@pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", fault_list.FAULTS, ids=lambda fault: fault.name)
 def test_fault_is_met(hub, fault):
     row = hub.examine(fault)
     assert row.met, row
@@ -33,7 +33,7 @@ def test_what_is_no_clear_sentence(text):
 
 
 def test_a_fault_that_is_not_met_is_told():
-    row = faults.Row(faults.FAULTS[1], "There is too little memory.", True, True)
+    row = faults.Row(fault_list.FAULTS[1], "There is too little memory.", True, True)
     assert row.met
     assert not faults.Row(row.fault, row.said, False, True).met
     assert not faults.Row(row.fault, row.said, True, False).met
