@@ -106,11 +106,11 @@ def _no_memory_to_decode(_: Path) -> AbstractContextManager[Any]:
     real = decoding.load
     failed: list[bool] = []
 
-    def load(image: Any) -> Any:
+    def load(image: Any, own: bool = False) -> Any:
         if not failed:
             failed.append(True)
             raise MemoryError
-        return real(image)
+        return real(image, own)
 
     return mock.patch.object(decoding, "load", load)
 
