@@ -31,6 +31,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+UNFIT = "The values do not fit this endpoint; /gradio_api/info lists its parameters."
+NOT_UNDERSTOOD = (
+    "The hub could not make sense of this request; /gradio_api/info lists the endpoints."
+)
 BUSY = "The hub is full now: too many requests are waiting. Please try again in a minute."
 COOKIE = "vision_hub_visitor"
 API = "/gradio_api"
@@ -49,12 +53,15 @@ CLOSED = (
     f"{API}/stream/",
     f"{API}/run-history",
     f"{API}/profiling",
+    "/openapi.json",
 )
 UPLOAD = f"{API}/upload"
 JOBS = (f"{API}/queue/join", f"{API}/call/", f"{API}/run/", f"{API}/api/")
 MEGABYTE = 2**20
 MAX_UPLOAD = MAX_BYTES + MEGABYTE  # the form around the file
 MAX_JSON = MAX_BYTES * 4 // 3 + 2 * MEGABYTE  # a data: URL is base64
+MAX_VALUES = 100_000  # in one body; millions of small ones would take gigabytes
+MAX_NAME = 128  # characters of a session's name
 LOGINS_PER_MINUTE = 10
 _SHARE = "https://gradio.s3-us-west-2.amazonaws.com"  # where pages of a share link take the script
 HEADERS = {
@@ -71,6 +78,8 @@ HEADERS = {
         "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
     ),
 }
+# Of jobs: what to say instead of Gradio's own words.
+_SENTENCES = {503: BUSY, 422: UNFIT}
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
 _log = logging.getLogger(__name__)
@@ -127,6 +136,11 @@ class Guard:
             _log.error("a file could not be written", exc_info=error)
             sentence = _files.FULL if error.errno in _NO_SPACE else _files.READ_ONLY
             await JSONResponse({"detail": sentence}, 507)(scope, receive, state.send)
+        except Exception:  # routes of Gradio fail in their own ways at what they do not expect
+            if state.started:
+                raise
+            _log.exception("%s %s failed", request.method, request.url.path)
+            await JSONResponse({"detail": NOT_UNDERSTOOD}, 400)(scope, receive, state.send)
 
     async def _admit(self, request: Request, visitor: Visitor, receive: Receive) -> Receive:
         """The request's body, once everything about it was found right.
@@ -151,7 +165,7 @@ class Guard:
         if path.startswith(JOBS):
             self._count(self._jobs, visitor, "requests")
             body = await _read(_bounded(request, receive, MAX_JSON, _too_large()))
-            self._check_files(body, visitor)
+            await run_in_threadpool(self._check_body, body, visitor)
             return _again(body, receive)
         return _bounded(request, receive, MEGABYTE, _Refused(413, "The request is too large."))
 
@@ -164,11 +178,17 @@ class Guard:
                 {"retry-after": str(seconds)},
             )
 
-    def _check_files(self, body: bytes, visitor: Visitor) -> None:
+    def _check_body(self, body: bytes, visitor: Visitor) -> None:
+        # Counted before it is parsed; none of these is in the base64 of a picture.
+        if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+            raise _Refused(413, "The request holds too many values.")
         try:
             payload = json.loads(body)
         except (ValueError, RecursionError):  # also bytes that are no text
             raise _Refused(400, "The body of the request is not JSON.") from None
+        session = payload.get("session_hash") if isinstance(payload, dict) else None
+        if isinstance(session, str) and len(session) > MAX_NAME:
+            raise _Refused(400, f"The session's name is longer than {MAX_NAME} characters.")
         try:
             self.rules.uploads.check(payload, visitor)
         except InputError as error:
@@ -253,8 +273,9 @@ class _State:
 
     async def send(self, message: Message) -> None:
         """Pass one part of the answer on."""
-        if self._job and 503 in (message.get("status"), self._status):
-            message = self._busy(message)
+        sentence = _SENTENCES.get(message.get("status", self._status)) if self._job else None
+        if sentence:
+            message = self._instead(message, sentence)
         if message["type"] == "http.response.start":
             self.started = True
             self._status = message["status"]
@@ -265,9 +286,9 @@ class _State:
                 self._note(self.uploaded)
         await self._send(message)
 
-    def _busy(self, message: Message) -> Message:
-        """Gradio's answer of a full queue, in a sentence."""
-        content = json.dumps({"detail": BUSY}).encode()
+    def _instead(self, message: Message, sentence: str) -> Message:
+        """A sentence instead of Gradio's answer."""
+        content = json.dumps({"detail": sentence}).encode()
         if message["type"] != "http.response.start":
             return {"type": "http.response.body", "body": content}
         length = (b"content-length", str(len(content)).encode())

@@ -10,12 +10,12 @@ from typing import Any
 import gradio as gr
 
 from core import weights
-from demos import _api, _handoff, _owner, _ui, discover
+from demos import _api, _guard, _handoff, _owner, _ui, discover
 
 status = _owner.status
 CSS = Path(__file__).with_name("style.css")
 QUEUE_SIZE = 64
-UNFIT = "The values do not fit this endpoint; /gradio_api/info lists its parameters."
+LONG_WAITING = 32  # long jobs among them; a crowd of those must not shut short requests out
 HEAD = """
 <header class="hub">
 <h1>Vision Hub</h1>
@@ -25,11 +25,28 @@ HEAD = """
 
 
 class Page(gr.Blocks):
-    """Blocks whose every error is a sentence.
+    """Blocks whose every error is a sentence, and whose queue keeps room for short requests.
 
-    Handlers see to theirs by `_ui.guarded`. What fails before and after them, in Gradio's
+    Handlers see to their errors by `_ui.guarded`. What fails before and after them, in Gradio's
     components, would reach the visitor as an empty error.
     """
+
+    def queue(self, *args: Any, **options: Any) -> Page:
+        """Gradio's queue, with a limit of its own for long jobs."""
+        super().queue(*args, **options)
+        push = self._queue.push
+
+        async def admit(body: Any, **more: Any) -> Any:
+            fn = self.fns.get(body.fn_index)
+            if fn is None:
+                return False, _guard.UNFIT, "error"
+            long = self._queue.event_queue_per_concurrency_id.get(_ui.LONG_QUEUE[0])
+            if long and fn.concurrency_id == _ui.LONG_QUEUE[0] and len(long.queue) >= LONG_WAITING:
+                return False, _guard.BUSY, "queue_full"
+            return await push(body, **more)
+
+        self._queue.push = admit  # type: ignore[method-assign, assignment]
+        return self
 
     async def preprocess_data(self, *args: Any, **options: Any) -> Any:
         """From JSON to the arguments of a handler."""
@@ -41,7 +58,7 @@ class Page(gr.Blocks):
         except (OSError, MemoryError):
             raise
         except Exception:  # callers can send anything, and each component fails in its own way
-            raise gr.Error(UNFIT, print_exception=False) from None
+            raise gr.Error(_guard.UNFIT, print_exception=False) from None
 
     async def process_api(self, *args: Any, **options: Any) -> Any:
         """A whole call, from JSON to JSON."""

@@ -153,6 +153,34 @@ def test_a_body_that_is_no_json_gets_a_sentence(inside):
         assert answer.status == 400 and "JSON" in answer.detail
 
 
+def test_millions_of_values_are_refused_before_they_are_parsed(inside):
+    # The last two are no JSON: parsed, they would be refused for that.
+    for body in (b"[" + b"1," * 200_000 + b"1]", b"[" * 200_000, b'{"a":' * 200_000):
+        answer = ask(Guard(inside, Rules()), JOIN, body)
+        assert answer.status == 413 and "too many values" in answer.detail
+    assert not inside.bodies
+
+
+def test_a_large_picture_in_a_data_url_passes(inside):
+    body = b'{"data": [{"url": "data:image/png;base64,' + b"A" * 30_000_000 + b'"}]}'
+    assert ask(Guard(inside, Rules()), JOIN, body).status == 200
+
+
+def test_the_name_of_a_session_is_short(inside):
+    body = json.dumps({"data": [], "session_hash": "x" * 129}).encode()
+    answer = ask(Guard(inside, Rules()), JOIN, body)
+    assert answer.status == 400 and "128 characters" in answer.detail
+
+
+def test_what_fails_inside_gets_a_sentence(caplog):
+    async def failing(*_: object) -> None:
+        raise KeyError("fn")
+
+    answer = ask(Guard(failing, Rules()), JOIN, b"{}")
+    assert answer.status == 400 and "could not make sense" in answer.detail
+    assert "KeyError" in caplog.text  # told to the owner
+
+
 def test_too_many_requests_of_one_visitor(inside):
     guard = Guard(inside, Rules(per_minute=3))
     assert [ask(guard, JOIN, b"{}").status for _ in range(5)] == [200, 200, 200, 429, 429]

@@ -18,7 +18,7 @@ from PIL import Image
 
 import app
 from core import restore, runtime
-from demos import _ui
+from demos import _page, _ui
 from demos._guard import BUSY
 from tests.conftest import make_picture
 
@@ -235,6 +235,27 @@ def test_a_full_queue_is_said_at_once(page, client, raw, gate, monkeypatch):
     wait_for(lambda: in_use() == 0 and len(page._queue) == 0)
     label, _ = client.predict(raw_picture(raw), api_name="/classify")
     assert label["label"]
+
+
+def test_a_crowd_of_long_jobs_leaves_room_for_short_requests(page, client, raw, gate, monkeypatch):
+    monkeypatch.setattr(_page, "LONG_WAITING", 2)
+    fn = tab_handler(page)
+    for _ in range(_ui.LONG_QUEUE[1]):
+        raw.join(fn)
+    gate.until(_ui.LONG_QUEUE[1])
+    for _ in range(2):
+        raw.join(fn)
+    image = {"path": raw.path, "meta": {"_type": "gradio.FileData"}}
+    body = {"data": [image, "auto", True, 25, 2], "fn_index": fn, "session_hash": raw.session}
+    status, answer = raw.post("/gradio_api/queue/join", body)
+    assert (status, answer["detail"]) == (503, BUSY)
+    label, _ = client.predict(raw_picture(raw), api_name="/classify")  # while they wait
+    assert label["label"]
+    with raw.listening():
+        pass
+    time.sleep(0.3)
+    gate.let()
+    wait_for(lambda: in_use() == 0 and len(page._queue) == 0)
 
 
 def raw_picture(raw):

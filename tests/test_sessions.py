@@ -32,6 +32,17 @@ def test_a_new_session_computes_no_settings_of_components(page, monkeypatch):
     assert page.app.state_holder["new"].config_values == {}
 
 
+def test_what_was_sent_and_shown_is_not_kept(page):
+    client = Client(page.local_url, verbose=False)
+    long = "a" * 100_000
+    assert client.predict(long, api_name="/count") == f"{long} 1"
+    (session,) = page.app.state_holder.session_data.values()
+    assert session.state_data
+    assert long not in repr(
+        (session.config_values, session.state_data, session.blocks_config.blocks)
+    )
+
+
 def test_state_goes_on_within_a_session_and_not_into_another(page):
     first, second = Client(page.local_url, verbose=False), Client(page.local_url, verbose=False)
     assert first.predict("a", api_name="/count") == "a 1"
