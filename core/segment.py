@@ -162,6 +162,13 @@ def everything_stream(
         return sorted(masks, key=lambda mask: -mask.area), run.info()
 
 
+def everything_thresholds(checkpoint: str = "auto") -> tuple[float, float]:
+    """The predicted IoU and the stability (0..1) that everything mode asks of a mask by default."""
+    with runtime.run("segment", checkpoint, _build) as run:
+        extra = run.lease.built.extra
+        return float(extra["pred_iou_thresh"]), float(extra["stability_score_thresh"])
+
+
 def everything_steps(
     image: images.ImageLike,
     checkpoint: str = "auto",

@@ -10,6 +10,7 @@ __all__ = [
     "Prompt",
     "everything_with_core",
     "everything_with_segment_anything",
+    "picked",
     "with_core",
     "with_library",
     "with_segment_anything",
@@ -121,6 +122,12 @@ def everything_with_segment_anything(
         f'masks = [one["segmentation"] for one in found if one["area"] >= {min_area:g}]',
     ]
     return "\n".join(lines) + "\n"
+
+
+def picked(everything: str, x: int, y: int) -> str:
+    """A script of everything mode that goes on to `mask`, the smallest one at a pixel."""
+    chosen = "mask = min((one for one in masks if one[y, x]), key=lambda one: one.sum())"
+    return f"{everything}x, y = {x}, {y}\n{chosen}\n"
 
 
 def _registry_import(checkpoint: Checkpoint) -> str:

@@ -27,7 +27,7 @@ function setPicture(next) {
   cross = corner = drag = null;
   masks = new Map();
   view = { x: 0, y: 0, k: 1 };
-  if (mode === "pick") mode = "include";
+  mode = "include";
   cancelPreview();
   resetScene();
   find("status").textContent = "";
@@ -48,7 +48,8 @@ function setPicture(next) {
   if ((next.objects || []).length) insertObjects(next.objects, "preset");
 }
 function setSegments(next) {
-  if (!next || !picture || next.picture !== picture.id) {
+  if (next && picture && next.picture !== picture.id) return; // of a picture that is gone
+  if (!next || !picture) {
     segments = null;
     if (mode === "pick") setMode("include");
     return refresh();

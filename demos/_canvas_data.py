@@ -52,6 +52,12 @@ class Prompted:
         """Whether nothing was asked yet."""
         return not self.points and self.box is None and self.given is None
 
+    @property
+    def only_excludes(self) -> bool:
+        """Whether all it was told is what to leave out."""
+        alone = self.box is None and self.given is None
+        return alone and not any(label for *_, label in self.points)
+
 
 @dataclass(frozen=True, slots=True)
 class Gesture:

@@ -15,7 +15,7 @@ function plural(count, one) { return count + " " + one; }
 
 function refresh() {
   root.dataset.seq = String(sequence);
-  if (picture) { listObjects(); listChoices(); describe(); }
+  if (picture) { listObjects(); listChoices(); describe(); } else find("count").textContent = "";
   for (const name of ["include", "exclude", "pick"])
     find(name).setAttribute("aria-pressed", String(mode === name));
   find("pick").hidden = !segments;
@@ -113,8 +113,11 @@ function listChoices() {
   markChoice(found);
 }
 function markChoice(found) {
-  [...find("choices").children].forEach((button, index) =>
-    button.setAttribute("aria-checked", String(Boolean(found) && index === found.choice)));
+  const chosen = found ? found.choice : 0;
+  [...find("choices").children].forEach((button, index) => {
+    button.setAttribute("aria-checked", String(Boolean(found) && index === chosen));
+    button.tabIndex = index === chosen ? 0 : -1; // one stop; arrow keys go from mask to mask
+  });
 }
 function choiceButton({ mask, name, facts }, index) {
   const button = document.createElement("button");
@@ -123,6 +126,14 @@ function choiceButton({ mask, name, facts }, index) {
   button.setAttribute("role", "radio");
   button.append(document.createElement("canvas"), words("b", name), words("span", facts));
   button.addEventListener("click", () => chooseMask(index));
+  button.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const all = [...find("choices").children], next = all[(index + step + all.length) % all.length];
+    next.focus();
+    next.click();
+  });
   const small = button.firstChild, inSmall = small.getContext("2d");
   const side = 160 / Math.max(picture.w, picture.h);
   [small.width, small.height] = [picture.w, picture.h].map((v) => Math.max(1, Math.round(v * side)));

@@ -10,6 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -21,7 +22,7 @@ from demos import _ui
 from demos._canvas import PointPrompter
 from demos._canvas_data import canvas_command, canvas_object, numbers, picture_id
 from demos._image import ImageIn
-from demos._segment_session import Session, shrunk
+from demos._segment_session import FILE_NAME, Grid, Pick, Session, shrunk
 
 if TYPE_CHECKING:
     from core.types import Mask
@@ -69,6 +70,8 @@ def build(
         long=True,
     )
     cancel.click(None, cancels=[event], api_visibility="private")
+    _ui.on_device([cancel.click], _cancelled, [session], [canvas, line, files])
+    image.change(_fresh, None, [line, files], api_visibility="private")
     hide.click(lambda: PointPrompter(segments=None), None, [canvas], api_visibility="private")
     _ui.on_device([canvas.pick], _pick, [session], [canvas], show_progress="hidden")
 
@@ -88,33 +91,66 @@ def _run(
     from core import segment as task
 
     height, width = picture.size
+    sure, firm = task.everything_thresholds(checkpoint) if own else (iou, stable)
+    grid = Grid(int(points_per_side), sure, firm, least / 100 * height * width)
+    session.grid, session.found, session.running = grid, (), True
     stream = task.everything_stream(
         picture,
         checkpoint,
-        int(points_per_side),
-        pred_iou_thresh=None if own else iou,
-        stability_score_thresh=None if own else stable,
-        min_area=least / 100 * height * width,
+        grid.points_per_side,
+        pred_iou_thresh=sure,
+        stability_score_thresh=firm,
+        min_area=grid.min_area,
     )
     yield gr.skip(), _progress("Prompting with the grid", 0.0), gr.DownloadButton(interactive=False)
     overlay, drawn = _Overlay(session.id), 0.0
-    while True:
-        try:
-            step = next(stream)
-        except StopIteration as stop:
-            masks, info = stop.value
-            break
-        session.found = step.masks
-        words = f"Prompting with the grid: {step.done:.0%}, {len(step.masks)} masks"
-        fresh = time.monotonic() - drawn >= OVERLAY_SECONDS and step.masks
-        drawn = time.monotonic() if fresh else drawn
-        shown = overlay.of(step.masks) if fresh else gr.skip()
-        yield shown, _progress(words, step.done), gr.skip()
-    session.found = tuple(masks)
-    path = _ui.result_path("masks.json")
-    path.write_text(json.dumps(_document(masks, (width, height))))
-    button = gr.DownloadButton(value=str(path), interactive=True)
-    yield overlay.of(masks), _ui.info_html(info, f"{len(masks)} masks"), button
+    with closing(stream):
+        while True:
+            try:
+                step = next(stream)
+            except StopIteration as stop:
+                masks, info = stop.value
+                break
+            if session.gone:  # another picture took its place
+                yield gr.skip(), *_fresh()
+                return
+            session.found = step.masks
+            words = f"Prompting with the grid: {step.done:.0%}, {len(step.masks)} masks"
+            fresh = time.monotonic() - drawn >= OVERLAY_SECONDS and step.masks
+            drawn = time.monotonic() if fresh else drawn
+            shown = overlay.of(step.masks) if fresh else gr.skip()
+            yield shown, _progress(words, step.done), gr.skip()
+    session.found, session.running = tuple(masks), False
+    note = f"{len(masks)} masks" if masks else "0 masks: lower the thresholds, or set more points"
+    yield overlay.of(masks), _ui.info_html(info, note), _download(session, (height, width))
+
+
+def _fresh() -> tuple[str, Any]:
+    """The line and the button as they are before a run."""
+    return "", gr.DownloadButton(value=None, interactive=False)
+
+
+def _cancelled(session: Session | None) -> tuple[Any, str, Any]:
+    """What a cancelled run found so far stays."""
+    if session is None or not session.running:
+        return gr.skip(), gr.skip(), gr.skip()
+    session.running = False
+    found = session.found
+    if not found:
+        return gr.skip(), '<p class="info" role="status">Cancelled.</p>', gr.skip()
+    said = f"Cancelled. The {len(found)} masks found so far can be picked."
+    button = _download(session, found[0].size)
+    return _Overlay(session.id).of(found), f'<p class="info" role="status">{said}</p>', button
+
+
+def _download(session: Session, size: tuple[int, int]) -> Any:
+    """The masks as a COCO data set; `size` is (H, W)."""
+    path, masks = _ui.result_path("coco.json"), session.found
+    scores = [mask.score for mask in masks]
+    names = ["mask"] * len(masks)
+    made = coco.dataset(_OneByOne(masks), names, scores, size, FILE_NAME)
+    path.write_text(json.dumps(made))
+    return gr.DownloadButton(value=str(path), interactive=True)
 
 
 def _progress(words: str, share: float) -> str:
@@ -172,8 +208,13 @@ def _pick(session: Session | None, event: gr.EventData) -> Any:
     if not under:
         raise InputError("No mask lies there; click one of the coloured ones.")
     mask = min(under, key=lambda one: one.area)
+    twin = next((o for o in session.objects() if session.given.get(o.given or "") is mask), None)
+    if twin is not None:
+        raise InputError(f"That mask is {twin.name} already.")
     key = secrets.token_hex(8)
     session.given[key] = mask
+    if session.grid is not None:
+        session.picked[key] = Pick(session.grid, x, y)
     return PointPrompter(command=canvas_command(session.id, [canvas_object(given=key)]))
 
 

@@ -13,17 +13,29 @@ from core import export, images, snippets, weights
 from core.errors import InputError
 from demos import _handoff, _ui
 from demos._canvas_data import Prompted
-from demos._segment_session import Session, Settings, chosen, given, masks, settings_of
+from demos._segment_session import (
+    FILE_NAME,
+    Pick,
+    Session,
+    Settings,
+    chosen,
+    given,
+    masks,
+    settings_of,
+)
 
 if TYPE_CHECKING:
+    from core.checkpoints import Checkpoint
     from core.types import RunInfo
 
-FILE_NAME = "picture.png"
 FIRST = "Click something on the picture first."
 
 
-def build(state: list[Any]) -> None:
-    """The accordions below the canvas. `state` is picture, checkpoint, smallest area, session."""
+def build(state: list[Any]) -> list[Any]:
+    """The accordions below the canvas. `state` is picture, checkpoint, smallest area, session.
+
+    Returns what has to be emptied for another picture.
+    """
     with gr.Accordion("Take it away", open=False, elem_id="segment-export"):
         gr.Markdown(
             "Every object as cut-out and mask, one map of all of them (index PNG), COCO JSON and "
@@ -43,6 +55,7 @@ def build(state: list[Any]) -> None:
     _ui.on_device([make.click], _files, state, [files])
     for trigger in (code.expand, again.click):
         _ui.on_device([trigger], _code, state, [ours, plain], show_progress="hidden")
+    return [code, ours, plain, files]
 
 
 def _files(
@@ -79,9 +92,13 @@ def _stem(number: int, one: Prompted) -> str:
 
 
 def _asked(session: Session) -> list[tuple[int, Prompted]]:
-    """Objects that code can make again: not those that are a picked mask as it was."""
+    """Objects that code can make again, with their numbers."""
     pairs = enumerate(session.objects(), 1)
-    return [(i, one) for i, one in pairs if given(session, one) is None]
+    return [(i, one) for i, one in pairs if given(session, one) is None or _pick(session, one)]
+
+
+def _pick(session: Session, one: Prompted) -> Pick | None:
+    return session.picked.get(one.given or "")
 
 
 def objects(
@@ -152,25 +169,49 @@ def _code(
         one = active(session)
     except InputError as error:
         return f"# {error}\n", f"# {error}\n"
-    if given(session, one) is not None:
-        said = "# This mask was picked in everything mode; add a click for code that makes it.\n"
+    if given(session, one) is not None and not _pick(session, one):
+        said = "# This mask came with the object; add a click for code that makes it.\n"
         return said, said
     return _texts(session, settings_of(picture, checkpoint, smallest), one)
 
 
 def _texts(session: Session, settings: Settings, one: Prompted) -> tuple[str, str]:
+    resolved = weights.resolve(settings.checkpoint, "segment")
+    checkpoint, path = resolved.checkpoint, Path(resolved.path)
+    # transformers opens a folder; what lies above it is the server's own business.
+    folder = checkpoint.loader == "transformers"
+    file = f"{path.parent.name}/{path.name}" if folder else path.name
+    pick = _pick(session, one)
+    if given(session, one) is not None and pick is not None:
+        return _everything(pick, checkpoint, file)
     base = session.given.get(one.given or "")
     box = one.box if one.box is not None or base is None else list(base.box)
     prompt = snippets.Prompt(
         FILE_NAME, one.points, box, refine=min(one.choice or 0, 2), min_area=settings.min_area
     )
-    resolved = weights.resolve(settings.checkpoint, "segment")
-    path = Path(resolved.path)
-    # transformers opens a folder; what lies above it is the server's own business.
-    folder = resolved.checkpoint.loader == "transformers"
-    file = f"{path.parent.name}/{path.name}" if folder else path.name
-    ours = snippets.with_core(prompt, resolved.checkpoint.key)
-    return ours, snippets.with_library(prompt, resolved.checkpoint, file)
+    note = f"mask = masks[{one.choice}]  # the one that was chosen\n" if one.choice else ""
+    ours = snippets.with_core(prompt, checkpoint.key)
+    return ours + note, snippets.with_library(prompt, checkpoint, file) + note
+
+
+def _everything(pick: Pick, checkpoint: Checkpoint, file: str) -> tuple[str, str]:
+    """Code of a mask that was picked in everything mode."""
+    grid = pick.grid
+    settings = (
+        grid.points_per_side,
+        grid.pred_iou_thresh,
+        grid.stability_score_thresh,
+        grid.min_area,
+    )
+    ours = snippets.everything_with_core(FILE_NAME, checkpoint.key, *settings)
+    ours = snippets.picked(ours, pick.x, pick.y)
+    if checkpoint.loader == "transformers":
+        return (
+            ours,
+            "# transformers has no everything mode of this kind; the code with core does.\n",
+        )
+    plain = snippets.everything_with_segment_anything(FILE_NAME, checkpoint, file, *settings)
+    return ours, snippets.picked(plain, pick.x, pick.y)
 
 
 def _required(

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 PCA_SIDE = 512
 
 
-def build(state: list[Any]) -> None:
-    """The accordions. `state` is picture, checkpoint, smallest area, session."""
+def build(state: list[Any]) -> list[Any]:
+    """The accordions. `state` is picture, checkpoint, smallest area, session.
+
+    Returns what has to be emptied for another picture.
+    """
     with gr.Accordion("Which click helped", open=False, elem_id="segment-clicks") as clicks:
         gr.Markdown(
             "How the mask of the chosen object changed with each prompt, and how sure the model "
@@ -41,6 +44,7 @@ def build(state: list[Any]) -> None:
             "Prompt encoder and mask decoder of the loaded model: the shape of every tensor for "
             "the prompts of the chosen object, and the weights that make it."
         )
+        anew = gr.Button("Show the prompts as they are now", size="sm")
         diagram = gr.HTML(elem_id="segment-parts-diagram")
     with gr.Accordion("What the encoder sees", open=False, elem_id="segment-pca") as pca:
         gr.Markdown(
@@ -50,8 +54,10 @@ def build(state: list[Any]) -> None:
         shown = _ui.picture_output("Embedding", "segment-pca-picture", lossless=True)
     for trigger in (clicks.expand, again.click, reference.change):
         _ui.on_device([trigger], _clicks, [*state, reference], [chart])
-    _ui.on_device([parts.expand], _parts, state, [diagram])
+    for trigger in (parts.expand, anew.click):
+        _ui.on_device([trigger], _parts, state, [diagram])
     _ui.on_device([pca.expand], _pca, state, [shown])
+    return [clicks, reference, chart, parts, diagram, pca, shown]
 
 
 def _prompts(session: Session) -> tuple[Prompted, list[float] | None]:
@@ -132,7 +138,7 @@ def _bar(value: float | None, kind: str = "") -> str:
         return "<td>first</td>"
     width = min(1.0, max(0.0, value))
     return (
-        f'<td><span class="cell-number">{value:.2f}</span><span class="bar-track">'
+        f'<td><span class="cell-number">{min(value, 1.0):.2f}</span><span class="bar-track">'
         f'<span class="bar-fill {kind}" style="width:{width:.1%}"></span></span></td>'
     )
 

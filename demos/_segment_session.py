@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core import images
-from core.errors import HubError
+from core.errors import HubError, InputError
 from demos import _ui
 from demos._canvas_data import (
     SHOWN_SIDE,
@@ -26,7 +26,28 @@ if TYPE_CHECKING:
     from core.types import Mask, Masks
 
 PREVIEW_SIDE = 512
+FILE_NAME = "picture.png"  # of the picture, in files and code that are taken away
+ONLY_EXCLUDES = "Nothing is included yet: click what you want, or draw a box around it."
 FORGOTTEN = "The hub no longer knows this picture; please choose it again."
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The settings of one run of everything mode; `min_area` in pixels."""
+
+    points_per_side: int
+    pred_iou_thresh: float
+    stability_score_thresh: float
+    min_area: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Where a mask of everything mode was picked, in pixels."""
+
+    grid: Grid
+    x: int
+    y: int
 
 
 @dataclass(eq=False)
@@ -44,6 +65,9 @@ class Session:
     asked: dict[int, tuple[int, int]] = field(default_factory=dict)  # object -> newest (seq, rev)
     given: dict[str, Mask] = field(default_factory=dict)  # masks that objects began with
     found: tuple[Mask, ...] = ()  # what everything mode gave
+    grid: Grid | None = None  # how
+    running: bool = False  # everything mode is at work, or was cancelled
+    picked: dict[str, Pick] = field(default_factory=dict)  # by the key of the mask
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def note(self, gesture: Gesture) -> None:
@@ -64,8 +88,9 @@ class Session:
         return seq <= gesture.seq or rev == one.rev
 
     def objects(self) -> list[Prompted]:
-        """Those on the canvas now of which something was asked."""
-        return [] if self.gesture is None else [o for o in self.gesture.objects if not o.bare]
+        """Those on the canvas now of which something was asked, and more than to leave out."""
+        known = () if self.gesture is None else self.gesture.objects
+        return [one for one in known if not one.bare and not one.only_excludes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +173,8 @@ def masks(
     base = session.given.get(one.given or "")
     if base is not None and box is None:
         box = list(base.box)  # a picked mask goes on from its box
+    if box is None and not any(label for *_, label in points):
+        raise InputError(ONLY_EXCLUDES)
     return task.predict(
         picture,
         points,
@@ -185,12 +212,12 @@ def describe(mask: NDArray[np.bool_], score: float, stability: float, name: str 
     which = f" ({name})" if name else ""
     return (
         f"Mask{which} of {mask.mean():.1%} of the picture, "
-        f"predicted IoU {score:.2f}, stability {stability:.2f}"
+        f"predicted IoU {min(score, 1):.2f}, stability {stability:.2f}"
     )
 
 
 def _note(mask: NDArray[np.bool_], score: float) -> str:
-    return f"{mask.mean():.1%}, IoU {score:.2f}"
+    return f"{mask.mean():.1%}, IoU {min(score, 1):.2f}"  # nothing keeps SAM's guess below 1
 
 
 def _name(found: Masks, index: int) -> str:
@@ -209,7 +236,7 @@ def _choices(found: Masks) -> list[Choice]:
         Choice(
             mask,
             _name(found, i).capitalize() or f"Mask {i + 1}",
-            f"{mask.mean():.1%} · IoU {score:.2f} · stability {stability:.2f}",
+            f"{mask.mean():.1%} · IoU {min(score, 1):.2f} · stability {stability:.2f}",
         )
         for i, (mask, score, stability) in enumerate(rows)
     ]

@@ -72,11 +72,17 @@ def build() -> None:
             info = gr.HTML(elem_id="segment-info")
             state = [image, checkpoint, smallest, session]
             _everything.build(image, checkpoint, session, canvas)
-            _segment_files.build(state)
-            _segment_lessons.build(state)
+            of_picture = [*_segment_files.build(state), *_segment_lessons.build(state)]
     _handoff.accept("segment", "Segment", image, handed)
     _ui.on_device(
         [image.change, checkpoint.input], _load, [*state, handed], [canvas, info, session]
+    )
+    image.change(
+        lambda: [_emptied(part) for part in of_picture],
+        None,
+        of_picture,
+        api_visibility="private",
+        show_progress="hidden",
     )
     _ui.on_device([smallest.release], _again, state, [canvas, info], show_progress="hidden")
     _ui.on_device(
@@ -109,6 +115,11 @@ def build() -> None:
 
 
 # ---- a picture
+def _emptied(part: Any) -> Any:
+    """What was made of another picture goes; an accordion makes it anew when it is opened."""
+    return gr.Accordion(open=False) if isinstance(part, gr.Accordion) else None
+
+
 def _load(
     picture: images.Picture | None,
     checkpoint: str,
@@ -128,7 +139,10 @@ def _load(
     if session is None or session.digest != picture.digest:
         if session is not None:
             session.gone = True  # what is under way for it comes to nothing
-        shown = canvas_picture(picture.load(), objects=came)
+        height, width = picture.size
+        shown = canvas_picture(
+            picture.load(), alt=f"Your picture, {width} by {height} pixels", objects=came
+        )
         session = Session(shown["id"], picture.digest)
         said = canvas_message(shown, "Reading the picture.")
         yield PointPrompter(picture=shown, value=said), "", session

@@ -76,11 +76,12 @@ def test_points_that_are_no_list_are_refused():
         segment.segment(GREY, points=5)
 
 
-def test_without_host_the_address_is_left_to_gradio(environment):
+def test_without_host_the_address_is_left_to_gradio(environment, monkeypatch):
     class Page:
         def launch(self, **options: object) -> dict[str, object]:
             return options
 
+    monkeypatch.setattr(app._sessions, "install", lambda page: None)
     assert app.launch(Page())["server_name"] is None  # Spaces set GRADIO_SERVER_NAME
     environment.setenv("HOST", "0.0.0.0")
     get_settings.cache_clear()

@@ -1,0 +1,151 @@
+"""Everything mode on the Segment tab: what it leaves behind, and what a picked mask becomes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from core import images, weights
+from core.errors import InputError
+from demos import _everything, _segment_files, _segment_session
+from demos._canvas_data import parse_gesture
+from demos._segment_session import Session
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "coins.jpg"
+OWN = (True, 0.0, 0.0)  # the checkpoint's thresholds
+
+
+@pytest.fixture(scope="module")
+def picture() -> images.Picture:
+    return images.picture(np.array(Image.open(EXAMPLE).convert("RGB").resize((160, 120))))
+
+
+def run(picture: images.Picture, session: Session, side: int = 5) -> Any:
+    return _everything._run(picture, "segment-starter", session, side, 0, *OWN)
+
+
+@pytest.fixture
+def done(picture: images.Picture) -> tuple[Session, list[Any]]:
+    session = Session("a", picture.digest)
+    return session, list(run(picture, session))
+
+
+def gesture(session: Session, *objects: dict[str, Any]) -> None:
+    every = [
+        {"id": i, "rev": i, "name": f"Object {i}", "color": "#3366cc", "points": [], **one}
+        for i, one in enumerate(objects, 1)
+    ]
+    data = {"picture": session.id, "seq": 1, "gesture": "pick", "active": len(every)}
+    session.note(parse_gesture({**data, "objects": every, "want": []}))
+
+
+def pick(session: Session, x: int, y: int) -> str:
+    """The key of the mask that was picked."""
+    told = _everything._pick(session, gr.EventData(None, {"picture": session.id, "x": x, "y": y}))
+    assert told
+    return list(session.given)[-1]
+
+
+def inside(session: Session) -> tuple[int, int]:
+    y, x = np.argwhere(session.found[0].mask)[0]
+    return int(x), int(y)
+
+
+def test_the_download_is_a_coco_data_set(done: tuple[Session, list[Any]]) -> None:
+    from pycocotools.coco import COCO
+
+    session, told = done
+    file = Path(
+        told[-1][2].value["path"] if isinstance(told[-1][2].value, dict) else told[-1][2].value
+    )
+    data = COCO(str(file))
+    found = data.loadAnns(data.getAnnIds())
+    assert len(found) == len(session.found) > 0
+    for row, mask in zip(found, session.found, strict=True):
+        np.testing.assert_array_equal(data.annToMask(row).astype(bool), mask.mask)
+
+
+def test_it_ends_when_another_picture_takes_the_place(picture: images.Picture) -> None:
+    session = Session("a", picture.digest)
+    steps = run(picture, session, side=12)
+    next(steps), next(steps)
+    session.gone = True
+    canvas, line, button = next(steps)
+    assert canvas == gr.skip() and line == "" and not button.interactive
+    with pytest.raises(StopIteration):
+        next(steps)
+
+
+def test_after_cancel_what_was_found_can_be_picked_and_taken_away(picture: images.Picture) -> None:
+    session = Session("a", picture.digest)
+    steps = run(picture, session, side=12)
+    while not session.found:
+        next(steps)
+    steps.close()
+    canvas, line, button = _everything._cancelled(session)
+    assert f"Cancelled. The {len(session.found)} masks" in line
+    assert button.interactive and canvas != gr.skip()
+    assert _everything._cancelled(session) == (gr.skip(),) * 3  # nothing is at work any more
+
+
+def test_cancel_after_the_end_changes_nothing(done: tuple[Session, list[Any]]) -> None:
+    assert _everything._cancelled(done[0]) == (gr.skip(),) * 3
+
+
+def test_one_mask_does_not_become_two_objects(done: tuple[Session, list[Any]]) -> None:
+    session, _ = done
+    x, y = inside(session)
+    gesture(session, {"given": pick(session, x, y)})
+    with pytest.raises(InputError, match="is Object 1 already"):
+        pick(session, x, y)
+
+
+def test_code_of_a_picked_mask_makes_it_again(
+    done: tuple[Session, list[Any]], picture: images.Picture, tmp_path: Path, monkeypatch: Any
+) -> None:
+    session, _ = done
+    key = pick(session, *inside(session))
+    gesture(session, {"given": key})
+    texts = _segment_files._code(picture, "segment-starter", 0, session)
+    monkeypatch.chdir(tmp_path)
+    images.save_png(picture.load(), tmp_path / "picture.png")
+    (tmp_path / "segment-starter.safetensors").symlink_to(
+        weights.resolve("segment-starter", "segment").path
+    )
+    for text in texts:
+        names: dict[str, Any] = {}
+        exec(compile(text, "copied.py", "exec"), names)
+        np.testing.assert_array_equal(names["mask"], session.given[key].mask)
+    with_files = _segment_files._files(picture, "segment-starter", 0, session)
+    assert any(name.endswith("objects.zip") for name in with_files)
+
+
+def test_without_a_mask_the_line_says_what_to_do(picture: images.Picture) -> None:
+    session = Session("a", picture.digest)
+    *_, last = _everything._run(picture, "segment-starter", session, 4, 0, False, 1.0, 1.0)
+    assert "0 masks: lower the thresholds" in last[1]
+
+
+def test_excluding_alone_is_said_and_makes_no_object(picture: images.Picture) -> None:
+    session = Session("a", picture.digest)
+    gesture(session, {"points": [[5, 5, 0]]}, {"points": [[5, 5, 0], [60, 60, 1]]})
+    assert [one.id for one in session.objects()] == [2]
+    assert session.gesture is not None
+    settings = _segment_session.settings_of(picture, "segment-starter", 0)
+    with pytest.raises(InputError, match="Nothing is included yet"):
+        _segment_session.masks(picture, session, settings, session.gesture.objects[0])
+
+
+def test_scores_are_shown_as_the_shares_that_they_are() -> None:
+    assert "predicted IoU 1.00" in _segment_session.describe(np.ones((2, 2), bool), 1.12, 0.9)
+
+
+def test_document_of_the_endpoint_stays(done: tuple[Session, list[Any]]) -> None:
+    made = _everything._document(done[0].found, (160, 120))
+    assert json.loads(json.dumps(made))["image_size"] == [160, 120]
