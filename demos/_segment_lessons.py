@@ -5,18 +5,19 @@ Everything is folded away at first and made when it is opened.
 
 from __future__ import annotations
 
+import html
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
 
-from core import images
+from core import coco, images
 from core.errors import InputError
 from demos import _ui
 from demos._canvas_data import Prompted
 from demos._image import ImageIn
-from demos._segment_files import FIRST, active
-from demos._segment_session import SHOWN_SIDE, Session, given
+from demos._segment_files import FIRST, active, full_mask
+from demos._segment_session import SHOWN_SIDE, Session, given, settings_of
 
 if TYPE_CHECKING:
     from core.insight import ClickGain
@@ -32,10 +33,15 @@ def build(state: list[Any]) -> list[Any]:
     with gr.Accordion("Which click helped", open=False, elem_id="segment-clicks") as clicks:
         gr.Markdown(
             "How the mask of the chosen object changed with each prompt, and how sure the model "
-            "was. With a reference mask (white is the object) you also see how right it was."
+            "was. With a reference mask you also see how right it was: load one (white is the "
+            "object), or outline the object with clicks and boxes until you agree with its mask, "
+            "and take that."
         )
         reference = ImageIn(
             label="Reference mask", sources=("upload",), height=140, elem_id="segment-reference"
+        )
+        take = gr.Button(
+            "Take the mask of the chosen object as reference", size="sm", elem_id="segment-take"
         )
         again = gr.Button("Show the prompts as they are now", size="sm")
         chart = gr.HTML(elem_id="segment-clicks-chart")
@@ -54,6 +60,7 @@ def build(state: list[Any]) -> list[Any]:
         shown = _ui.picture_output("Embedding", "segment-pca-picture", lossless=True)
     for trigger in (clicks.expand, again.click, reference.change):
         _ui.on_device([trigger], _clicks, [*state, reference], [chart])
+    _ui.on_device([take.click], _take, state, [chart])
     for trigger in (parts.expand, anew.click):
         _ui.on_device([trigger], _parts, state, [diagram])
     _ui.on_device([pca.expand], _pca, state, [shown])
@@ -88,7 +95,7 @@ def _clicks(
         return _ui.placeholder(str(error))
     from core import segment as task
 
-    wanted = None if reference is None else reference.mean(axis=2) > 127
+    wanted = _reference(session, reference)
     gains = task.click_gains(
         picture,
         one.points,
@@ -100,6 +107,30 @@ def _clicks(
     )
     labels = ["" if count == 0 else _point_name(one, count) for count in (g.click for g in gains)]
     return chart_html(gains, labels)
+
+
+def _reference(session: Session, loaded: images.RGB | None) -> Any:
+    """(H, W) bool, the loaded mask before the taken one; None where there is neither."""
+    if loaded is not None:
+        return loaded.mean(axis=2) > 127
+    return None if session.reference is None else coco.decode(session.reference)
+
+
+def _take(
+    picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
+) -> str:
+    """Keep the mask of the chosen object, to compare the prompts of others with it."""
+    if picture is None or session is None or session.digest != picture.digest:
+        raise InputError(FIRST)
+    one = active(session)
+    mask, *_ = full_mask(picture, session, settings_of(picture, checkpoint, smallest), one)
+    rle: Any = coco.encode(mask, 1.0)["rle"]
+    session.reference = rle
+    said = (
+        f"The mask of {one.name} is the reference now. Click another object, or this one anew, "
+        "and show its prompts."
+    )
+    return f'<p class="about" role="status">{html.escape(said)}</p>'
 
 
 def _point_name(one: Prompted, count: int) -> str:

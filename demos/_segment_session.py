@@ -68,6 +68,7 @@ class Session:
     grid: Grid | None = None  # how
     running: bool = False  # everything mode is at work, or was cancelled
     picked: dict[str, Pick] = field(default_factory=dict)  # by the key of the mask
+    reference: dict[str, Any] | None = None  # COCO run lengths of what an object should be
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def note(self, gesture: Gesture) -> None:

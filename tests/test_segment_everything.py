@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from core import images, weights
 from core.errors import InputError
-from demos import _everything, _segment_files, _segment_session
+from demos import _everything, _segment_files, _segment_lessons, _segment_session
 from demos._canvas_data import parse_gesture
 from demos._segment_session import Session
 
@@ -149,3 +150,17 @@ def test_scores_are_shown_as_the_shares_that_they_are() -> None:
 def test_document_of_the_endpoint_stays(done: tuple[Session, list[Any]]) -> None:
     made = _everything._document(done[0].found, (160, 120))
     assert json.loads(json.dumps(made))["image_size"] == [160, 120]
+
+
+def test_a_mask_made_on_the_canvas_is_a_reference(picture: images.Picture) -> None:
+    session = Session("a", picture.digest)
+    gesture(session, {"points": [[40, 30, 1], [70, 40, 0]]})
+    said = _segment_lessons._take(picture, "segment-starter", 0, session)
+    assert "Object 1 is the reference" in said
+    chart = _segment_lessons._clicks(picture, "segment-starter", 0, session, None)
+    last = re.findall(r'cell-number">([0-9.]+)', chart)[-1]
+    assert "True IoU" in chart and last == "1.00"  # the prompts that made it lead back to it
+    drawn = np.zeros((120, 160, 3), np.uint8)
+    drawn[:5, :5] = 255
+    chart = _segment_lessons._clicks(picture, "segment-starter", 0, session, drawn)
+    assert float(re.findall(r'cell-number">([0-9.]+)', chart)[-1]) < 0.5  # a loaded one goes first
