@@ -63,6 +63,7 @@ bench: $(DEV_STAMP)  ## measure the start, the first answer and a second click (
 performance: $(DEV_STAMP)  ## measure how fast the hub serves, and write docs/performance.md
 	-$(PY) -m benchmarks.serve --device sim --write
 	-$(PY) -m benchmarks.serve --device cpu --write
+	-$(PY) -m benchmarks.segment --write
 	-$(PY) -m benchmarks.serve --device cuda --write
 
 faults: $(DEV_STAMP)  ## break the hub in every known way; the table goes into docs/reliability.md

@@ -49,6 +49,10 @@ def meter(_: Request) -> JSONResponse:
 def launch(page: gr.Blocks, **overrides: Any) -> Any:
     """Serve `page` with the settings of the environment; `overrides` are for tests."""
     settings = get_settings()
+    if settings.space_id:
+        # All requests come through the Space's proxy, which is not on this machine: without its
+        # word all visitors would be one, with one limit and each other's uploads.
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
     routes = [Route("/healthz", healthz)]
     if settings.login is None:  # plain routes ask for no password; /status of the API does
         routes.append(Route("/status", meter))

@@ -20,6 +20,7 @@ from typing import Any
 GOAL_MS = 120.0
 PICTURE = Path(__file__).resolve().parent.parent / "examples" / "astronaut.jpg"
 LIMIT_MS = 120_000
+AIM_MS = 500
 # The clock starts when the button goes up. The canvas names the gesture whose mask it has painted
 # in `data-painted`; the frame after that is the one that a person sees.
 CLOCK = """() => {
@@ -36,23 +37,48 @@ CLOCK = """() => {
 }"""
 
 
-def measure(page: Any, clicks: int) -> list[float]:
-    """Milliseconds of each click, on a picture whose embedding is at hand."""
+def by_page(clicks: int) -> dict[str, list[float]]:
+    """Milliseconds of clicks on the served page, by whether a person aimed before."""
+    from playwright.sync_api import sync_playwright
+
+    import app
+
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with app.served() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(LIMIT_MS)
+        page.goto(url)
+        _choose_picture(page)
+        waits = {"at once": 0, "after aiming": AIM_MS}
+        times = {how: measure(page, clicks, wait) for how, wait in waits.items()}
+        browser.close()
+    return times
+
+
+def _choose_picture(page: Any) -> None:
     page.get_by_role("tab", name="Segment", exact=True).click()
     page.locator("#segment-image input[type=file]").first.set_input_files(str(PICTURE))
     ready = "document.querySelector('#segment-canvas .pp-status')?.innerText.includes('Ready')"
     page.wait_for_function(ready)
     page.evaluate(CLOCK)
+
+
+def measure(page: Any, clicks: int, aim: int) -> list[float]:
+    """Milliseconds of each click, on a picture whose embedding is at hand; `aim` ms at rest before
+    each, in which the preview of that place is made."""
     canvas = page.locator("#segment-canvas .pp-canvas")
     times = []
     for i in range(clicks + 1):
         box = canvas.bounding_box()
         x, y = (
-            box["width"] * (0.15 + 0.7 * i / (clicks + 1)),
+            box["width"] * (0.15 + 0.7 * i / (clicks + 1)) + bool(aim),  # a place of its own
             box["height"] * (0.3 + 0.04 * i % 0.4),
         )
         page.mouse.move(box["x"] + x, box["y"] + y)
-        page.wait_for_timeout(500)  # the preview of this place is done, as when a person aims
+        page.wait_for_timeout(aim)
         page.evaluate("window.took = null")
         page.mouse.down()
         page.mouse.up()
@@ -69,25 +95,16 @@ def main() -> int:
     parser.add_argument("--clicks", type=int, default=15)
     clicks = parser.parse_args().clicks
     os.environ.setdefault("VISION_HUB_OFFLINE", "1")
-    from playwright.sync_api import sync_playwright
-
-    import app
-
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    with app.served() as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+    print(f"cores {os.cpu_count()}, load average {os.getloadavg()[0]:.1f}")
+    missed = 0
+    for how, times in by_page(clicks).items():
+        median = statistics.median(times)
+        missed += median > GOAL_MS
+        print(
+            f"click to painted mask, {how}: median {median:.0f} ms (goal {GOAL_MS:g}), "
+            f"{min(times):.0f} to {max(times):.0f} ms of {len(times)} clicks"
         )
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.set_default_timeout(LIMIT_MS)
-        page.goto(url)
-        times = measure(page, clicks)
-        browser.close()
-    median = statistics.median(times)
-    print(f"clicks {len(times)}, cores {os.cpu_count()}, load average {os.getloadavg()[0]:.1f}")
-    print(f"click to painted mask  {median:6.0f} ms  (median; goal {GOAL_MS:g} ms)")
-    print(f"range                  {min(times):6.0f} to {max(times):.0f} ms")
-    return int(median > GOAL_MS)
+    return int(missed > 0)
 
 
 if __name__ == "__main__":

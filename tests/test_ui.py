@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import gradio as gr
@@ -86,6 +87,18 @@ def test_without_host_the_address_is_left_to_gradio(environment, monkeypatch):
     environment.setenv("HOST", "0.0.0.0")
     get_settings.cache_clear()
     assert app.launch(Page())["server_name"] == "0.0.0.0"
+
+
+def test_on_a_space_visitors_are_told_apart(environment, monkeypatch):
+    class Page:
+        def launch(self, **options: object) -> None:
+            assert os.environ["FORWARDED_ALLOW_IPS"] == "*"  # which uvicorn reads
+
+    monkeypatch.setattr(app._sessions, "install", lambda page: None)
+    environment.setenv("FORWARDED_ALLOW_IPS", "x")  # so that it is put back
+    environment.delenv("FORWARDED_ALLOW_IPS")
+    environment.setenv("SPACE_ID", "somebody/hub")
+    app.launch(Page())
 
 
 def test_a_wrong_setting_is_named_and_no_password_shown(environment):
