@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
 HINT = (
-    "The flower shows the starter at its best: one thing on a quiet ground. Of a coin it takes the "
-    "ground too, and in the portrait far more than was meant."
+    "The flower shows the starter at its best: one thing on a quiet ground. The coins are beyond "
+    "it: with one of them it takes its neighbours and the ground."
 )
 DETAIL_SIDE = 1600
 READY = "Ready. Click what you want to cut out."
