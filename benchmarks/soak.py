@@ -219,7 +219,7 @@ def until(end: float, port: int, seed: int, times: list[float]) -> None:
 
 
 def beside_long_jobs(port: int, seconds: float, report: Report) -> None:
-    """Classify alone, and then while four visitors ask for long jobs, of which two run at once."""
+    """Classify alone, and then while four visitors ask for long jobs."""
     until(time.monotonic() + seconds, port, 1000, report.alone)
     end = time.monotonic() + seconds
 

@@ -5,6 +5,7 @@ For example `PORT=8000 VISION_HUB_CHECKPOINTS=~/models make run`.
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -67,6 +68,12 @@ class Settings(BaseSettings):
         # Looked at without PyTorch, because the page is built before that is imported.
         gpu = self.device == "cuda" or (self.device == "auto" and _NVIDIA.exists())
         return max(8, 2 * (self.batch or (8 if gpu else 1)))
+
+    @property
+    def long_slots(self) -> int:
+        """Long jobs at work at once: two, of which one computes while the other writes its result;
+        on two cores or fewer that would only hold short requests up."""
+        return 2 if (os.cpu_count() or 1) > 2 else 1
 
     @property
     def login(self) -> tuple[str, str] | None:

@@ -21,6 +21,7 @@ KEEP_SECONDS = 7 * 3600
 # An upload that was cut off stays under the name of a temporary file.
 CUT_SECONDS = 600
 SWEEP_EVERY, LOOK_EVERY = 30.0, 5.0
+SPARE = 0.9  # of the room, beyond which the oldest files go: more comes between two looks
 LOOK_SHARE = 0.02  # of the time, at most; thousands of small files take long to walk over
 FULL = "The hub's space for pictures is full; please try again in a few minutes."
 READ_ONLY = "The hub may not write its files; please tell the person who runs it."
@@ -92,7 +93,8 @@ def is_full() -> bool:
         return verdict
     try:
         budget = get_settings().files_mb * 1_000_000
-        verdict = size(root()) > budget and sweep(root(), KEEP_SECONDS, budget) > budget
+        most = round(SPARE * budget)
+        verdict = size(root()) > most and sweep(root(), KEEP_SECONDS, most) > budget
         now = time.monotonic()
         _full = (now + max(LOOK_EVERY, (now - started) / LOOK_SHARE), verdict)
     finally:
@@ -107,7 +109,7 @@ def sweep_now_and_then() -> None:
         return
     try:
         _last_sweep = time.monotonic()
-        sweep(root(), KEEP_SECONDS, get_settings().files_mb * 1_000_000)
+        sweep(root(), KEEP_SECONDS, round(SPARE * get_settings().files_mb * 1_000_000))
     finally:
         _sweeping.release()
 

@@ -27,7 +27,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 # Two queues for all model events. The limits are above one so that a load or a download does not
 # hold up the others; the forward passes themselves go one at a time through `core.runtime.forward`.
 # Long jobs have a queue of their own: eight of them would else keep every short request waiting.
-DEVICE_QUEUE, LONG_QUEUE = ("device", get_settings().slots), ("long", 2)
+DEVICE_QUEUE = ("device", get_settings().slots)
+LONG_QUEUE = ("long", get_settings().long_slots)
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 result_path = _files.result_path
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
