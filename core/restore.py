@@ -6,6 +6,7 @@ network's memory does not grow with the picture.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import Any, Literal
 
@@ -20,8 +21,9 @@ from core.weights import Progress, Resolved
 RestoreTask = Literal["denoise", "super_resolve", "deblur"]
 Steps = Generator[float, None, Restoration]
 TILES = (512, 256, 128)  # sides of a tile of the input, pixels; a smaller one where memory ends
-CPU_TILE, CPU_TILE_OUTPUT = 256, 512  # on a CPU, the largest side of a tile, and of its output
+CPU_TILE, CPU_TILE_OUTPUT = 288, 576  # on a CPU, the largest side of a tile, and of its output
 OVERLAP = 32
+GRID = 8  # sides of tiles are multiples of it, which networks would pad them to
 MAX_OUTPUT_PIXELS = 64_000_000
 
 
@@ -138,8 +140,8 @@ def tile_sides(factor: int) -> tuple[int, ...]:
     """
     if runtime.device().type != "cpu":
         return TILES
-    most = min(CPU_TILE, CPU_TILE_OUTPUT // factor)
-    return tuple(side for side in TILES if side <= most) or TILES[-1:]
+    most = max(TILES[-1], min(TILES[0], CPU_TILE, CPU_TILE_OUTPUT // factor))
+    return (most, *(side for side in TILES if side < most))
 
 
 def _tiled(
@@ -147,11 +149,12 @@ def _tiled(
 ) -> Generator[float, None, torch.Tensor]:
     """(1, 3, H, W) -> (1, 3, H * factor, W * factor), tile by tile with linearly blended seams."""
     h, w = x.shape[-2:]
-    starts = [(top, left) for top in tile_starts(h, side) for left in tile_starts(w, side)]
+    (tops, high), (lefts, wide) = tile_rows(h, side), tile_rows(w, side)
+    starts = [(top, left) for top in tops for left in lefts]
     total = torch.zeros(1, 3, h * factor, w * factor)
     weight = torch.zeros(1, 1, h * factor, w * factor)
     for done, (top, left) in enumerate(starts, start=1):
-        tile = x[..., top : top + side, left : left + side]
+        tile = x[..., top : top + high, left : left + wide]
         with run.watch.stage("forward"):
             y = run.lease.built.extra(tile, sigma)
         if len(starts) == 1:  # nothing to blend, and the network's own values to the last bit
@@ -167,11 +170,18 @@ def _tiled(
     return total.div_(weight)
 
 
-def tile_starts(length: int, side: int) -> list[int]:
-    """Where tiles begin along one side of a picture: the last one ends with the picture."""
+def tile_rows(length: int, side: int) -> tuple[list[int], int]:
+    """Where tiles begin along one side of a picture, and how long all of them are.
+
+    As few as do with at most `side` pixels (a multiple of `GRID`), spread evenly: tiles of just
+    that side would compute much of a picture twice, the last one pushed back to its border.
+    """
     if length <= side:
-        return [0]
-    return [*range(0, length - side, side - OVERLAP), length - side]
+        return [0], length
+    count = math.ceil((length - OVERLAP) / (side - OVERLAP))
+    even = math.ceil((length + (count - 1) * OVERLAP) / count)
+    size = min(length, math.ceil(even / GRID) * GRID)
+    return [round(i * (length - size) / (count - 1)) for i in range(count)], size
 
 
 def _ramp(start: int, length: int, whole: int, factor: int) -> torch.Tensor:

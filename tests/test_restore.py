@@ -140,13 +140,17 @@ def test_tiles_equal_the_whole(shelf, picture, small_tiles, size):
 @pytest.mark.parametrize("length", [1, 48, 49, 64, 80, 81, 1000])
 def test_tiles_cover_each_side(length):
     side, overlap = 64, restore.OVERLAP
-    starts = restore.tile_starts(length, side)
-    covered = np.zeros(length, int)
-    for start in starts:
-        assert start >= 0
-        covered[start : start + side] += 1
-    assert covered.min() >= 1
-    assert all(b - a <= side - overlap for a, b in itertools.pairwise(starts))
+    starts, size = restore.tile_rows(length, side)
+    assert size <= side and starts[0] == 0 and starts[-1] + size == length
+    assert all(b - a <= size - overlap for a, b in itertools.pairwise(starts))
+
+
+@pytest.mark.parametrize("length", [300, 360, 480, 512, 640, 1000, 4000])
+def test_little_is_computed_twice(length):
+    starts, size = restore.tile_rows(length, 288)
+    needed = length + (len(starts) - 1) * restore.OVERLAP
+    assert len(starts) * size <= needed + len(starts) * restore.GRID
+    assert len(starts) == -(-(length - restore.OVERLAP) // (288 - restore.OVERLAP))  # no more
 
 
 def test_smaller_tiles_where_memory_ends(shelf, picture, small_tiles, monkeypatch):
@@ -241,7 +245,8 @@ def test_bfloat16_agrees(shelf, picture, settings):
 
 
 def test_tiles_on_a_processor_are_small_so_that_others_need_not_wait(settings, monkeypatch):
-    assert restore.tile_sides(1) == restore.tile_sides(2) == (256, 128)
-    assert restore.tile_sides(4) == restore.tile_sides(8) == (128,)
+    assert restore.tile_sides(1) == restore.tile_sides(2) == (288, 256, 128)
+    assert restore.tile_sides(4) == (144, 128)
+    assert restore.tile_sides(8) == (128,)
     monkeypatch.setattr(restore.runtime, "device", lambda: torch.device("cuda"))
     assert restore.tile_sides(4) == restore.TILES
