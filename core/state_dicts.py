@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from safetensors.torch import load, load_file, save_file
 from core.errors import CheckpointError, DamagedFile
 
 StateDict = dict[str, torch.Tensor]
+# While it loads, transformers puts functions of its own and of torch aside for the whole process;
+# of two loads at once the second would put the first one's stand-ins back for good.
+_transformers = threading.Lock()
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model")
 _FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
@@ -172,13 +176,14 @@ def from_pretrained(model_class: Any, config: Any, state: StateDict, name: str) 
         if getattr(part, "use_pretrained_backbone", None):
             part.use_pretrained_backbone = False
     try:
-        model, report = model_class.from_pretrained(
-            None,
-            config=config,
-            state_dict=state,
-            dtype=torch.float32,  # `read` gives no other, whatever the config was trained in
-            output_loading_info=True,
-        )
+        with _transformers:
+            model, report = model_class.from_pretrained(
+                None,
+                config=config,
+                state_dict=state,
+                dtype=torch.float32,  # `read` gives no other, whatever the config was trained in
+                output_loading_info=True,
+            )
     except RuntimeError as error:
         raise _other_shape(name) from error
     if report.get("mismatched_keys"):

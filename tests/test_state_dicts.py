@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -264,3 +266,28 @@ def test_tasks_refuse_headers_that_do_not_fit(shelf, name):
         state_dicts.save_starter(path, model.state_dict(), task, damaged)
         with pytest.raises(CheckpointError, match=r"^net\.safetensors "):
             run()
+
+
+def test_transformers_loads_one_model_at_a_time():
+    """It patches the whole process meanwhile, and two loads at once leave the patches behind."""
+    inside, most = 0, 0
+
+    class Slow(torch.nn.Module):
+        @classmethod
+        def from_pretrained(cls, *_: object, **__: object):
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.05)
+            inside -= 1
+            return cls(), {"missing_keys": [], "unexpected_keys": []}
+
+    def load():
+        state_dicts.from_pretrained(Slow, object(), {}, "a")
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
