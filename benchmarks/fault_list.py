@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.startup import ROOT
+
 ANSWERED = "(answered as if nothing had happened)"
 Inject = Callable[[Path], AbstractContextManager[Any]]
 

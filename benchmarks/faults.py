@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fault_list import ANSWERED, FAULTS, ROOT, Fault
+from benchmarks.fault_list import ANSWERED, FAULTS, Fault
+from benchmarks.goals import with_part
+from benchmarks.startup import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 
@@ -141,11 +143,7 @@ def table(rows: list[Row]) -> str:
 
 def write_section(page: Path, name: str, content: str) -> None:
     """Put `content` between `<!-- name -->` and `<!-- /name -->` of a page."""
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    text = page.read_text("utf-8")
-    head, _, rest = text.partition(start)
-    _, _, tail = rest.partition(end)
-    page.write_text(f"{head}{start}\n\n{content}\n\n{end}{tail}", "utf-8")
+    page.write_text(with_part(page.read_text("utf-8"), name, content), "utf-8")
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,19 @@ class Section:
     @property
     def missed(self) -> list[str]:
         return [goal.name for goal in self.goals if not goal.met]
+
+
+def with_part(page: str, name: str, content: str) -> str:
+    """The page with what stands between `<!-- name -->` and `<!-- /name -->` made anew.
+
+    Raises:
+        ValueError: the page has no such marks.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if not pattern.search(page):
+        raise ValueError(f"the page has no part between {begin} and {end}")
+    return pattern.sub(lambda _: f"{begin}\n\n{content}\n\n{end}", page)
 
 
 def machine() -> str:

@@ -22,14 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import segment_browser
 from benchmarks.goals import Goal, Section, machine
-from benchmarks.serve import PAGE, with_section
+from benchmarks.segment_browser import GOAL_MS, by_page
+from benchmarks.serve import tell
 from core.settings import get_settings
 
 DEMO_GOAL = 100.0  # the usual demo's click over ours, at least
 BARE_GOAL = 1.15  # our click over the bare library's, at most
-PAGE_GOAL = segment_browser.GOAL_MS
 SIZE = (768, 1024)
 
 
@@ -41,8 +40,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     options = parser.parse_args()
     before = machine()
-    os.environ.setdefault("VISION_HUB_OFFLINE", "1")
-    pages = segment_browser.by_page(options.clicks)  # first, while the process is small
+    pages = by_page(options.clicks)  # first, while the process is small
     with tempfile.TemporaryDirectory() as folder:
         _random_sam(Path(folder) / "sam_vit_b_random.safetensors")
         os.environ["VISION_HUB_CHECKPOINTS"] = folder
@@ -50,12 +48,7 @@ def main() -> int:
         get_settings.cache_clear()
         section = _section(*_measure(options.clicks, options.encodings), pages)
     section.say(f"`python -m benchmarks.segment`, on {before} at the start.")
-    print("\n".join(section.lines))
-    if options.write:
-        PAGE.write_text(with_section(PAGE.read_text("utf-8"), section), "utf-8")
-    for name in section.missed:
-        print(f"missed: {name}")
-    return int(bool(section.missed))
+    return tell(section, options.write)
 
 
 def _random_sam(path: Path) -> None:
@@ -129,7 +122,7 @@ def _section(
         Goal("usual demo's click", statistics.median(usual), unit=" s"),
         Goal("our click, median", 1000 * click, unit=" ms"),
         *(
-            Goal(f"click to painted mask, {how}", statistics.median(times), PAGE_GOAL, False, " ms")
+            Goal(f"click to painted mask, {how}", statistics.median(times), GOAL_MS, False, " ms")
             for how, times in pages.items()
         ),
     )

@@ -39,6 +39,7 @@ CLOCK = """() => {
 
 def by_page(clicks: int) -> dict[str, list[float]]:
     """Milliseconds of clicks on the served page, by whether a person aimed before."""
+    os.environ.setdefault("VISION_HUB_OFFLINE", "1")
     from playwright.sync_api import sync_playwright
 
     import app
@@ -94,7 +95,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--clicks", type=int, default=15)
     clicks = parser.parse_args().clicks
-    os.environ.setdefault("VISION_HUB_OFFLINE", "1")
     print(f"cores {os.cpu_count()}, load average {os.getloadavg()[0]:.1f}")
     missed = 0
     for how, times in by_page(clicks).items():

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.goals import Section, machine
+from benchmarks.goals import Section, machine, with_part
 from benchmarks.startup import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -43,12 +42,7 @@ def main() -> int:
     command = f"python -m benchmarks.serve {options}".strip()
     seconds = time.perf_counter() - started
     section.say(f"`{command}`: {seconds:.0f} s on {before} at the start.")
-    print("\n".join(section.lines))
-    if args.write:
-        PAGE.write_text(with_section(PAGE.read_text("utf-8"), section), "utf-8")
-    for name in section.missed:
-        print(f"missed: {name}")
-    return int(bool(section.missed))
+    return tell(section, args.write)
 
 
 def measure(device: str, quick: bool, load_seconds: float) -> Section | None:
@@ -71,18 +65,23 @@ def measure(device: str, quick: bool, load_seconds: float) -> Section | None:
         return on_cuda.measure(Path(folder), quick)
 
 
+def tell(section: Section, write: bool) -> int:
+    """Print a section, `write` it into docs/performance.md; 1 where a goal of it is missed."""
+    print("\n".join(section.lines))
+    if write:
+        PAGE.write_text(with_section(PAGE.read_text("utf-8"), section), "utf-8")
+    for name in section.missed:
+        print(f"missed: {name}")
+    return int(bool(section.missed))
+
+
 def with_section(page: str, section: Section) -> str:
     """The page with the part between the marks of that section made anew.
 
     Raises:
         ValueError: the page has no such marks.
     """
-    begin, end = f"<!-- {section.name} -->", f"<!-- /{section.name} -->"
-    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    if not pattern.search(page):
-        raise ValueError(f"docs/performance.md has no part between {begin} and {end}")
-    text = "\n".join(section.lines).strip()
-    return pattern.sub(lambda _: f"{begin}\n\n{text}\n\n{end}", page)
+    return with_part(page, section.name, "\n".join(section.lines).strip())
 
 
 if __name__ == "__main__":

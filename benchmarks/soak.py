@@ -253,7 +253,7 @@ def visit(port: int, number: int, end: float, report: Report) -> None:
 
 
 def soak(port: int, pid: int, folder: Path, report: Report) -> None:
-    """All clients at once; memory is looked at every second, files, many of them, every tenth."""
+    """All clients at once; memory is looked at every second, files every tenth and last."""
     started = time.monotonic()
     end = started + report.seconds
     report.served = [0] * CLIENTS
@@ -263,13 +263,12 @@ def soak(port: int, pid: int, folder: Path, report: Report) -> None:
     ]
     for thread in threads:
         thread.start()
-    for second in itertools.count():
-        if not any(thread.is_alive() for thread in threads):
-            return
+    while any(thread.is_alive() for thread in threads):
         report.memory.append((time.monotonic() - started, resident_mb(pid)))
-        if second % 10 == 9:
+        if len(report.memory) % 10 == 0:
             report.files = max(report.files, size(folder) / 1e6)
         time.sleep(1)
+    report.files = max(report.files, size(folder) / 1e6)
 
 
 def answers(port: int, endpoints: int = 3) -> list[Any]:

@@ -213,16 +213,21 @@ def test_short_requests_are_answered_while_long_jobs_fill_their_queue(client, pi
     assert np.asarray(Image.open(path)).shape == (256, 256, 3)
 
 
-def test_a_full_queue_is_said_at_once(page, client, raw, gate, monkeypatch):
-    monkeypatch.setattr(page._queue, "max_size", 2)
+def crowd(page, raw, gate, waiting):
+    """As many long jobs at work as may, and some that wait; the body that asks for one more."""
     fn = tab_handler(page)
     for _ in range(_ui.LONG_QUEUE[1]):
         raw.join(fn)
     gate.until(_ui.LONG_QUEUE[1])
-    for _ in range(2):
+    for _ in range(waiting):
         raw.join(fn)
     image = {"path": raw.path, "meta": {"_type": "gradio.FileData"}}
-    body = {"data": [image, "auto", True, 25, 2], "fn_index": fn, "session_hash": raw.session}
+    return {"data": [image, "auto", True, 25, 2], "fn_index": fn, "session_hash": raw.session}
+
+
+def test_a_full_queue_is_said_at_once(page, client, raw, gate, monkeypatch):
+    monkeypatch.setattr(page._queue, "max_size", 2)
+    body = crowd(page, raw, gate, waiting=2)
     started = time.monotonic()
     status, answer = raw.post("/gradio_api/queue/join", body)
     assert time.monotonic() - started < 1
@@ -239,14 +244,7 @@ def test_a_full_queue_is_said_at_once(page, client, raw, gate, monkeypatch):
 
 def test_a_crowd_of_long_jobs_leaves_room_for_short_requests(page, client, raw, gate, monkeypatch):
     monkeypatch.setattr(_page, "LONG_WAITING", 2)
-    fn = tab_handler(page)
-    for _ in range(_ui.LONG_QUEUE[1]):
-        raw.join(fn)
-    gate.until(_ui.LONG_QUEUE[1])
-    for _ in range(2):
-        raw.join(fn)
-    image = {"path": raw.path, "meta": {"_type": "gradio.FileData"}}
-    body = {"data": [image, "auto", True, 25, 2], "fn_index": fn, "session_hash": raw.session}
+    body = crowd(page, raw, gate, waiting=2)
     status, answer = raw.post("/gradio_api/queue/join", body)
     assert (status, answer["detail"]) == (503, BUSY)
     label, _ = client.predict(raw_picture(raw), api_name="/classify")  # while they wait
