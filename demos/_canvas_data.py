@@ -53,10 +53,11 @@ class Prompted:
         return not self.points and self.box is None and self.given is None
 
     @property
-    def only_excludes(self) -> bool:
-        """Whether all it was told is what to leave out."""
-        alone = self.box is None and self.given is None
-        return alone and not any(label for *_, label in self.points)
+    def includes(self) -> bool:
+        """Whether anything is to be segmented: not where nothing, or only what to leave out, was
+        said."""
+        begun = self.box is not None or self.given is not None
+        return begun or any(label for *_, label in self.points)
 
 
 @dataclass(frozen=True, slots=True)

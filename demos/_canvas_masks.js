@@ -106,8 +106,7 @@ function hover(event) {
   const spot = pixel(place(event));
   const exclude = event.shiftKey || mode === "exclude";
   previewAt = [...spot, exclude ? 0 : 1];
-  // Not at once: who comes to click does not wait behind the preview of the same place.
-  previewTimer = previewTimer || setTimeout(() => { previewTimer = 0; askPreview(); }, 40);
+  askPreview();
 }
 function askPreview() {
   if (!previewAt || previewTimer || previewWaits || mode === "pick" || shown < sequence) return;

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -33,8 +34,11 @@ OVERLAY_SECONDS = 0.7  # between two pictures of the masks so far
 
 def build(
     image: ImageIn, checkpoint: gr.Dropdown, session: gr.State, canvas: PointPrompter
-) -> None:
-    """The accordion with everything mode, run on the picture of the tab."""
+) -> list[Any]:
+    """The accordion with everything mode, run on the picture of the tab.
+
+    Returns what has to be emptied for another picture.
+    """
     with gr.Accordion("Everything mode", open=False, elem_id="segment-everything"):
         gr.Markdown(
             "Prompts with a grid of points and keeps the masks that are sure and stable. "
@@ -71,9 +75,9 @@ def build(
     )
     cancel.click(None, cancels=[event], api_visibility="private")
     _ui.on_device([cancel.click], _cancelled, [session], [canvas, line, files])
-    image.change(_fresh, None, [line, files], api_visibility="private")
     hide.click(lambda: PointPrompter(segments=None), None, [canvas], api_visibility="private")
     _ui.on_device([canvas.pick], _pick, [session], [canvas], show_progress="hidden")
+    return [line, files]
 
 
 def _run(
@@ -90,19 +94,17 @@ def _run(
         raise InputError("Choose a picture first.")
     from core import segment as task
 
+    session.found, session.running = (), True
+    yield gr.skip(), _progress("Prompting with the grid", 0.0), gr.DownloadButton(interactive=False)
     height, width = picture.size
     sure, firm = task.everything_thresholds(checkpoint) if own else (iou, stable)
     grid = Grid(int(points_per_side), sure, firm, least / 100 * height * width)
-    session.grid, session.found, session.running = grid, (), True
+    session.grid = grid
     stream = task.everything_stream(
         picture,
         checkpoint,
-        grid.points_per_side,
-        pred_iou_thresh=sure,
-        stability_score_thresh=firm,
-        min_area=grid.min_area,
+        **asdict(grid),
     )
-    yield gr.skip(), _progress("Prompting with the grid", 0.0), gr.DownloadButton(interactive=False)
     overlay, drawn = _Overlay(session.id), 0.0
     with closing(stream):
         while True:
@@ -137,10 +139,9 @@ def _cancelled(session: Session | None) -> tuple[Any, str, Any]:
     session.running = False
     found = session.found
     if not found:
-        return gr.skip(), '<p class="info" role="status">Cancelled.</p>', gr.skip()
-    said = f"Cancelled. The {len(found)} masks found so far can be picked."
-    button = _download(session, found[0].size)
-    return _Overlay(session.id).of(found), f'<p class="info" role="status">{said}</p>', button
+        return gr.skip(), _said("Cancelled."), gr.skip()
+    said = _said(f"Cancelled. The {len(found)} masks found so far can be picked.")
+    return _Overlay(session.id).of(found), said, _download(session, found[0].size)
 
 
 def _download(session: Session, size: tuple[int, int]) -> Any:
@@ -153,9 +154,13 @@ def _download(session: Session, size: tuple[int, int]) -> Any:
     return gr.DownloadButton(value=str(path), interactive=True)
 
 
+def _said(words: str) -> str:
+    return f'<p class="info" role="status">{words}</p>'
+
+
 def _progress(words: str, share: float) -> str:
     return (
-        f'<p class="info" role="status">{words}</p><div class="bar-track">'
+        f'{_said(words)}<div class="bar-track">'
         f'<span class="bar-fill" style="width:{share:.1%}"></span></div>'
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ def build(state: list[Any]) -> list[Any]:
 def _files(
     picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
 ) -> list[str]:
-    picture, session = _required(picture, session)
+    picture, session = required(picture, session)
     settings = settings_of(picture, checkpoint, smallest)
     rgb = picture.load()
     made, info = objects(picture, session, settings)
@@ -98,7 +99,8 @@ def _asked(session: Session) -> list[tuple[int, Prompted]]:
 
 
 def _pick(session: Session, one: Prompted) -> Pick | None:
-    return session.picked.get(one.given or "")
+    """Where the mask of an object was picked, while it is as it was."""
+    return None if given(session, one) is None else session.picked.get(one.given or "")
 
 
 def objects(
@@ -150,7 +152,7 @@ def cut_out(
     picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
 ) -> _handoff.Parcel:
     """The chosen object alone, cropped, over white: other tabs know no transparency."""
-    picture, session = _required(picture, session)
+    picture, session = required(picture, session)
     settings = settings_of(picture, checkpoint, smallest)
     mask = full_mask(picture, session, settings, active(session))[0]
     rgba = Image.fromarray(export.cutout(picture.load(), mask, crop=True))
@@ -182,7 +184,7 @@ def _texts(session: Session, settings: Settings, one: Prompted) -> tuple[str, st
     folder = checkpoint.loader == "transformers"
     file = f"{path.parent.name}/{path.name}" if folder else path.name
     pick = _pick(session, one)
-    if given(session, one) is not None and pick is not None:
+    if pick is not None:
         return _everything(pick, checkpoint, file)
     base = session.given.get(one.given or "")
     box = one.box if one.box is not None or base is None else list(base.box)
@@ -196,27 +198,24 @@ def _texts(session: Session, settings: Settings, one: Prompted) -> tuple[str, st
 
 def _everything(pick: Pick, checkpoint: Checkpoint, file: str) -> tuple[str, str]:
     """Code of a mask that was picked in everything mode."""
-    grid = pick.grid
-    settings = (
-        grid.points_per_side,
-        grid.pred_iou_thresh,
-        grid.stability_score_thresh,
-        grid.min_area,
-    )
-    ours = snippets.everything_with_core(FILE_NAME, checkpoint.key, *settings)
+    settings = asdict(pick.grid)
+    ours = snippets.everything_with_core(FILE_NAME, checkpoint.key, **settings)
     ours = snippets.picked(ours, pick.x, pick.y)
     if checkpoint.loader == "transformers":
-        return (
-            ours,
-            "# transformers has no everything mode of this kind; the code with core does.\n",
-        )
-    plain = snippets.everything_with_segment_anything(FILE_NAME, checkpoint, file, *settings)
+        said = "# transformers has no everything mode of this kind; the code with core does.\n"
+        return ours, said
+    plain = snippets.everything_with_segment_anything(FILE_NAME, checkpoint, file, **settings)
     return ours, snippets.picked(plain, pick.x, pick.y)
 
 
-def _required(
+def required(
     picture: images.Picture | None, session: Session | None
 ) -> tuple[images.Picture, Session]:
+    """Both, where they belong together.
+
+    Raises:
+        InputError: there is no picture, or the session is of another one.
+    """
     if picture is None or session is None or session.digest != picture.digest:
         raise InputError(FIRST)
     return picture, session

@@ -16,8 +16,8 @@ from core.errors import InputError
 from demos import _ui
 from demos._canvas_data import Prompted
 from demos._image import ImageIn
-from demos._segment_files import FIRST, active, full_mask
-from demos._segment_session import SHOWN_SIDE, Session, given, settings_of
+from demos._segment_files import FIRST, active, full_mask, required
+from demos._segment_session import SHOWN_SIDE, Session, given, settings_of, shown_iou
 
 if TYPE_CHECKING:
     from core.insight import ClickGain
@@ -120,8 +120,7 @@ def _take(
     picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
 ) -> str:
     """Keep the mask of the chosen object, to compare the prompts of others with it."""
-    if picture is None or session is None or session.digest != picture.digest:
-        raise InputError(FIRST)
+    picture, session = required(picture, session)
     one = active(session)
     mask, *_ = full_mask(picture, session, settings_of(picture, checkpoint, smallest), one)
     rle: Any = coco.encode(mask, 1.0)["rle"]
@@ -169,7 +168,7 @@ def _bar(value: float | None, kind: str = "") -> str:
         return "<td>first</td>"
     width = min(1.0, max(0.0, value))
     return (
-        f'<td><span class="cell-number">{min(value, 1.0):.2f}</span><span class="bar-track">'
+        f'<td><span class="cell-number">{shown_iou(value)}</span><span class="bar-track">'
         f'<span class="bar-fill {kind}" style="width:{width:.1%}"></span></span></td>'
     )
 

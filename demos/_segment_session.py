@@ -89,9 +89,9 @@ class Session:
         return seq <= gesture.seq or rev == one.rev
 
     def objects(self) -> list[Prompted]:
-        """Those on the canvas now of which something was asked, and more than to leave out."""
+        """Those on the canvas now that ask for a mask."""
         known = () if self.gesture is None else self.gesture.objects
-        return [one for one in known if not one.bare and not one.only_excludes]
+        return [one for one in known if one.includes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +213,17 @@ def describe(mask: NDArray[np.bool_], score: float, stability: float, name: str 
     which = f" ({name})" if name else ""
     return (
         f"Mask{which} of {mask.mean():.1%} of the picture, "
-        f"predicted IoU {min(score, 1):.2f}, stability {stability:.2f}"
+        f"predicted IoU {shown_iou(score)}, stability {stability:.2f}"
     )
 
 
 def _note(mask: NDArray[np.bool_], score: float) -> str:
-    return f"{mask.mean():.1%}, IoU {min(score, 1):.2f}"  # nothing keeps SAM's guess below 1
+    return f"{mask.mean():.1%}, IoU {shown_iou(score)}"
+
+
+def shown_iou(score: float) -> str:
+    """A predicted IoU as it is shown: nothing keeps SAM's guess below 1."""
+    return f"{min(score, 1):.2f}"
 
 
 def _name(found: Masks, index: int) -> str:
@@ -237,7 +242,7 @@ def _choices(found: Masks) -> list[Choice]:
         Choice(
             mask,
             _name(found, i).capitalize() or f"Mask {i + 1}",
-            f"{mask.mean():.1%} · IoU {min(score, 1):.2f} · stability {stability:.2f}",
+            f"{mask.mean():.1%} · IoU {shown_iou(score)} · stability {stability:.2f}",
         )
         for i, (mask, score, stability) in enumerate(rows)
     ]

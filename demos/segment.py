@@ -71,8 +71,11 @@ def build() -> None:
             canvas = PointPrompter(elem_id="segment-canvas", hint="Choose a picture first.")
             info = gr.HTML(elem_id="segment-info")
             state = [image, checkpoint, smallest, session]
-            _everything.build(image, checkpoint, session, canvas)
-            of_picture = [*_segment_files.build(state), *_segment_lessons.build(state)]
+            of_picture = [
+                *_everything.build(image, checkpoint, session, canvas),
+                *_segment_files.build(state),
+                *_segment_lessons.build(state),
+            ]
     _handoff.accept("segment", "Segment", image, handed)
     _ui.on_device(
         [image.change, checkpoint.input], _load, [*state, handed], [canvas, info, session]
@@ -117,7 +120,11 @@ def build() -> None:
 # ---- a picture
 def _emptied(part: Any) -> Any:
     """What was made of another picture goes; an accordion makes it anew when it is opened."""
-    return gr.Accordion(open=False) if isinstance(part, gr.Accordion) else None
+    if isinstance(part, gr.Accordion):
+        return gr.Accordion(open=False)
+    if isinstance(part, gr.DownloadButton):
+        return gr.DownloadButton(value=None, interactive=False)
+    return None
 
 
 def _load(
