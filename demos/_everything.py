@@ -98,13 +98,9 @@ def _run(
     yield gr.skip(), _progress("Prompting with the grid", 0.0), gr.DownloadButton(interactive=False)
     height, width = picture.size
     sure, firm = task.everything_thresholds(checkpoint) if own else (iou, stable)
-    grid = Grid(int(points_per_side), sure, firm, least / 100 * height * width)
+    grid = Grid(checkpoint, int(points_per_side), sure, firm, least / 100 * height * width)
     session.grid = grid
-    stream = task.everything_stream(
-        picture,
-        checkpoint,
-        **asdict(grid),
-    )
+    stream = task.everything_stream(picture, **asdict(grid))
     overlay, drawn = _Overlay(session.id), 0.0
     with closing(stream):
         while True:

@@ -178,12 +178,13 @@ def _code(
 
 
 def _texts(session: Session, settings: Settings, one: Prompted) -> tuple[str, str]:
-    resolved = weights.resolve(settings.checkpoint, "segment")
+    pick = _pick(session, one)
+    chosen_now = settings.checkpoint if pick is None else pick.grid.checkpoint
+    resolved = weights.resolve(chosen_now, "segment")
     checkpoint, path = resolved.checkpoint, Path(resolved.path)
     # transformers opens a folder; what lies above it is the server's own business.
     folder = checkpoint.loader == "transformers"
     file = f"{path.parent.name}/{path.name}" if folder else path.name
-    pick = _pick(session, one)
     if pick is not None:
         return _everything(pick, checkpoint, file)
     base = session.given.get(one.given or "")
@@ -199,6 +200,7 @@ def _texts(session: Session, settings: Settings, one: Prompted) -> tuple[str, st
 def _everything(pick: Pick, checkpoint: Checkpoint, file: str) -> tuple[str, str]:
     """Code of a mask that was picked in everything mode."""
     settings = asdict(pick.grid)
+    del settings["checkpoint"]  # may be "auto"; `checkpoint` is the one that it stands for
     ours = snippets.everything_with_core(FILE_NAME, checkpoint.key, **settings)
     ours = snippets.picked(ours, pick.x, pick.y)
     if checkpoint.loader == "transformers":

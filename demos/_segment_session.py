@@ -33,8 +33,9 @@ FORGOTTEN = "The hub no longer knows this picture; please choose it again."
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The settings of one run of everything mode; `min_area` in pixels."""
+    """One run of everything mode: its checkpoint and settings; `min_area` in pixels."""
 
+    checkpoint: str
     points_per_side: int
     pred_iou_thresh: float
     stability_score_thresh: float

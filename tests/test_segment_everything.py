@@ -127,6 +127,16 @@ def test_code_of_a_picked_mask_makes_it_again(
     assert any(name.endswith("objects.zip") for name in with_files)
 
 
+def test_code_of_a_picked_mask_names_the_checkpoint_of_its_run(
+    done: tuple[Session, list[Any]], picture: images.Picture
+) -> None:
+    session, _ = done
+    gesture(session, {"given": pick(session, *inside(session))})
+    shown = _segment_files._code(picture, "segment-starter", 0, session)
+    assert all("segment-starter" in text for text in shown)
+    assert _segment_files._code(picture, "sam-vit-b", 0, session) == shown
+
+
 def test_without_a_mask_the_line_says_what_to_do(picture: images.Picture) -> None:
     session = Session("a", picture.digest)
     *_, last = _everything._run(picture, "segment-starter", session, 4, 0, False, 1.0, 1.0)
