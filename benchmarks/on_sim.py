@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from benchmarks import driver, pictures, servers, standin
 from benchmarks.goals import Goal, Section
 
-EFFICIENCY, PENALTY_MS, GAIN = 0.95, 1.0, 3.5
+EFFICIENCY, PENALTY_MS, GAIN, BESIDE_LONG = 0.95, 1.0, 3.5, 3.0
 # Of the pictures. Those of a camera cost more processor time to read than the device takes.
 SMALL, LARGE = (640, 480), (1024, 768)
 HEAD = (
@@ -74,6 +75,36 @@ def penalty(requests: int = 40) -> float:
     return 1000 * (statistics.median(batched) - statistics.median(direct))
 
 
+def beside_long(requests: int = 40, jobs: int = 4) -> float:
+    """p95 of short requests while `jobs` long ones keep the device full, as a share of that alone.
+
+    A step of a long job takes the device as long as a short request does.
+    """
+    from core import runtime
+
+    def load() -> driver.Load:
+        def connect() -> driver.Ask:
+            return lambda number: runtime.forward(lambda: standin.busy(1))
+
+        return driver.closed_loop(connect, 1, requests, 30)
+
+    alone, done = load(), threading.Event()
+
+    def job() -> None:
+        while not done.is_set():
+            runtime.forward(lambda: standin.busy(1), long=True)
+
+    threads = [threading.Thread(target=job) for _ in range(jobs)]
+    for thread in threads:
+        thread.start()
+    try:
+        return load().p95 / alone.p95
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
 def through_gradio(
     task: str,
     clients: int = 16,
@@ -119,6 +150,7 @@ def measure(quick: bool) -> Section:
     section.check(
         Goal("in process, 16 clients, of the ideal", efficiency(), EFFICIENCY),
         Goal("a lone request, slower by", penalty(), PENALTY_MS, False, " ms"),
+        Goal("short requests beside 4 long jobs, p95", beside_long(), BESIDE_LONG, False, " times"),
     )
     section.say(
         "Through Gradio, against the usual demo, which loads its model (here a starter) in the "

@@ -92,9 +92,11 @@ def test_after_fifty_switches_memory_is_back_within_five_per_cent(settings, pict
     grey = picture(64, 64)
     tasks = (
         lambda: classify.predict(grey),
+        lambda: detect.predict(grey),
         lambda: segment.predict(grey, [[9, 9, 1]]),
         lambda: reconstruct.predict(grey),
         lambda: restore.denoise(grey),
+        lambda: restore.super_resolve(grey),
         lambda: restore.deblur(grey),
     )
     for task in tasks:
@@ -102,11 +104,11 @@ def test_after_fifty_switches_memory_is_back_within_five_per_cent(settings, pict
     budget = sum(sorted(model_bytes())[-2:])
     runtime.models().drop_idle()
     runtime.models().budget = budget
-    for switch in range(10):
-        tasks[switch % 5]()
+    for switch in range(2 * len(tasks)):
+        tasks[switch % len(tasks)]()
     before, evicted = resident_mb(), runtime.models().meter.evictions
     for switch in range(50):
-        tasks[switch % 5]()
+        tasks[switch % len(tasks)]()
     assert runtime.models().meter.evictions - evicted >= 40
     assert resident_mb() <= 1.05 * before
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from benchmarks import driver, goals, on_sim, serve
+from benchmarks import driver, goals, networks, on_cpu, on_cuda, on_sim, serve
 from core.settings import get_settings
 
 # The stand-in needs no processor, but clients and pages do.
@@ -31,6 +31,11 @@ def test_sixteen_clients_fill_the_device(settings):
 
 def test_a_lone_request_is_not_held_up(settings):
     assert best_of(on_sim.penalty, lambda ms: ms <= 1) <= 1
+
+
+@on_a_free_machine
+def test_short_requests_do_not_wait_for_long_jobs(settings):
+    assert best_of(on_sim.beside_long, lambda times: times <= 3) <= 3
 
 
 @pytest.mark.slow
@@ -94,3 +99,42 @@ def test_a_run_writes_only_its_own_part_of_the_page():
 def test_room_for_two_batches_at_once(settings, variables, slots):
     settings(**variables)
     assert get_settings().slots == slots
+
+
+@pytest.fixture
+def published(settings, tmp_path, monkeypatch):
+    """A folder with the small network of one task, as the benchmarks write it, and its key."""
+    monkeypatch.setattr(networks, "TASKS", ("classify",))
+    networks.write(tmp_path, small=True, tasks=("classify",))
+    monkeypatch.setenv("VISION_HUB_CHECKPOINTS", str(tmp_path))  # and gone again after the test
+    return tmp_path, on_cpu.keys(tmp_path)["classify"]
+
+
+@pytest.mark.slow
+def test_the_processor_s_rows_are_measured(published):
+    folder, key = published
+    row = on_cpu.overhead("classify", folder, key, (96, 64), rounds=2)
+    assert row.limit >= on_cpu.FLOOR_MS and row.value > 0
+    task, clients, *times, _, errors = on_cpu.against_naive(
+        "classify", folder, key, (96, 64), clients=2, budget=2
+    )
+    assert (task, clients, errors) == ("classify", "2", "0")
+    assert all(float(value) > 0 for value in times)
+
+
+@pytest.mark.slow
+def test_the_encoder_s_share_is_measured():
+    goals_of, note = on_cpu.encode(rounds=1, blocks=0)
+    assert [goal.limit for goal in goals_of] == ([0.65] if note else [0.65, 0.25])
+    assert all(goal.value > 0 for goal in goals_of)
+
+
+def test_the_gpu_s_script_runs_without_one(published, tmp_path_factory):
+    section = on_cuda.measure(tmp_path_factory.mktemp("cuda"), quick=True, device="cpu")
+    page = "\n".join(section.lines)
+    assert "| classify | fp32 |" in page and "| classify | bf16 |" in page
+    assert "1 models, " in page
+    assert [goal.name for goal in section.goals] == [
+        "classify: reload from pinned RAM",
+        "classify: reload from disk",
+    ]
