@@ -94,7 +94,7 @@ def is_full() -> bool:
     try:
         budget = get_settings().files_mb * 1_000_000
         most = round(SPARE * budget)
-        verdict = size(root()) > most and sweep(root(), KEEP_SECONDS, most) > budget
+        verdict = sweep(root(), KEEP_SECONDS, most) > budget
         now = time.monotonic()
         _full = (now + max(LOOK_EVERY, (now - started) / LOOK_SHARE), verdict)
     finally:

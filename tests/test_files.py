@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,15 +76,16 @@ def test_one_thread_looks_and_the_others_go_by_what_was_found_last(folder, setti
     settings(VISION_HUB_FILES_MB="1")
     write(folder / "h" / "new.png", nbytes=1_500_000)
     walks, entered, leave = list[Path](), threading.Event(), threading.Event()
-    real = _files.size
+    real = _files._files
 
-    def slow(path: Path) -> int:
-        walks.append(path)
-        entered.set()
-        assert leave.wait(10)
-        return real(path)
+    def slow(path: Path) -> Iterator[tuple[float, int, Path]]:
+        if path == folder:
+            walks.append(path)
+            entered.set()
+            assert leave.wait(10)
+        yield from real(path)
 
-    monkeypatch.setattr(_files, "size", slow)
+    monkeypatch.setattr(_files, "_files", slow)
     found = list[bool]()
     looking = threading.Thread(target=lambda: found.append(_files.is_full()))
     looking.start()
@@ -96,7 +98,7 @@ def test_one_thread_looks_and_the_others_go_by_what_was_found_last(folder, setti
 
 def test_the_longer_a_look_takes_the_rarer_it_is(folder, monkeypatch):
     monkeypatch.setattr(_files, "LOOK_SHARE", 0.02)
-    monkeypatch.setattr(_files, "size", lambda _: time.sleep(0.2) or 0)
+    monkeypatch.setattr(_files, "sweep", lambda *_: time.sleep(0.2) or 0)
     before = time.monotonic()
     assert not _files.is_full()
     assert _files._full[0] >= before + 0.2 / 0.02
