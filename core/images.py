@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,8 +129,10 @@ def save_png(rgb: RGB, path: Path) -> Path:
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
-    # Level 1 is five times faster than Pillow's default and about a tenth larger.
-    return _write(path, _encode(Image.fromarray(rgb), "PNG", compress_level=1))
+    # Level 1 is five times faster than Pillow's default and about a tenth larger. Filtered rows of
+    # photographs repeat little but single bytes: looking for these alone is faster and no larger.
+    options = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+    return _write(path, _encode(Image.fromarray(rgb), "PNG", **options))
 
 
 def save_jpeg(rgb: RGB, path: Path, quality: int = 90) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -88,12 +89,13 @@ def _run(
 
 
 def _saved(result: Reconstruction) -> tuple[str, str, str]:
-    paths = []
-    for view in VIEWS:
-        path = _ui.result_path(f"{view}.png")
-        images.save_png(getattr(result, view), path)
-        paths.append(str(path))
-    return paths[0], paths[1], paths[2]
+    def save(view: str) -> str:
+        return str(images.save_png(getattr(result, view), _ui.result_path(f"{view}.png")))
+
+    # Writing takes longer than a small model's pass, and Pillow lets other threads work meanwhile.
+    with ThreadPoolExecutor(len(VIEWS)) as pool:
+        masked, image, pasted = pool.map(save, VIEWS)
+    return masked, image, pasted
 
 
 def reconstruct(
