@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from core import weights
-from demos import _api, _guard, _handoff, _owner, _ui, discover
+from demos import _api, _guard, _handoff, _owner, _picker, _ui, discover
 
 status = _owner.status
 CSS = Path(__file__).with_name("style.css")
@@ -73,7 +73,7 @@ def build() -> Page:
     with Page(title="Vision Hub", analytics_enabled=False, delete_cache=(3600, 6 * 3600)) as page:
         gr.HTML(HEAD)
         api = _api.begin()
-        _ui.begin_page()
+        _picker.begin_page()
         _handoff.begin_page()
         with gr.Tabs(overflow_behavior="wrap", elem_id="tabs"):
             for tab in discover():
@@ -82,7 +82,7 @@ def build() -> Page:
         _handoff.wire()
         _owner.build(page)
         _own()
-        _ui.refresh_pickers_on_load(page)
+        _picker.refresh_pickers_on_load(page)
         api.add("checkpoints", checkpoints, (), ("json",))
         api.add("status", status, (), ("json",))
         page.load(None, None, None, js=_handoff.OPEN_LINKED, api_visibility="private")

@@ -1,4 +1,4 @@
-"""What the tabs share: running on the device, errors, pickers, the info line, result files."""
+"""What the tabs share: running on the device, errors, the info line, result files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio.context import LocalContext
 
-from core import weights
-from core.checkpoints import Checkpoint, Task
 from core.errors import HubError, InputError
 from core.settings import get_settings
 from core.types import RunInfo
-from demos import _card, _files
+from demos import _files
 from demos._image import ImageIn
 
 T = TypeVar("T")
@@ -153,100 +151,12 @@ def image_input(
     return image
 
 
-_pickers: list[tuple[gr.Dropdown, gr.HTML, Task]] = []  # of the page that is being built
-
-
-def begin_page() -> None:
-    """Forget the pickers of an earlier page; call before any tab is built."""
-    _pickers.clear()
-
-
-def checkpoint_picker(tab: str, task: Task) -> gr.Dropdown:
-    """A dropdown of the task's checkpoints, below it what the chosen one is, and its card."""
-    picker = gr.Dropdown(
-        _choices(task), value="auto", label="Checkpoint", elem_id=f"{tab}-checkpoint"
-    )
-    about = gr.HTML(describe("auto", task), elem_id=f"{tab}-about")
-    picker.change(
-        guarded(lambda key: describe(key, task)),
-        [picker],
-        [about],
-        api_visibility="private",
-        show_progress="hidden",
-    )
-    fold, text, pictures = _card.place(tab)
-    gr.on(
-        [fold.expand, picker.change],
-        guarded(lambda key: _card.show(key, task)),
-        [picker],
-        [text, pictures],
-        api_visibility="private",
-        show_progress="hidden",
-    )
-    _pickers.append((picker, about, task))
-    return picker
-
-
-def refresh_pickers_on_load(page: gr.Blocks) -> None:
-    """Let every visit see what is at hand now: downloads and own files arrive while we run."""
-    made = list(_pickers)
-
-    def refresh() -> list[Any]:
-        updates: list[Any] = []
-        for _, _, task in made:
-            updates += [gr.Dropdown(choices=_choices(task)), describe("auto", task)]
-        return updates
-
-    outputs = [component for picker, about, _ in made for component in (picker, about)]
-    page.load(refresh, None, outputs, api_visibility="private", show_progress="hidden")
-
-
-def _choices(task: Task) -> list[tuple[str, str]]:
-    return [("Best at hand (auto)", "auto"), *((_choice(c), c.key) for c in weights.of_task(task))]
-
-
-def _choice(checkpoint: Checkpoint) -> str:
-    state = "at hand" if weights.is_at_hand(checkpoint) else "download"
-    size = _megabytes(checkpoint.size_mb) if checkpoint.size_mb else ""
-    facts = (checkpoint.tier, size, checkpoint.cost, state)
-    return f"{checkpoint.title} ({', '.join(fact for fact in facts if fact)})"
-
-
-def _encode_cost(checkpoint: Checkpoint) -> str:
-    """What reading a picture costs with a SAM, in words; "" where it was not measured."""
-    if not checkpoint.encode or checkpoint.encode == 1:
-        return ""
-    return f"reads a picture in {checkpoint.encode:g} times the processor time of SAM ViT-B"
-
-
-def describe(key: str, task: Task) -> str:
-    """What a person should know before running a checkpoint, as HTML."""
-    if key == "auto":
-        try:
-            checkpoint = weights.resolve("auto", task).checkpoint
-        except HubError as error:
-            return f'<p class="about">{html.escape(str(error))}</p>'
-    else:
-        checkpoint = weights.find(key, task)
-    facts = [
-        f"{checkpoint.params_m:.3g} M parameters" if checkpoint.params_m else "",
-        _megabytes(checkpoint.size_mb) if checkpoint.size_mb else "",
-        f"trained on {checkpoint.trained_on}" if checkpoint.trained_on else "",
-        checkpoint.metric,
-        _encode_cost(checkpoint),
-        f"licence {checkpoint.licence}" if checkpoint.licence else "",
-        "" if weights.is_at_hand(checkpoint) else "is downloaded when you run it",
-        checkpoint.note,
-    ]
-    return f'<p class="about">{_dots(_name(checkpoint.title, checkpoint.tier), facts)}</p>'
-
-
-def _name(name: str, tier: str) -> list[str]:
+def tiered(name: str, tier: str) -> list[str]:
     """What answered, and of which tier, as HTML."""
     return [f"<b>{html.escape(name)}</b>", f'<span class="tier tier-{tier}">{tier}</span>']
 
 
-def _dots(markup: Sequence[str], facts: Sequence[str]) -> str:
+def dotted(markup: Sequence[str], facts: Sequence[str]) -> str:
     """`markup` as it is, then `facts` as plain text, without the empty ones."""
     return " · ".join([*markup, *(html.escape(fact) for fact in facts if fact)])
 
@@ -264,11 +174,7 @@ def info_html(info: RunInfo, *more: str) -> str:
         *more,
     ]
     note = f'<p class="note">{html.escape(info.note)}</p>' if info.note else ""
-    return f'{note}<p class="info">{_dots(_name(info.checkpoint, info.tier), facts)}</p>'
-
-
-def _megabytes(size: float) -> str:
-    return f"{size:.0f} MB" if size >= 100 else f"{size:.3g} MB"
+    return f'{note}<p class="info">{dotted(tiered(info.checkpoint, info.tier), facts)}</p>'
 
 
 def _duration(seconds: float) -> str:

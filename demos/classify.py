@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from core import images
-from demos import Tab, _api, _handoff, _ui
+from demos import Tab, _api, _handoff, _picker, _ui
 
 EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
 HINT = (
@@ -25,7 +25,7 @@ def build() -> None:
             image = _ui.image_input("classify", EXAMPLES, hint=HINT)
             button = gr.Button("Classify", variant="primary", elem_id="classify-run")
         with _ui.area("set"):
-            checkpoint = _ui.checkpoint_picker("classify", "classify")
+            checkpoint = _picker.checkpoint_picker("classify", "classify")
             top_k = gr.Slider(1, 20, 5, step=1, label="Classes shown (top-k)")
             temperature = gr.Slider(
                 0.1,

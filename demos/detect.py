@@ -10,7 +10,7 @@ import gradio as gr
 
 from core import draw, images
 from core.errors import InputError
-from demos import Tab, _api, _handoff, _ui
+from demos import Tab, _api, _handoff, _picker, _ui
 from demos._canvas_data import canvas_object
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def build() -> None:
             image = _ui.image_input("detect", EXAMPLES, hint=HINT)
             button = gr.Button("Detect", variant="primary", elem_id="detect-run")
         with _ui.area("set"):
-            checkpoint = _ui.checkpoint_picker("detect", "detect")
+            checkpoint = _picker.checkpoint_picker("detect", "detect")
             threshold = gr.Slider(
                 0,
                 1,

@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 
 from core import images
-from demos import Tab, _api, _ui
+from demos import Tab, _api, _picker, _ui
 
 if TYPE_CHECKING:
     from core.types import Reconstruction
@@ -29,7 +29,7 @@ def build() -> None:
             image = _ui.image_input("reconstruct", EXAMPLES, hint=HINT)
             button = gr.Button("Reconstruct", variant="primary", elem_id="reconstruct-run")
         with _ui.area("set"):
-            checkpoint = _ui.checkpoint_picker("reconstruct", "reconstruct")
+            checkpoint = _picker.checkpoint_picker("reconstruct", "reconstruct")
             ratio = gr.Slider(
                 0.05, 0.95, 0.75, step=0.05, label="Mask ratio", info="Share of patches hidden."
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core import images
-from demos import Tab, _api, _handoff, _ui
+from demos import Tab, _api, _handoff, _picker, _ui
 
 if TYPE_CHECKING:
     from core.restore import RestoreTask
@@ -54,7 +54,7 @@ def _build_task(task: RestoreTask) -> None:
                 button = gr.Button(VERBS[task], variant="primary", elem_id=f"{task}-run")
                 cancel = gr.Button("Cancel", elem_id=f"{task}-cancel")
         with _ui.area("set"):
-            checkpoint = _ui.checkpoint_picker(task, task)
+            checkpoint = _picker.checkpoint_picker(task, task)
             estimate, sigma, scale = _controls(task)
         with _ui.area("out"):
             slider = gr.ImageSlider(

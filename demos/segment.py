@@ -11,7 +11,7 @@ import gradio as gr
 
 from core import coco, draw, images
 from core.errors import InputError
-from demos import Tab, _api, _everything, _handoff, _segment_files, _segment_lessons, _ui
+from demos import Tab, _api, _everything, _handoff, _picker, _segment_files, _segment_lessons, _ui
 from demos._canvas import PointPrompter
 from demos._canvas_data import (
     canvas_answer,
@@ -57,7 +57,7 @@ def build() -> None:
         with _ui.area("in"):
             image = _ui.image_input("segment", EXAMPLES, hint=HINT, kind=PictureIn)
         with _ui.area("set"):
-            checkpoint = _ui.checkpoint_picker("segment", "segment")
+            checkpoint = _picker.checkpoint_picker("segment", "segment")
             smallest = gr.Slider(
                 0,
                 2,

@@ -13,7 +13,7 @@ import app
 from core.checkpoints import by_key
 from core.errors import InputError
 from core.settings import get_settings
-from demos import _api, _ui, classify, segment
+from demos import _api, _picker, _ui, classify, segment
 
 GREY = np.full((8, 10, 3), 127, np.uint8)
 
@@ -29,19 +29,21 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 
 
 def test_sizes_are_written_as_people_write_them():
-    assert "2565 MB" in _ui.describe("sam-vit-h", "segment")
-    assert not any("e+" in title for title, _ in _ui._choices("segment"))
+    assert "2565 MB" in _picker.describe("sam-vit-h", "segment")
+    assert not any("e+" in title for title, _ in _picker._choices("segment"))
 
 
 def test_the_picker_says_what_reading_a_picture_costs():
-    labels = {key: title for title, key in _ui._choices("segment")}
+    labels = {key: title for title, key in _picker._choices("segment")}
     for key in ("sam2.1-hiera-tiny", "slimsam-50"):
         cost = by_key(key).encode
         assert 0 < cost < 1
         assert f"encode {cost:g} x ViT-B" in labels[key]
-        assert f"in {cost:g} times the processor time of SAM ViT-B" in _ui.describe(key, "segment")
+        assert f"in {cost:g} times the processor time of SAM ViT-B" in _picker.describe(
+            key, "segment"
+        )
     assert "encode 1 x ViT-B" in labels["sam-vit-b"]
-    assert not any("encode" in title for title, _ in _ui._choices("classify"))
+    assert not any("encode" in title for title, _ in _picker._choices("classify"))
 
 
 def test_an_unforeseen_error_shows_no_more_than_one_sentence():
