@@ -29,6 +29,7 @@ from demos._canvas_data import (
 )
 from tests.browser import tab
 
+SLOW_SECONDS = 0.7  # of a preview while `Demo.slow` is set
 SIZES = {"wide": (640, 400), "tall": (300, 900), "large": (4000, 3000), "tiny": (40, 30)}
 
 
@@ -121,7 +122,7 @@ class Demo:
         self.hovers.append(data)
         one = parse_object(data["object"])
         if self.slow.is_set():
-            time.sleep(0.7)
+            time.sleep(SLOW_SECONDS)
         mask = disc_model([*one.points, data["point"]], one.box, self.size)
         preview = {"picture": data["picture"], "seq": data["seq"], "mask": mask_url(mask)}
         return PointPrompter(preview=preview)

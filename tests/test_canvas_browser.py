@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.browser import PHONE, chromium, page_of, tab
-from tests.canvas_app import SIZES, Demo, Pad, touch_drag
+from tests.canvas_app import SIZES, SLOW_SECONDS, Demo, Pad, touch_drag
 
 pytestmark = pytest.mark.browser
 
@@ -430,10 +430,12 @@ def test_a_preview_under_the_mouse(pad: Pad) -> None:
     pad.page.wait_for_timeout(60)
     assert pad.masked(220, 200), "the preview is painted"
     demo.slow.set()
+    started = time.monotonic()
     for step in range(15):
         pad.page.mouse.move(*pad.spot(200 + 8 * step, 200))
     pad.page.wait_for_timeout(1800)
-    assert demo.hovers[-1]["point"] == [312, 200, 1] and len(demo.hovers) < 8, "one at a time"
+    most = 2 + (time.monotonic() - started) / SLOW_SECONDS  # the mouse is slow on a busy machine
+    assert demo.hovers[-1]["point"] == [312, 200, 1] and len(demo.hovers) <= most, "one at a time"
     pad.page.mouse.move(*pad.spot(100, 300))
     pad.page.wait_for_timeout(150)
     pad.page.mouse.move(5, 5)  # away
