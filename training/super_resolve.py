@@ -2,7 +2,7 @@
 
 The architecture is SRVGGNetCompact (Wang et al., Real-ESRGAN, 2021); trained with L1 on small
 patches, which gives more steps in the same time. Pictures are reduced by Pillow's bicubic filter
-(antialiased, a = -0.5).
+(antialiased, a = -0.5). `--start FILE` begins a new run with the weights of a starter.
 
     python -m training.super_resolve --scale 2 --data DIR --minutes 25
     python -m training.super_resolve --evaluate --benchmarks DIR
@@ -21,6 +21,7 @@ from spandrel.architectures.Compact import Compact
 from torch import nn
 from torch.nn import functional as F
 
+from core import state_dicts
 from training.common import LoopConfig, arguments, prepare, with_budget
 from training.muon import MuonTrainer
 from training.restore_data import Patches, to_array, to_tensor, training_pictures
@@ -37,8 +38,8 @@ class Config:
     scale: int = 2
     features: int = 48
     convs: int = 12
-    batch: int = 6
-    patch: int = 24  # side of the reduced patch
+    batch: int = 8
+    patch: int = 32  # side of the reduced patch; in smaller ones most pixels see its border
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(minutes=25.0, lr=1.5e-3, final_lr=0.0)
     )
@@ -92,12 +93,17 @@ def enlarge(model: nn.Module, small: np.ndarray) -> np.ndarray:
     return to_array(model(to_tensor(small[None])))
 
 
-def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> Path:
-    """Train, or go on with a run that was stopped, and write the starter."""
+def train(
+    config: Config, data: Path, benchmarks: Path | None, runs: Path, start: Path | None = None
+) -> Path:
+    """Train from `runs`' last state, if any, or from `start`, and write the starter."""
     torch.manual_seed(config.loop.seed)
     pictures = training_pictures(data, benchmarks)
     folder = runs / f"super-resolve-x{config.scale}"
-    trainer = MuonTrainer(build(config), config.loop, folder, NOT_MUON)
+    model = build(config)
+    if start is not None:
+        model.load_state_dict(state_dicts.read(start))
+    trainer = MuonTrainer(model, config.loop, folder, NOT_MUON)
     trainer.fit(functools.partial(loss_of, pairs(pictures, config.scale), config))
     return export(trainer.ema, "super_resolve", KEYS[config.scale])
 
@@ -106,7 +112,10 @@ def main() -> None:
     """Command line of this recipe."""
     parser = arguments(__doc__ or "", minutes=25.0)
     parser.add_argument("--scale", type=int, choices=sorted(KEYS), nargs="+", default=sorted(KEYS))
+    parser.add_argument("--start", type=Path, help="starter file of that scale to begin with")
     options = parser.parse_args()
+    if options.start and len(options.scale) != 1:
+        parser.error("--start is the file of one scale: name that one with --scale.")
     prepare(options.threads)
     if options.evaluate:
         from training import restore_eval
@@ -117,7 +126,7 @@ def main() -> None:
         return
     for scale in options.scale:
         config = with_budget(Config(scale=scale), options)
-        train(config, options.data, options.benchmarks, options.runs)
+        train(config, options.data, options.benchmarks, options.runs, options.start)
 
 
 if __name__ == "__main__":
