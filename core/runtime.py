@@ -1,14 +1,14 @@
-"""Device and precision, the caches of this process, and the lane that forward passes take.
+"""One request on one model: its lease, its outputs, and the lane that forward passes take.
 
-`model_cache` holds models, leased while in use. `output_store` holds what a forward pass gave,
-keyed by weight file and the SHA-256 of the pixels, so that a second click or a moved slider does
-not run the model again; `decoded` holds the same of light decoders.
+`devices` says where models run. Of the `stores`, `models()` leases models while they are in use,
+`outputs()` keeps what a forward pass gave, by weight file and the SHA-256 of the pixels, so that a
+second click or a moved slider does not run the model again, and `decoded()` the same of light
+decoders.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Generator, Hashable, Iterator
@@ -18,16 +18,18 @@ from typing import NoReturn, TypeVar
 
 import torch
 
-from core import allocator, batching, weights
+from core import allocator, batching, stores, weights
 from core import precision as precisions
 from core.checkpoints import Task
 from core.device_errors import is_device_lost, is_out_of_memory
+from core.devices import device, empty_cache, is_lost, precision, set_lost
 from core.errors import CheckpointError, DeviceLost, HubError, OutOfMemory
 from core.lane import Lane
-from core.model_cache import MB, Builder, Built, Lease, ModelCache
+from core.model_cache import Builder, Built, Lease
 from core.output_store import OutputStore
 from core.settings import get_settings
 from core.stopwatch import Stopwatch
+from core.stores import decoded, models, outputs
 from core.types import RunInfo
 from core.weights import Progress, Resolved
 
@@ -36,28 +38,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _lane = Lane()
 _lock = threading.Lock()
-_lost = False  # the GPU failed; see `_lose_device`
-_models: ModelCache | None = None
-_outputs: OutputStore | None = None
 _batcher: batching.Batcher[batching.Tensors, batching.Tensors] | None = None
-_decoded: OutputStore | None = None
-DECODED_SHARE = 8  # one part in so many of the setting is for what light decoders gave
-
-
-def device() -> torch.device:
-    """The device that models run on: the setting, else CUDA, else Apple's MPS, else the CPU."""
-    wanted = "cpu" if _lost else get_settings().device
-    if wanted != "auto":
-        return torch.device(wanted)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def precision() -> str:
-    """The setting; "fp32" instead of "auto" where the device has nothing else to choose from."""
-    wanted = get_settings().precision
-    return "fp32" if wanted == "auto" and not precisions.is_supported(device()) else wanted
 
 
 @dataclass(slots=True)
@@ -139,25 +120,6 @@ class Run:
         return batcher().run(group, inputs, batching.stacked(cast, device()))
 
 
-def models() -> ModelCache:
-    """The one model cache of this process."""
-    global _models  # noqa: PLW0603
-    with _lock:
-        if _models is None:
-            _models = ModelCache(_model_budget())
-        return _models
-
-
-def outputs() -> OutputStore:
-    """The one output store of this process."""
-    global _outputs  # noqa: PLW0603
-    with _lock:
-        if _outputs is None:
-            budget = get_settings().store_mb * MB
-            _outputs = OutputStore(budget - budget // DECODED_SHARE)
-        return _outputs
-
-
 def batcher() -> batching.Batcher[batching.Tensors, batching.Tensors]:
     """The one batcher of this process; with passes of one request where batching gains nothing."""
     global _batcher  # noqa: PLW0603
@@ -168,36 +130,13 @@ def batcher() -> batching.Batcher[batching.Tensors, batching.Tensors]:
         return _batcher
 
 
-def decoded() -> OutputStore:
-    """What light decoders gave, kept apart: many clicks would push embeddings out, which are dear.
-
-    Its budget and that of `outputs()` are together what the setting says.
-    """
-    global _decoded  # noqa: PLW0603
-    with _lock:
-        if _decoded is None:
-            _decoded = OutputStore(get_settings().store_mb * MB // DECODED_SHARE)
-        return _decoded
-
-
 def reset() -> None:
-    """Forget the caches, the batcher and a lost device; for tests and for changed settings."""
-    global _models, _outputs, _decoded, _batcher, _lost  # noqa: PLW0603
+    """Forget the stores, the batcher and a lost device; for tests and for changed settings."""
+    global _batcher  # noqa: PLW0603
+    stores.reset()
     with _lock:
-        _models = _outputs = _decoded = _batcher = None
-        _lost = False
-
-
-def _model_budget() -> int:
-    """Bytes: the setting, else 80 % of the GPU's memory, else half of the RAM."""
-    if megabytes := get_settings().cache_mb:
-        return megabytes * MB
-    if device().type == "cuda":
-        return int(torch.cuda.get_device_properties(device()).total_memory * 0.8)
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, ValueError, OSError):  # no sysconf on this system
-        return 4096 * MB
+        _batcher = None
+    set_lost(False)
 
 
 @contextmanager
@@ -309,10 +248,9 @@ def _with_room(action: Callable[[], T], refusal: str) -> T:
 
 def _lose_device(error: BaseException) -> NoReturn:
     """After a failed kernel a CUDA context answers nothing more, until the process ends."""
-    global _lost  # noqa: PLW0603
     _log.error("The GPU failed; start the hub again to use it.", exc_info=error)
     reset()
-    _lost = True
+    set_lost(True)
     raise DeviceLost(
         "The graphics card failed. The hub goes on without it, more slowly; please try again."
     ) from error
@@ -322,7 +260,7 @@ def _give_back() -> None:
     models().drop_idle()
     outputs().clear()
     decoded().clear()
-    _empty_device_cache()
+    empty_cache()
 
 
 def unload(checkpoint: str) -> int:
@@ -332,18 +270,8 @@ def unload(checkpoint: str) -> int:
         InputError: it is not in memory, or is at work.
     """
     given_back = models().unload(checkpoint)
-    _empty_device_cache()
+    empty_cache()
     return given_back
-
-
-def _empty_device_cache() -> None:
-    allocator.trim()
-    if _lost:  # the driver would only repeat its error
-        return
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    elif torch.backends.mps.is_available():
-        torch.mps.empty_cache()
 
 
 def status() -> dict[str, object]:
@@ -351,7 +279,7 @@ def status() -> dict[str, object]:
     return {
         "device": str(device()),
         "precision": precision(),
-        "device_lost": _lost,
+        "device_lost": is_lost(),
         "waiting": _lane.waiting,
         "batches": batcher().stats(),
         **models().stats(),
