@@ -44,6 +44,8 @@ Objects = Sequence[SegmentedObject]
 def cutout(rgb: RGB, mask: Masks, crop: bool = False) -> RGB:
     """(H, W, 4) uint8 RGBA, transparent where (H, W) `mask` is not.
 
+    What was cut away is black there: behind transparency alone anybody could bring it back.
+
     Args:
         crop: only the rectangle that holds the mask, to be sent on to another task.
 
@@ -51,7 +53,7 @@ def cutout(rgb: RGB, mask: Masks, crop: bool = False) -> RGB:
         InputError: the mask is of another size, or `crop` of an empty one.
     """
     _same_size(rgb, mask)
-    rgba = np.dstack([rgb, np.where(mask, 255, 0).astype(np.uint8)])
+    rgba = np.dstack([rgb, np.full(mask.shape, 255, np.uint8)]) * mask[..., None]
     if not crop:
         return rgba
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

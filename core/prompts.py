@@ -23,7 +23,7 @@ def parse_points(points: Points, size: tuple[int, ...]) -> PointPrompts:
         raise InputError(f"There are {len(points)} points; at most {MAX_POINTS} are read.")
     array = _numbers(points) if len(points) else np.zeros((0, 3), np.float32)
     if array.ndim != 2 or array.shape[1] != 3 or not np.all(np.isin(array[:, 2], (0, 1))):
-        raise InputError("Each point must be [x, y, label], with label 1 or 0.")
+        raise InputError("Each point must be [x, y, label]: finite numbers, with label 1 or 0.")
     limits = np.array([size[1], size[0]])
     if np.any(array[:, :2] < 0) or np.any(array[:, :2] > limits):
         raise InputError(

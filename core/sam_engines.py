@@ -7,7 +7,6 @@ in `core.sam_transformers`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,7 +87,8 @@ def unpadded_places(resize: Any, embedding: Embedding) -> Size:
     """`Engine.places` where a `ResizeLongestSide` made the picture fit and the rest is padding."""
     side, grid = resize.target_length, embedding.features[-1].shape[-1]
     height, width = resize.get_preprocess_shape(*embedding.original_size, side)
-    return math.ceil(height * grid / side), math.ceil(width * grid / side)
+    # A place that is mostly padding says nothing of the picture.
+    return max(1, round(height * grid / side)), max(1, round(width * grid / side))
 
 
 class SamEngine:

@@ -1,11 +1,13 @@
 // The last part: what Python sends, and the start.
 let segments = null; // the coloured masks of everything mode, laid over the picture
+let veiled = false; // they are hidden for a while
 let lastCommand = null;
 
 const actions = {
   include: () => setMode("include"),
   exclude: () => setMode("exclude"),
   pick: () => setMode("pick"),
+  veil: () => { veiled = !veiled; setMode(veiled ? "include" : "pick"); },
   preview: () => { previewOn = !previewOn; cancelPreview(); refresh(); },
   undo: () => travel(-1),
   redo: () => travel(1),
@@ -22,6 +24,8 @@ function setPicture(next) {
   if ((next && next.id) === (picture && picture.id)) return;
   picture = next;
   image = detail = segments = shownChoices = null;
+  veiled = false;
+  delete root.dataset.segments;
   sequence += 1;
   shown = sequence; // answers to the picture before are too old now
   cross = corner = drag = null;
@@ -51,6 +55,8 @@ function setSegments(next) {
   if (next && picture && next.picture !== picture.id) return; // of a picture that is gone
   if (!next || !picture) {
     segments = null;
+    veiled = false;
+    delete root.dataset.segments;
     if (mode === "pick") setMode("include");
     return refresh();
   }
@@ -62,7 +68,7 @@ function setSegments(next) {
     root.dataset.segments = String(next.count);
     draw();
   });
-  if (first) setMode("pick"); else refresh();
+  if (first) { veiled = false; setMode("pick"); } else refresh();
 }
 function obey(command) { // objects that Python adds to those that are there
   if (!command || !picture || command.picture !== picture.id || command.id === lastCommand) return;

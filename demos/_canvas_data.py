@@ -22,7 +22,7 @@ from core import images
 from core.errors import InputError
 from demos import _ui
 
-MOST_POINTS, MOST_OBJECTS = 200, 40  # as in _canvas_state.js
+MOST_POINTS, MOST_OBJECTS = 64, 40  # as in _canvas_state.js
 SHOWN_SIDE = 1024  # pixels of the longer side that travel to the page
 THUMBNAIL_SIDE = 256
 _BROKEN = "These prompts cannot be read; please reload the page and click again."
@@ -104,7 +104,7 @@ def parse_gesture(data: Any) -> Gesture:
     """Read the `evt._data` of `canvas.prompt`.
 
     Raises:
-        InputError: not of that form, or more than 200 points or 40 objects.
+        InputError: not of that form, or more than 64 points or 40 objects.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("objects"), list):
         raise InputError(_BROKEN)
@@ -129,7 +129,7 @@ def parse_object(data: Any) -> Prompted:
     task to check.
 
     Raises:
-        InputError: not of that form, or more than 200 points.
+        InputError: not of that form, or more than 64 points.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("points"), list):
         raise InputError(_BROKEN)

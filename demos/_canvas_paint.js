@@ -15,7 +15,7 @@ function paint() {
   paintPicture(ratio);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.imageSmoothingEnabled = true;
-  if (segments && segments.image)
+  if (segments && segments.image && !veiled)
     context.drawImage(segments.image, left, top, picture.w * scaleX(), picture.h * scaleY());
   context.setTransform(1, 0, 0, 1, 0, 0);
   const others = scene.objects.filter((object) => object.id !== scene.active);

@@ -18,7 +18,9 @@ function refresh() {
   if (picture) { listObjects(); listChoices(); describe(); } else find("count").textContent = "";
   for (const name of ["include", "exclude", "pick"])
     find(name).setAttribute("aria-pressed", String(mode === name));
-  find("pick").hidden = !segments;
+  find("pick").hidden = !segments || veiled;
+  find("veil").hidden = !segments;
+  find("veil").setAttribute("aria-pressed", String(!veiled));
   find("preview").setAttribute("aria-pressed", String(previewOn));
   // aria-disabled keeps the focus on a button that runs out of work
   const idle = {

@@ -10,7 +10,7 @@ const find = (name) => element.querySelector(".pp-" + name);
 const root = element.querySelector(".pp");
 const [stage, canvas, busy] = [find("stage"), find("canvas"), find("busy")];
 const context = canvas.getContext("2d");
-const MOST_POINTS = 200, MOST_OBJECTS = 40; // of one object; of a picture
+const MOST_POINTS = 64, MOST_OBJECTS = 40; // of one object, as in core.segment; of a picture
 const COLORS = [
   "#1e90ff", "#ff7f0e", "#2ca02c", "#e377c2", "#9467bd", "#17becf", "#ffd60a", "#d62728",
   "#7fdb6a", "#8c564b", "#b39ddb", "#00695c",
@@ -22,15 +22,19 @@ let lastId = 0, lastRev = 0, sequence = 0, shown = 0;
 let scene = null, history = [], at = 0; // scene is always history[at]
 let mode = "include", cross = null, corner = null, drag = null;
 
-const colorOf = (id) => COLORS[(id - 1) % COLORS.length];
+function freeColor(taken) { // the first that the fewest objects have
+  const uses = (color) => taken.filter((object) => object.color === color).length;
+  const least = Math.min(...COLORS.map(uses));
+  return COLORS.find((color) => uses(color) === least);
+}
 const isBare = (object) => !object.points.length && !object.box && !object.given;
 const active = () => scene.objects.find((object) => object.id === scene.active) || scene.objects[0];
 
-function newObject(given = {}) {
+function newObject(given = {}, others = []) {
   lastId += 1;
   lastRev += 1;
   return {
-    id: lastId, rev: lastRev, name: given.name || "Object " + lastId, color: colorOf(lastId),
+    id: lastId, rev: lastRev, name: given.name || "Object " + lastId, color: freeColor(others),
     points: given.points || [], box: given.box || null, given: given.given || null, choice: null,
   };
 }
@@ -130,7 +134,7 @@ function addObject() {
     return say("No more than " + MOST_OBJECTS + " objects");
   const bare = scene.objects.find(isBare); // one that waits for its first click is enough
   if (bare) return selectObject(bare.id);
-  const made = newObject();
+  const made = newObject({}, scene.objects);
   commit({ objects: [...scene.objects, made], active: made.id }, "add");
   say(made.name + " added");
 }
@@ -139,7 +143,8 @@ function insertObjects(found, gesture) { // from Python: boxes of another tab, a
   if (room < found.length) say("No more than " + MOST_OBJECTS + " objects");
   const kept = scene.objects.filter((object) => !isBare(object));
   if (!kept.length) lastId = 0; // the one that waited for its first click gives its place
-  const made = found.slice(0, Math.max(0, room)).map(newObject);
+  const made = [];
+  for (const one of found.slice(0, Math.max(0, room))) made.push(newObject(one, [...kept, ...made]));
   if (!made.length) return;
   commit({ objects: [...kept, ...made], active: made[made.length - 1].id }, gesture);
   say(made.map((object) => object.name).join(", ") + " added");

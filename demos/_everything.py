@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 
 OVERLAY_SIDE = 768
 OVERLAY_SECONDS = 0.7  # between two pictures of the masks so far
+# The second half of a double click comes before the page knows that a run is under way; it would be
+# a run that Cancel does not reach.
+_ONCE = """() => {
+  const button = document.getElementById("everything-run");
+  button.disabled = true;
+  setTimeout(() => { button.disabled = false; }, 1000);
+}"""
 
 
 def build(
@@ -56,28 +63,38 @@ def build(
         with gr.Row():
             run = gr.Button("Segment everything", elem_id="everything-run")
             cancel = gr.Button("Cancel", elem_id="everything-cancel")
-            hide = gr.Button("Hide the masks", elem_id="everything-hide")
         line = gr.HTML(elem_id="everything-info")
         files = gr.DownloadButton("Download COCO JSON", interactive=False, size="sm")
-    own.input(
-        lambda on: [gr.Slider(visible=not on), gr.Slider(visible=not on)],
-        [own],
+    _ui.on_device(
+        [own.input, checkpoint.input],
+        _sliders,
+        [own, checkpoint],
         [iou, stable],
-        api_visibility="private",
+        show_progress="hidden",
     )
+    run.click(None, js=_ONCE, api_visibility="private")
     event = _ui.on_device(
         [run.click],
         _run,
         [image, checkpoint, session, side, least, own, iou, stable],
         [canvas, line, files],
+        trigger_mode="once",
         show_progress="hidden",
         long=True,
     )
     cancel.click(None, cancels=[event], api_visibility="private")
     _ui.on_device([cancel.click], _cancelled, [session], [canvas, line, files])
-    hide.click(lambda: PointPrompter(segments=None), None, [canvas], api_visibility="private")
     _ui.on_device([canvas.pick], _pick, [session], [canvas], show_progress="hidden")
     return [line, files]
+
+
+def _sliders(own: bool, checkpoint: str) -> list[Any]:
+    """Own thresholds begin with those of the checkpoint; others may give no mask at all."""
+    from core import segment as task
+
+    if own:
+        return [gr.Slider(visible=False)] * 2
+    return [gr.Slider(value=one, visible=True) for one in task.everything_thresholds(checkpoint)]
 
 
 def _run(
@@ -94,8 +111,10 @@ def _run(
         raise InputError("Choose a picture first.")
     from core import segment as task
 
-    session.found, session.running = (), True
-    yield gr.skip(), _progress("Prompting with the grid", 0.0), gr.DownloadButton(interactive=False)
+    session.found, session.running, session.turn = (), True, session.turn + 1
+    turn = session.turn
+    waiting = _progress("Prompting with the grid", 0.0)
+    yield PointPrompter(segments=None), waiting, gr.DownloadButton(interactive=False)
     height, width = picture.size
     sure, firm = task.everything_thresholds(checkpoint) if own else (iou, stable)
     grid = Grid(checkpoint, int(points_per_side), sure, firm, least / 100 * height * width)
@@ -111,6 +130,8 @@ def _run(
                 break
             if session.gone:  # another picture took its place
                 yield gr.skip(), *_fresh()
+                return
+            if session.turn != turn:  # it was cancelled; what is on the page is no longer its own
                 return
             session.found = step.masks
             words = f"Prompting with the grid: {step.done:.0%}, {len(step.masks)} masks"
@@ -132,7 +153,7 @@ def _cancelled(session: Session | None) -> tuple[Any, str, Any]:
     """What a cancelled run found so far stays."""
     if session is None or not session.running:
         return gr.skip(), gr.skip(), gr.skip()
-    session.running = False
+    session.running, session.turn = False, session.turn + 1
     found = session.found
     if not found:
         return gr.skip(), _said("Cancelled."), gr.skip()
@@ -175,7 +196,7 @@ class _Overlay:
                 self._small[id(mask)] = (mask, shrunk(mask.mask, OVERLAY_SIDE))
         ordered = sorted(masks, key=lambda mask: -mask.area)
         if not ordered:
-            return PointPrompter(segments={"picture": self._picture, "src": "", "count": 0})
+            return PointPrompter(segments=None)
         palette = draw.mask_palette(len(ordered))
         first = self._small[id(ordered[0])][1]
         rgba = np.zeros((*first.shape, 4), np.uint8)
@@ -267,6 +288,8 @@ def segment_everything(
     from core import segment as task
 
     rgb = _ui.required(image)
+    if points_per_side != int(points_per_side):
+        raise InputError("points_per_side must be a whole number.")
     steps = task.everything_steps(rgb, checkpoint, int(points_per_side))
     masks, info = _ui.run_while_wanted(steps)
     size = (rgb.shape[1], rgb.shape[0])

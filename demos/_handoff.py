@@ -151,4 +151,5 @@ def _open(targets: list[_Target]) -> str:
         {_OPEN};
         await new Promise((done) => setTimeout(done, 150));  // for what is inside to be there
       }}
+      window.scrollTo(0, 0);  // what was sent stands at the top
     }}"""

@@ -10,7 +10,7 @@ import gradio as gr
 from cachetools import LRUCache
 
 from core import images
-from core.errors import HubError
+from core.errors import BadImage, HubError
 from demos._image import ImageIn, load_upload, upload_path
 
 _known: LRUCache[tuple[str, int], tuple[str, tuple[int, int]]] = LRUCache(4096)  # digest and (H, W)
@@ -27,17 +27,37 @@ class PictureIn(ImageIn):
     def preprocess(self, payload: Any) -> Any:
         """The picture's digest and size, read once for each file.
 
-        Raises:
-            gr.Error: the file is not an upload, is gone, or cannot be read as a picture.
+        A file that is not an upload, is gone, or cannot be read becomes a picture whose `load`
+        raises that: an error from here would leave what is shown of the picture before it.
         """
         if payload is None:
             return None
-        if not payload.path:
-            return images.picture(super().preprocess(payload))
         try:
+            if not payload.path:
+                return images.picture(super().preprocess(payload))
             return picture_of(upload_path(payload.path))
         except HubError as error:
-            raise gr.Error(str(error), print_exception=False) from None
+            return _refused(str(error))
+        except gr.Error as error:
+            return _refused(error.message)
+
+
+def _refused(sentence: str) -> images.Picture:
+    def load() -> images.RGB:
+        raise BadImage(sentence)
+
+    return images.Picture("", (1, 1), load)
+
+
+def refusal(picture: images.Picture) -> str:
+    """Why the file of a picture was refused, in one sentence; "" where it was read."""
+    if picture.digest:
+        return ""
+    try:
+        picture.load()
+    except HubError as error:
+        return str(error)
+    return ""
 
 
 def picture_of(path: Path) -> images.Picture:

@@ -113,7 +113,10 @@ def objects(
     """
     made, info = [], None
     for one in session.objects():
-        mask, score, stability, info_of = full_mask(picture, session, settings, one)
+        try:
+            mask, score, stability, info_of = full_mask(picture, session, settings, one)
+        except InputError as error:
+            raise InputError(f"{one.name}: {error}") from None
         info = info_of or info
         points = tuple((float(x), float(y), int(label)) for x, y, label in one.points)
         box = tuple(float(v) for v in one.box) if one.box else None

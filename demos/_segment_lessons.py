@@ -58,9 +58,9 @@ def build(state: list[Any]) -> list[Any]:
             "Places of like colour are described alike; a click tells SAM which of them you mean."
         )
         shown = _ui.picture_output("Embedding", "segment-pca-picture", lossless=True)
-    for trigger in (clicks.expand, again.click, reference.change):
+    for trigger in (clicks.expand, again.click, reference.upload, reference.clear):
         _ui.on_device([trigger], _clicks, [*state, reference], [chart])
-    _ui.on_device([take.click], _take, state, [chart])
+    _ui.on_device([take.click], _take, state, [chart, reference])
     for trigger in (parts.expand, anew.click):
         _ui.on_device([trigger], _parts, state, [diagram])
     _ui.on_device([pca.expand], _pca, state, [shown])
@@ -118,8 +118,11 @@ def _reference(session: Session, loaded: images.RGB | None) -> Any:
 
 def _take(
     picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
-) -> str:
-    """Keep the mask of the chosen object, to compare the prompts of others with it."""
+) -> tuple[str, None]:
+    """Keep the mask of the chosen object, to compare the prompts of others with it.
+
+    The file that was the reference until now goes: the newest one counts.
+    """
     picture, session = required(picture, session)
     one = active(session)
     mask, *_ = full_mask(picture, session, settings_of(picture, checkpoint, smallest), one)
@@ -129,7 +132,7 @@ def _take(
         f"The mask of {one.name} is the reference now. Click another object, or this one anew, "
         "and show its prompts."
     )
-    return f'<p class="about" role="status">{html.escape(said)}</p>'
+    return f'<p class="about" role="status">{html.escape(said)}</p>', None
 
 
 def _point_name(one: Prompted, count: int) -> str:

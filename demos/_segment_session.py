@@ -68,6 +68,7 @@ class Session:
     found: tuple[Mask, ...] = ()  # what everything mode gave
     grid: Grid | None = None  # how
     running: bool = False  # everything mode is at work, or was cancelled
+    turn: int = 0  # of everything mode; a run whose turn is over ends at its next step
     picked: dict[str, Pick] = field(default_factory=dict)  # by the key of the mask
     reference: dict[str, Any] | None = None  # COCO run lengths of what an object should be
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

@@ -7,11 +7,13 @@ import functools
 import html
 import inspect
 import logging
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
+from cachetools import TTLCache
 from gradio.context import LocalContext
 
 from core.errors import HubError, InputError
@@ -33,6 +35,8 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _UNEXPECTED = "Something went wrong on our side. Your picture is still here; please try again."
 _log = logging.getLogger(__name__)
+_warned: TTLCache[tuple[str, str], bool] = TTLCache(1024, 5.0)  # by session
+_lock = threading.Lock()
 
 
 def guarded(fn: F) -> F:
@@ -76,6 +80,18 @@ def as_gradio_error(error: Exception) -> gr.Error:
         )
     _log.error("unexpected error", exc_info=error)
     return gr.Error(_UNEXPECTED, print_exception=False)
+
+
+def warn(sentence: str) -> None:
+    """A message on the page, where the event itself goes on; the same one once in some seconds, as
+    Gradio tells of one new picture up to three times."""
+    request = LocalContext.request.get(None)
+    key = (str(getattr(request, "session_hash", "")), sentence)
+    with _lock:
+        told = key in _warned
+        _warned[key] = True
+    if not told:
+        gr.Warning(sentence)
 
 
 def on_device(

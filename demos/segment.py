@@ -11,7 +11,17 @@ import gradio as gr
 
 from core import coco, draw, images
 from core.errors import InputError
-from demos import Tab, _api, _everything, _handoff, _picker, _segment_files, _segment_lessons, _ui
+from demos import (
+    Tab,
+    _api,
+    _everything,
+    _handoff,
+    _picker,
+    _picture,
+    _segment_files,
+    _segment_lessons,
+    _ui,
+)
 from demos._canvas import PointPrompter
 from demos._canvas_data import (
     canvas_answer,
@@ -29,6 +39,7 @@ from demos._canvas_data import (
 from demos._picture import PictureIn
 from demos._segment_session import (
     FORGOTTEN,
+    ONLY_EXCLUDES,
     PREVIEW_SIDE,
     Session,
     answer,
@@ -135,9 +146,12 @@ def _load(
     handed: dict[str, Any] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """Show the picture at once, then run the encoder so that the first click is quick."""
-    if picture is None:
+    refusal = None if picture is None else _picture.refusal(picture)
+    if picture is None or refusal:  # nothing of the one before it stays
         if session is not None:
             session.gone = True
+        if refusal:
+            _ui.warn(refusal)
         yield PointPrompter(picture=None), "", None
         return
     came = _unpacked(handed, picture)
@@ -161,6 +175,11 @@ def _load(
         except StopIteration as stop:
             done = stop.value
             break
+        except Exception as error:  # said where it belongs; what is on the canvas stays
+            said = _ui.as_gradio_error(error).message
+            _ui.warn(said)
+            yield canvas_message(named, said), "", gr.skip()
+            return
     if session.objects():  # another checkpoint for the prompts that are there
         yield *_again(picture, checkpoint, smallest, session), gr.skip()
         return
@@ -290,6 +309,9 @@ def segment(
     rgb = _ui.required(image)
     if not isinstance(points, (list, type(None))):
         raise InputError("points must be a list of [x, y, label].")
+    labels = [one[2] for one in points or [] if isinstance(one, list) and len(one) == 3]
+    if box is None and labels and not any(label == 1 for label in labels):
+        raise InputError(ONLY_EXCLUDES)
     found = task.predict(rgb, points or [], box, checkpoint, multimask)
     path = _ui.result_path("overlay.jpg")
     images.save_jpeg(draw.masks(rgb, found.masks[:1]), path)

@@ -184,7 +184,10 @@ def test_checkpoints_and_status(client, url):
         ({"api_name": "/segment", "points": [[5, 5, 1]], "box": [1, 2]}, "box"),
         ({"api_name": "/denoise", "sigma": -3}, "sigma"),
         ({"api_name": "/super_resolve", "scale": 7}, "scale"),
+        ({"api_name": "/segment", "points": [[5, 5, 0]]}, "nothing is included"),
+        ({"api_name": "/segment", "points": [[5, 5, 2]]}, "finite"),
         ({"api_name": "/segment_everything", "points_per_side": 1000}, "points"),
+        ({"api_name": "/segment_everything", "points_per_side": 4.7}, "whole number"),
     ],
 )
 def test_bad_parameters_get_one_sentence_and_the_next_request_works(client, small, call, word):

@@ -473,6 +473,37 @@ def test_a_mask_is_picked_and_becomes_an_object(pad: Pad) -> None:
     assert len(objects(pad)) == 1
 
 
+def test_coloured_masks_can_be_hidden_and_shown_again(pad: Pad) -> None:
+    tab(pad.page, "Pick")
+    pad.page.locator("#pick-segments").click()
+    tab(pad.page, "Canvas")
+    pad.page.wait_for_function("document.querySelector('#pp .pp').dataset.segments === '1'")
+    pick = pad.page.locator("#pp .pp-pick")
+    assert pick.get_attribute("aria-pressed") == "true"
+    shown = pad.colour(300, 40)
+    pad.button("veil")
+    pad.page.wait_for_timeout(60)
+    assert pad.colour(300, 40) != shown and pick.is_hidden()
+    pad.click(300, 40)  # a prompt again
+    pad.settle(1)
+    assert objects(pad)[0]["points"] == [[300, 40, 1]]
+    pad.button("clear")
+    pad.button("veil")
+    assert pick.get_attribute("aria-pressed") == "true"
+
+
+def test_a_new_object_has_a_colour_that_is_free(pad: Pad) -> None:
+    pad.click(60, 60)
+    for number in range(12):  # as many as there are colours
+        pad.button("add-object")
+        pad.click(100 + 30 * number, 100)
+        if number < 11:
+            pad.page.locator("#pp .pp-objects li").nth(1).locator(".pp-remove").click()
+    pad.page.wait_for_timeout(500)
+    first, second = (one["color"] for one in objects(pad))
+    assert first != second
+
+
 def test_two_fingers_zoom_and_add_nothing(browser: Any, demo: Demo) -> None:
     with page_of(browser, viewport=PHONE, scale=2, touch=True) as page:
         page.goto(demo.page.local_url)

@@ -95,6 +95,23 @@ def test_after_cancel_what_was_found_can_be_picked_and_taken_away(picture: image
     assert _everything._cancelled(session) == (gr.skip(),) * 3  # nothing is at work any more
 
 
+def test_a_cancelled_run_ends_at_its_next_step_and_tells_nothing_more(
+    picture: images.Picture,
+) -> None:
+    session = Session("a", picture.digest)
+    steps = run(picture, session, side=12)
+    next(steps), next(steps)
+    _everything._cancelled(session)  # as where the page lost sight of the run
+    assert list(steps) == []
+
+
+def test_own_thresholds_begin_with_those_of_the_checkpoint() -> None:
+    hidden = _everything._sliders(True, "segment-starter")
+    assert [one.visible for one in hidden] == [False, False]
+    shown = _everything._sliders(False, "segment-starter")
+    assert [(one.visible, one.value) for one in shown] == [(True, 0.3), (True, 0.55)]
+
+
 def test_cancel_after_the_end_changes_nothing(done: tuple[Session, list[Any]]) -> None:
     assert _everything._cancelled(done[0]) == (gr.skip(),) * 3
 
@@ -141,6 +158,7 @@ def test_without_a_mask_the_line_says_what_to_do(picture: images.Picture) -> Non
     session = Session("a", picture.digest)
     *_, last = _everything._run(picture, "segment-starter", session, 4, 0, False, 1.0, 1.0)
     assert "0 masks: lower the thresholds" in last[1]
+    assert last[0].props["segments"] is None  # nothing to pick from
 
 
 def test_excluding_alone_is_said_and_makes_no_object(picture: images.Picture) -> None:
@@ -165,8 +183,8 @@ def test_document_of_the_endpoint_stays(done: tuple[Session, list[Any]]) -> None
 def test_a_mask_made_on_the_canvas_is_a_reference(picture: images.Picture) -> None:
     session = Session("a", picture.digest)
     gesture(session, {"points": [[40, 30, 1], [70, 40, 0]]})
-    said = _segment_lessons._take(picture, "segment-starter", 0, session)
-    assert "Object 1 is the reference" in said
+    said, file = _segment_lessons._take(picture, "segment-starter", 0, session)
+    assert "Object 1 is the reference" in said and file is None  # the newest one counts
     chart = _segment_lessons._clicks(picture, "segment-starter", 0, session, None)
     last = re.findall(r'cell-number">([0-9.]+)', chart)[-1]
     assert "True IoU" in chart and last == "1.00"  # the prompts that made it lead back to it

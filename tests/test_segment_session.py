@@ -7,10 +7,13 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
+from gradio.data_classes import ImageData
 
 from core import images
+from core import segment as task
+from core.errors import InputError
 from core.types import Masks, RunInfo
-from demos import _segment_session, segment
+from demos import _picture, _segment_session, segment
 
 INFO = RunInfo("net", "starter", "cpu", "fp32", {}, {})
 PICTURE = images.Picture("d", (8, 10), lambda: np.full((8, 10, 3), 127, np.uint8))
@@ -81,6 +84,31 @@ def test_only_the_newest_of_overtaking_clicks_is_answered(monkeypatch: pytest.Mo
     monkeypatch.setattr(_segment_session, "masks", overtaken)
     assert is_nothing(prompt(state, event(1)))
     assert answers[0][0]["masks"][0]["rev"] == 2
+
+
+def test_nothing_stays_of_the_picture_before_one_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = list[str]()
+    monkeypatch.setattr(gr, "Warning", said.append)
+    state = session()
+    picture = _picture.PictureIn().preprocess(ImageData(path="/nowhere/a.png"))
+    for _ in range(2):  # Gradio tells of it more than once
+        ((canvas, info, kept),) = segment._load(picture, "auto", 0, state)
+        assert canvas.props["picture"] is None and info == "" and kept is None and state.gone
+    assert said == ["Please upload a picture file."]
+
+
+def test_what_the_encoder_refuses_is_said_on_the_canvas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gr, "Warning", lambda _: None)
+
+    def refuse(*_: object) -> None:
+        raise InputError("The picture is too narrow.")
+
+    monkeypatch.setattr(task, "embed", refuse)
+    *_, (canvas, info, kept) = segment._load(PICTURE, "auto", 0, session())
+    assert canvas["status"] == "The picture is too narrow." and info == ""
+    assert kept == gr.skip()  # the prompts stay
 
 
 def test_a_gesture_on_another_picture_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
