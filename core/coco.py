@@ -13,7 +13,8 @@ from core import outlines
 def encode(mask: NDArray[np.bool_], score: float) -> dict[str, object]:
     """One (H, W) mask as {"score", "area", "bbox": [x, y, w, h], "rle": {"size", "counts"}}.
 
-    `area` counts pixels, `bbox` is in pixels, `counts` is COCO's compressed string.
+    `area` counts pixels, `bbox` is in pixels, `counts` is COCO's compressed string. `score` is the
+    model's own guess, which nothing keeps below 1.
     """
     from pycocotools import mask as coco
 
