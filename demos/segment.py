@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
 HINT = (
-    "The flower shows the starter at its best: one thing on a quiet ground. The coins are beyond "
-    "it: with one of them it takes its neighbours and the ground."
+    "The flower shows the starter at its best: one thing on a quiet ground. The coins are its "
+    "limit: some it cuts out alone, with others it takes a neighbour or the ground."
 )
 DETAIL_SIDE = 1600
 READY = "Ready. Click what you want to cut out."

@@ -94,9 +94,9 @@ def detect_failure() -> RGB:
 
 
 def segment_failure() -> RGB:
-    """A click on the rocket, and a click on a face in a crowded picture."""
+    """A click on one of many coins, and a click on a face in a crowded picture."""
     cells = []
-    for name, x, y in (("rocket.jpg", 0.5, 0.62), ("hopper.jpg", 0.5, 0.4)):
+    for name, x, y in (("coins.jpg", 0.5, 0.86), ("hopper.jpg", 0.5, 0.4)):
         picture = photograph(name)
         height, width = picture.shape[:2]
         found = segment.predict(picture, [[x * width, y * height, 1]], checkpoint="segment-starter")

@@ -47,6 +47,9 @@ MODEL: dict[str, Any] = {
 }
 
 
+GOING_ON = ((0.5, 192), (1.1, 256))  # sides of a run that starts with a starter's weights
+
+
 @dataclass(frozen=True)
 class Config:
     """Sides of the pictures by share of the run, and prompts of a step."""
@@ -55,7 +58,7 @@ class Config:
     batch: int = 12  # pictures; prompts cost five times as much as they do, and teach less
     prompts: int = 2  # for each picture
     max_rounds: int = 4  # the first prompt and up to three corrections
-    boxes: float = 0.45  # share of steps that start from a box
+    boxes: float = 0.6  # share of steps that start from a box
     smallest: float = 0.006  # share of the picture that a mask must cover
 
 
@@ -168,9 +171,12 @@ def tight_box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _jittered_box(mask: NDArray[np.bool_], rng: np.random.Generator) -> list[float]:
-    """Each side moved by up to a tenth of the box, as in Segment Anything."""
+    """Each side moved by up to a tenth of the box, some boxes more than others.
+
+    People draw boxes loosely, programs exactly; only the exact ones say where the mask ends.
+    """
     box = tight_box(mask)
-    spread = 0.1 * np.tile(np.maximum(box[2:] - box[:2], 1), 2)
+    spread = 0.1 * rng.random() * np.tile(np.maximum(box[2:] - box[:2], 1), 2)
     moved = box + np.clip(rng.normal(0, 0.5, 4), -1, 1) * spread
     return np.clip(moved, 0, max(mask.shape) - 1).tolist()
 
@@ -243,7 +249,7 @@ def step_loss(sam: Sam, batch: Batch, config: Config, rng: np.random.Generator) 
 
 def train(data: Path, loop: LoopConfig, folder: Path, start: Path | None = None) -> Trainer:
     """Train from `folder`'s last state, if any, or from `start`, until the budget is spent."""
-    config = Config()
+    config = Config() if start is None else Config(sides=GOING_ON)
     torch.manual_seed(loop.seed)
     mixer = segment_data.Mixer(segment_data.load_training(data))
     model = small_sam.build(**MODEL)
