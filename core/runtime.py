@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _lane = Lane()
+_side_lane = Lane()  # of the steps of long jobs, on a CPU
 _lock = threading.Lock()
 _batcher: batching.Batcher[batching.Tensors, batching.Tensors] | None = None
 
@@ -210,10 +211,13 @@ def forward(compute: Callable[[], T], full_precision: bool = False, long: bool =
         DeviceLost: the GPU failed; the next request runs on the processor.
     """
     bf16 = precision() == "bf16" and not full_precision
+    # A processor can do two things at once: a short pass beside a step of a long job takes twice as
+    # long as alone, which is less than waiting for the end of the step.
+    lane = _side_lane if long and device().type == "cpu" else _lane
 
     def in_lane() -> T:
         with (
-            _lane.turn(long),
+            lane.turn(long),
             torch.inference_mode(),
             torch.autocast(device().type, torch.bfloat16, enabled=bf16),
         ):
@@ -280,7 +284,7 @@ def status() -> dict[str, object]:
         "device": str(device()),
         "precision": precision(),
         "device_lost": is_lost(),
-        "waiting": _lane.waiting,
+        "waiting": _lane.waiting + _side_lane.waiting,
         "batches": batcher().stats(),
         **models().stats(),
         "outputs": outputs().stats(),

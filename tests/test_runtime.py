@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -678,3 +679,43 @@ def test_paths_are_no_part_of_the_meter(net):
     """The meter is public at /status; where files lie on the server is not."""
     with runtime.run("classify", "net", linear):
         assert str(Path(net).parent) not in str(runtime.status())
+
+
+def test_on_a_processor_a_short_pass_does_not_wait_for_a_step_of_a_long_job(settings):
+    inside, leave = threading.Event(), threading.Event()
+
+    def step():
+        inside.set()
+        assert leave.wait(10)
+
+    job = threading.Thread(target=lambda: runtime.forward(step, long=True))
+    job.start()
+    try:
+        assert inside.wait(10)
+        assert runtime.forward(lambda: 42) == 42
+        waiting = threading.Thread(target=lambda: runtime.forward(lambda: None, long=True))
+        waiting.start()  # steps of long jobs go one at a time there as well
+        while not runtime.status()["waiting"]:
+            assert waiting.is_alive()
+    finally:
+        leave.set()
+        job.join(10)
+    waiting.join(10)
+
+
+def test_on_a_gpu_everything_goes_one_at_a_time(settings, monkeypatch):
+    monkeypatch.setattr(runtime, "device", lambda: torch.device("mps"))
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    order, inside = [], threading.Event()
+
+    def step():
+        inside.set()
+        time.sleep(0.1)
+        order.append("step")
+
+    job = threading.Thread(target=lambda: runtime.forward(step, long=True))
+    job.start()
+    assert inside.wait(10)
+    runtime.forward(lambda: order.append("short"))
+    job.join(10)
+    assert order == ["step", "short"]
