@@ -310,7 +310,7 @@ def segment(
     if not isinstance(points, (list, type(None))):
         raise InputError("points must be a list of [x, y, label].")
     labels = [one[2] for one in points or [] if isinstance(one, list) and len(one) == 3]
-    if box is None and labels and not any(label == 1 for label in labels):
+    if box is None and labels and all(label == 0 for label in labels):
         raise InputError(ONLY_EXCLUDES)
     found = task.predict(rgb, points or [], box, checkpoint, multimask)
     path = _ui.result_path("overlay.jpg")
