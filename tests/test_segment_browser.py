@@ -160,6 +160,12 @@ def test_thirty_clicks_by_mouse(hand: Hand) -> None:
 
 
 def test_the_picture_under_the_pointer_is_the_original_upright(hand: Hand) -> None:
+    hand.page.wait_for_function(  # encoding may end before the browser has decoded 12 megapixels
+        """() => {
+            const canvas = document.querySelector('#segment-canvas .pp-canvas');
+            return canvas.getContext('2d').getImageData(9, 9, 1, 1).data[3] === 255;
+        }"""
+    )
     for x, y in [(300, 2700), (3700, 250), (1900, 1500)]:
         shown = hand.page.evaluate(
             """([fx, fy]) => {
