@@ -23,9 +23,8 @@ function setPicture(next) {
   next = next && next.src ? next : null;
   if ((next && next.id) === (picture && picture.id)) return;
   picture = next;
-  image = detail = segments = shownChoices = null;
-  veiled = false;
-  delete root.dataset.segments;
+  image = detail = shownChoices = null;
+  dropSegments();
   sequence += 1;
   shown = sequence; // answers to the picture before are too old now
   cross = corner = drag = null;
@@ -51,12 +50,15 @@ function setPicture(next) {
   layout();
   if ((next.objects || []).length) insertObjects(next.objects, "preset");
 }
+function dropSegments() {
+  segments = null;
+  veiled = false;
+  delete root.dataset.segments;
+}
 function setSegments(next) {
   if (next && picture && next.picture !== picture.id) return; // of a picture that is gone
   if (!next || !picture) {
-    segments = null;
-    veiled = false;
-    delete root.dataset.segments;
+    dropSegments();
     if (mode === "pick") setMode("include");
     return refresh();
   }
@@ -68,7 +70,7 @@ function setSegments(next) {
     root.dataset.segments = String(next.count);
     draw();
   });
-  if (first) { veiled = false; setMode("pick"); } else refresh();
+  if (first) setMode("pick"); else refresh();
 }
 function obey(command) { // objects that Python adds to those that are there
   if (!command || !picture || command.picture !== picture.id || command.id === lastCommand) return;

@@ -288,7 +288,7 @@ def segment_everything(
     from core import segment as task
 
     rgb = _ui.required(image)
-    if points_per_side != int(points_per_side):
+    if not float(points_per_side).is_integer():
         raise InputError("points_per_side must be a whole number.")
     steps = task.everything_steps(rgb, checkpoint, int(points_per_side))
     masks, info = _ui.run_while_wanted(steps)
