@@ -17,7 +17,14 @@ from training.recognition_data import crop_to, digests, epoch_order, photographs
 
 LOOP = LoopConfig(steps=4, lr=0.01, warmup_steps=1, bf16=False)
 VIT = classify.Config(
-    stem_widths=(8, 16), stem_pooled=(True, True), dim=16, depth=1, heads=2, batch=8, loop=LOOP
+    stem_widths=(8, 16, 16),
+    stem_pooled=(True, True, False),
+    stem_skipped=(False, False, True),
+    dim=16,
+    depth=1,
+    heads=2,
+    batch=8,
+    loop=LOOP,
 )
 MAE = reconstruct.Config(
     side=32, patch=8, dim=16, depth=1, decoder_dim=16, decoder_depth=1, heads=2, batch=4, loop=LOOP

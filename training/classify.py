@@ -40,12 +40,14 @@ NOT_MUON = ("pos_embed", "head")
 class Config:
     """Everything that shapes a run."""
 
-    stem_widths: tuple[int, ...] = (24, 64, 64, 256, 256)
-    stem_pooled: tuple[bool, ...] = (False, True, False, True, False)  # 32 -> 8 px: 64 tokens
+    stem_widths: tuple[int, ...] = (24, 64, 64, 256, 256, 256)
+    stem_pooled: tuple[bool, ...] = (False, True, False, True, False, False)  # 8 px: 64 tokens
+    stem_skipped: tuple[bool, ...] = (False, False, False, False, False, True)
     dim: int = 192
     depth: int = 2
     heads: int = 3
     mlp_ratio: float = 2.0
+    layer_scale: float = 0.1  # blocks begin close to handing on what the stem found
     batch: int = 128  # small: in minutes on a CPU, the number of steps counts
     shift: int = 2  # px that a picture is moved by at most
     cropped: float = 0.1  # share of pictures of which a part is enlarged
@@ -64,10 +66,12 @@ class Config:
             "image_size": SIDE,
             "stem_widths": list(self.stem_widths),
             "stem_pooled": list(self.stem_pooled),
+            "stem_skipped": list(self.stem_skipped),
             "dim": self.dim,
             "depth": self.depth,
             "heads": self.heads,
             "mlp_ratio": self.mlp_ratio,
+            "layer_scale": self.layer_scale,
             "classes": classes,
         }
 

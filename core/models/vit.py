@@ -8,11 +8,20 @@ shown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from timm.layers import HybridEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+
+
+class Skip(nn.Sequential):
+    """Layers around which their input is carried and added: (B, C, H, W) -> (B, C, H, W)."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return input + super().forward(input)
 
 
 class ConvStem(nn.Sequential):
@@ -23,16 +32,27 @@ class ConvStem(nn.Sequential):
     Args:
         widths: channels after each convolution.
         pooled: for each convolution, whether 2x2 max pooling follows.
+        skipped: for each convolution, whether its input is added to what it gives; none if empty.
+
+    Raises:
+        ValueError: a layer that changes the shape is to be skipped.
     """
 
-    def __init__(self, widths: list[int], pooled: list[bool]) -> None:
-        layers: list[nn.Module] = []
-        for before, after, pool in zip([3, *widths[:-1]], widths, pooled, strict=True):
-            layers.append(nn.Conv2d(before, after, 3, padding=1, bias=False))
+    def __init__(
+        self, widths: Sequence[int], pooled: Sequence[bool], skipped: Sequence[bool] = ()
+    ) -> None:
+        super().__init__()
+        skipped = skipped or [False] * len(widths)
+        for i, (before, after, pool, skip) in enumerate(
+            zip([3, *widths[:-1]], widths, pooled, skipped, strict=True), start=1
+        ):
+            if skip and (pool or before != after):
+                raise ValueError(f"layer {i} changes the shape and cannot be skipped")
+            layers: list[nn.Module] = [nn.Conv2d(before, after, 3, padding=1, bias=False)]
             if pool:  # before the norm, so that norm and activation see a quarter of the pixels
                 layers.append(nn.MaxPool2d(2))
             layers += [nn.BatchNorm2d(after), nn.GELU()]
-        super().__init__(*layers)
+            self.extend([Skip(*layers)] if skip else layers)
         self.num_features = widths[-1]
 
 
@@ -40,14 +60,15 @@ def build(arch: dict[str, Any]) -> VisionTransformer:
     """A VisionTransformer from plain values; also under `torch.device("meta")`.
 
     Args:
-        arch: `image_size` (px), `stem_widths`, `stem_pooled` (see ConvStem), `dim`, `depth`,
-            `heads`, `mlp_ratio`, `classes`.
+        arch: `image_size` (px), `stem_widths`, `stem_pooled` and, where there are any,
+            `stem_skipped` (see ConvStem), `dim`, `depth`, `heads`, `mlp_ratio`, `classes`; and
+            `layer_scale`, what each block's output is multiplied by at the start of training.
 
     Returns:
         (B, 3, image_size, image_size) normalised -> (B, classes) logits. One token for each
         position of the stem's map, no class token: the mean of all tokens is classified.
     """
-    stem = ConvStem(arch["stem_widths"], arch["stem_pooled"])
+    stem = ConvStem(arch["stem_widths"], arch["stem_pooled"], arch.get("stem_skipped", ()))
     side = arch["image_size"] // 2 ** sum(arch["stem_pooled"])
 
     def embed(
@@ -75,5 +96,6 @@ def build(arch: dict[str, Any]) -> VisionTransformer:
         depth=arch["depth"],
         num_heads=arch["heads"],
         mlp_ratio=arch["mlp_ratio"],
+        init_values=arch.get("layer_scale"),
         embed_layer=embed,
     )
