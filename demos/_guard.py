@@ -10,7 +10,6 @@ import errno
 import json
 import logging
 import math
-import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,21 +22,17 @@ from starlette.responses import HTMLResponse, JSONResponse
 from core.errors import InputError
 from core.images import MAX_BYTES
 from demos import _files
+from demos._answer import API, COOKIE, JOBS, Answer, Message, Send
 from demos._visitors import RateLimit, Uploads, Visitor
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-UNFIT = "The values do not fit this endpoint; /gradio_api/info lists its parameters."
 NOT_UNDERSTOOD = (
     "The hub could not make sense of this request; /gradio_api/info lists the endpoints."
 )
-BUSY = "The hub is full now: too many requests are waiting. Please try again in a minute."
-COOKIE = "vision_hub_visitor"
-API = "/gradio_api"
+FAILED = "The hub failed at this request. Please try again; its log tells the owner more."
 # Gradio serves these to every app; here they would only be ways in: a video converter, an editor of
 # the source, a proxy, pages of state and figures for whoever asks.
 CLOSED = (
@@ -56,32 +51,16 @@ CLOSED = (
     "/openapi.json",
 )
 UPLOAD = f"{API}/upload"
-JOBS = (f"{API}/queue/join", f"{API}/call/", f"{API}/run/", f"{API}/api/")
 MEGABYTE = 2**20
 MAX_UPLOAD = MAX_BYTES + MEGABYTE  # the form around the file
 MAX_JSON = MAX_BYTES * 4 // 3 + 2 * MEGABYTE  # a data: URL is base64
 MAX_VALUES = 100_000  # in one body; millions of small ones would take gigabytes
 MAX_NAME = 128  # characters of a session's name
 LOGINS_PER_MINUTE = 10
-_SHARE = "https://gradio.s3-us-west-2.amazonaws.com"  # where pages of a share link take the script
-HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
-    "content-security-policy": (
-        # Gradio's page needs inline and evaluated scripts; where from is what can be told.
-        f"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: {_SHARE}; "
-        f"style-src 'self' 'unsafe-inline' {_SHARE}; img-src 'self' data: blob:; "
-        f"font-src 'self' data: {_SHARE}; connect-src 'self' data: blob: {_SHARE}; "
-        "media-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
-        "base-uri 'self'; form-action 'self'; "
-        "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
-    ),
-}
-# Of jobs: what to say instead of Gradio's own words.
-_SENTENCES = {503: BUSY, 422: UNFIT}
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
+# What Gradio's routes raise at values of another kind than they expect.
+_ODD_VALUES = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _log = logging.getLogger(__name__)
 
 
@@ -116,7 +95,7 @@ class Guard:
             return
         request = Request(scope)
         visitor = visitor_of(request)
-        state = _State(request, send, new_cookie=visitor.cookie is None)
+        state = Answer(request, send, new_cookie=visitor.cookie is None)
         if request.method == "HEAD" and request.url.path == "/":
             # Gradio would make the whole page for it. It asks this itself at the start, and gives
             # up where the answer takes three seconds, as on a machine under load.
@@ -130,17 +109,12 @@ class Guard:
         except _Refused as refused:
             if not state.started:
                 await refused.response(scope, receive, state.send)
-        except OSError as error:
-            if state.started or error.errno not in _NO_SPACE | _NO_ACCESS:
-                raise
-            _log.error("a file could not be written", exc_info=error)
-            sentence = _files.FULL if error.errno in _NO_SPACE else _files.READ_ONLY
-            await JSONResponse({"detail": sentence}, 507)(scope, receive, state.send)
-        except Exception:  # routes of Gradio fail in their own ways at what they do not expect
+        except Exception as error:  # routes of Gradio fail in their own ways
             if state.started:
                 raise
             _log.exception("%s %s failed", request.method, request.url.path)
-            await JSONResponse({"detail": NOT_UNDERSTOOD}, 400)(scope, receive, state.send)
+            status, sentence = _told(error, request)
+            await JSONResponse({"detail": sentence}, status)(scope, receive, state.send)
 
     async def _admit(self, request: Request, visitor: Visitor, receive: Receive) -> Receive:
         """The request's body, once everything about it was found right.
@@ -193,6 +167,20 @@ class Guard:
             self.rules.uploads.check(payload, visitor)
         except InputError as error:
             raise _Refused(403, str(error)) from None
+
+
+def _told(error: Exception, request: Request) -> tuple[int, str]:
+    """Status and sentence for what a route raised."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _NO_SPACE:
+        return 507, _files.FULL
+    if number in _NO_ACCESS:
+        return 507, _files.READ_ONLY
+    # A page that takes no values cannot have got wrong ones.
+    told_something = request.method != "GET" or request.url.path.startswith(API)
+    if isinstance(error, _ODD_VALUES) and (told_something or request.url.query):
+        return 400, NOT_UNDERSTOOD
+    return 500, FAILED
 
 
 def visitor_of(request: Request) -> Visitor:
@@ -252,60 +240,3 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return waiting.pop() if waiting else await receive()
 
     return again
-
-
-class _State:
-    """The answer on its way out: headers are added, the paths of uploads are noted."""
-
-    def __init__(self, request: Request, send: Send, new_cookie: bool) -> None:
-        self.started = False
-        self.uploaded: Callable[[str], None] | None = None
-        self._send = send
-        self._body = b""
-        self._status = 0
-        self._page = request.method == "GET" and request.headers.get("accept", "").startswith(
-            "text/html"
-        )
-        self._private = request.url.path.startswith(f"{API}/file")
-        self._cookie = new_cookie and self._page
-        self._secure = request.url.scheme == "https"
-        self._job = request.url.path.startswith(JOBS)
-
-    async def send(self, message: Message) -> None:
-        """Pass one part of the answer on."""
-        sentence = _SENTENCES.get(message.get("status", self._status)) if self._job else None
-        if sentence:
-            message = self._instead(message, sentence)
-        if message["type"] == "http.response.start":
-            self.started = True
-            self._status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *self._headers()]
-        elif self.uploaded and self._status == 200:
-            self._body += message.get("body", b"")
-            if not message.get("more_body"):
-                self._note(self.uploaded)
-        await self._send(message)
-
-    def _instead(self, message: Message, sentence: str) -> Message:
-        """A sentence instead of Gradio's answer."""
-        content = json.dumps({"detail": sentence}).encode()
-        if message["type"] != "http.response.start":
-            return {"type": "http.response.body", "body": content}
-        length = (b"content-length", str(len(content)).encode())
-        return {**message, "headers": [(b"content-type", b"application/json"), length]}
-
-    def _headers(self) -> list[tuple[bytes, bytes]]:
-        found = dict(HEADERS)
-        if self._private:
-            found["cache-control"] = "private"
-        if self._cookie:
-            secure = "; Secure" if self._secure else ""
-            found["set-cookie"] = (
-                f"{COOKIE}={secrets.token_urlsafe(24)}; Path=/; HttpOnly; SameSite=Lax{secure}"
-            )
-        return [(name.encode(), value.encode()) for name, value in found.items()]
-
-    def _note(self, uploaded: Callable[[str], None]) -> None:
-        paths = json.loads(self._body)
-        for path in paths:
-            uploaded(path)

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from core import weights
-from demos import _api, _guard, _handoff, _owner, _picker, _ui, discover
+from demos import _answer, _api, _handoff, _owner, _picker, _ui, discover
 
 status = _owner.status
 CSS = Path(__file__).with_name("style.css")
@@ -39,10 +39,10 @@ class Page(gr.Blocks):
         async def admit(body: Any, **more: Any) -> Any:
             fn = self.fns.get(body.fn_index)
             if fn is None:
-                return False, _guard.UNFIT, "error"
+                return False, _answer.UNFIT, "error"
             long = self._queue.event_queue_per_concurrency_id.get(_ui.LONG_QUEUE[0])
             if long and fn.concurrency_id == _ui.LONG_QUEUE[0] and len(long.queue) >= LONG_WAITING:
-                return False, _guard.BUSY, "queue_full"
+                return False, _answer.BUSY, "queue_full"
             return await push(body, **more)
 
         self._queue.push = admit  # type: ignore[method-assign, assignment]
@@ -58,7 +58,7 @@ class Page(gr.Blocks):
         except (OSError, MemoryError):
             raise
         except Exception:  # callers can send anything, and each component fails in its own way
-            raise gr.Error(_guard.UNFIT, print_exception=False) from None
+            raise gr.Error(_answer.UNFIT, print_exception=False) from None
 
     async def process_api(self, *args: Any, **options: Any) -> Any:
         """A whole call, from JSON to JSON."""

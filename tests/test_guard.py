@@ -35,8 +35,8 @@ def ask(guard, path, body=b"", *, method="POST", address="10.0.0.1", said=None, 
     scope = {
         "type": "http",
         "method": method,
-        "path": path,
-        "query_string": b"",
+        "path": path.partition("?")[0],
+        "query_string": path.partition("?")[2].encode(),
         "scheme": "http",
         "server": ("127.0.0.1", 7860),
         "client": (address, 5),
@@ -179,6 +179,26 @@ def test_what_fails_inside_gets_a_sentence(caplog):
     answer = ask(Guard(failing, Rules()), JOIN, b"{}")
     assert answer.status == 400 and "could not make sense" in answer.detail
     assert "KeyError" in caplog.text  # told to the owner
+
+
+@pytest.mark.parametrize(
+    ("error", "method", "path", "status"),
+    [
+        (KeyError("fn"), "GET", "/gradio_api/info", 400),
+        (ValueError("view"), "GET", "/?view=%00", 400),
+        (KeyError("fn"), "GET", "/", 500),
+        (MemoryError(), "POST", JOIN, 500),
+        (RuntimeError("/srv/hub/state"), "POST", JOIN, 500),
+        (OSError(5, "/srv/hub/disk"), "POST", JOIN, 500),
+    ],
+)
+def test_a_fault_of_the_server_is_not_put_on_the_visitor(error, method, path, status):
+    async def failing(*_: object) -> None:
+        raise error
+
+    answer = ask(Guard(failing, Rules()), path, b"{}", method=method)
+    sentence = _guard.FAILED if status == 500 else _guard.NOT_UNDERSTOOD
+    assert (answer.status, answer.detail) == (status, sentence)
 
 
 def test_too_many_requests_of_one_visitor(inside):

@@ -19,7 +19,7 @@ from PIL import Image
 import app
 from core import restore, runtime
 from demos import _page, _ui
-from demos._guard import BUSY
+from demos._answer import BUSY
 from tests.conftest import make_picture
 
 pytestmark = pytest.mark.slow
