@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from gradio.route_utils import FnIndexInferError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
@@ -59,8 +60,15 @@ MAX_NAME = 128  # characters of a session's name
 LOGINS_PER_MINUTE = 10
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
-# What Gradio's routes raise at values of another kind than they expect.
-_ODD_VALUES = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+# What Gradio's routes raise at endpoints that do not exist and at values of another kind.
+_ODD_VALUES = (
+    FnIndexInferError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _log = logging.getLogger(__name__)
 
 
