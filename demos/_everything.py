@@ -21,7 +21,8 @@ from core import coco, draw, images
 from core.errors import InputError
 from demos import _ui
 from demos._canvas import PointPrompter
-from demos._canvas_data import canvas_command, canvas_object, numbers, picture_id
+from demos._canvas_answers import canvas_command, canvas_object
+from demos._canvas_data import numbers, picture_id
 from demos._image import ImageIn
 from demos._segment_session import FILE_NAME, Grid, Pick, Session, shrunk
 

@@ -13,14 +13,8 @@ from PIL import Image
 from core import images
 from core.errors import HubError, InputError
 from demos import _ui
-from demos._canvas_data import (
-    SHOWN_SIDE,
-    Choice,
-    Gesture,
-    Painted,
-    Prompted,
-    canvas_answer,
-)
+from demos._canvas_answers import SHOWN_SIDE, canvas_answer
+from demos._canvas_data import Choice, Gesture, Painted, Prompted
 
 if TYPE_CHECKING:
     from core.types import Mask, Masks

@@ -11,7 +11,7 @@ import gradio as gr
 from core import draw, images
 from core.errors import InputError
 from demos import Tab, _api, _handoff, _picker, _ui
-from demos._canvas_data import canvas_object
+from demos._canvas_answers import canvas_object
 
 if TYPE_CHECKING:
     from core.types import Detections

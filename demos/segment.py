@@ -23,19 +23,15 @@ from demos import (
     _ui,
 )
 from demos._canvas import PointPrompter
-from demos._canvas_data import (
+from demos._canvas_answers import (
     canvas_answer,
     canvas_command,
     canvas_message,
     canvas_picture,
     mask_url,
-    numbers,
-    parse_gesture,
-    parse_object,
-    parse_point,
-    picture_id,
     served,
 )
+from demos._canvas_data import numbers, parse_gesture, parse_object, parse_point, picture_id
 from demos._picture import PictureIn
 from demos._segment_session import (
     FORGOTTEN,

@@ -13,20 +13,16 @@ import gradio as gr
 import numpy as np
 
 from demos._canvas import PointPrompter
-from demos._canvas_data import (
-    Choice,
-    Painted,
-    Prompted,
+from demos._canvas_answers import (
     canvas_answer,
     canvas_command,
     canvas_message,
     canvas_object,
     canvas_picture,
     mask_url,
-    parse_gesture,
-    parse_object,
     served,
 )
+from demos._canvas_data import Choice, Painted, Prompted, parse_gesture, parse_object
 from tests.browser import tab
 
 SLOW_SECONDS = 0.7  # of a preview while `Demo.slow` is set

@@ -14,6 +14,7 @@ from training import (
     detect,
     detect_data,
     detect_eval,
+    detect_scenes,
     segment,
     segment_data,
     segment_eval,
@@ -193,7 +194,7 @@ def test_an_exported_detr_answers_as_the_trained_one(tmp_path):
 
 def test_scenes_have_boxes_on_their_objects():
     made = stock()
-    scenes = [detect_data.make_scene(made, 96, 128, np.random.default_rng(i)) for i in range(30)]
+    scenes = [detect_scenes.make_scene(made, 96, 128, np.random.default_rng(i)) for i in range(30)]
     boxes = np.array([box for scene in scenes for box in scene.boxes])
     assert len(boxes) > 20
     assert (boxes[:, 2:] > boxes[:, :2]).all()
@@ -205,8 +206,8 @@ def test_a_cut_out_lies_where_its_box_says():
     image = np.full((100, 100, 3), 255, np.uint8)
     thing = stock().things[2][0]
     for seed in range(10):
-        scene = detect_data.Scene(image.copy())
-        detect_data.put_cut_out(scene, thing, np.random.default_rng(seed))
+        scene = detect_scenes.Scene(image.copy())
+        detect_scenes.put_cut_out(scene, thing, np.random.default_rng(seed))
         changed = (scene.image < 200).any(axis=2)  # only the object is that dark
         np.testing.assert_allclose(detect_data.mask_box(changed), scene.boxes[0], atol=2)
 

@@ -28,7 +28,7 @@ from transformers import DetrConfig, DetrForObjectDetection
 from transformers.loss.loss_for_object_detection import ForObjectDetectionLoss
 
 from core import state_dicts
-from training import detect_data
+from training import detect_data, detect_scenes
 from training.common import LoopConfig, Trainer, arguments, log, prepare
 from training.detect_data import CLASSES
 from training.muon import MuonTrainer
@@ -161,8 +161,8 @@ def make_batch(stock: detect_data.Stock, config: Config, rng: np.random.Generato
     h, w = config.canvases[rng.integers(len(config.canvases))]
     scenes = []
     for _ in range(config.batch):
-        whole = rng.random() < config.whole and detect_data.whole_photograph(stock, h, w, rng)
-        scenes.append(whole or detect_data.make_scene(stock, h, w, rng))
+        whole = rng.random() < config.whole and detect_scenes.whole_photograph(stock, h, w, rng)
+        scenes.append(whole or detect_scenes.make_scene(stock, h, w, rng))
     targets = []
     for scene in scenes:
         boxes = np.array(scene.boxes, float).reshape(-1, 4) / [w, h, w, h]

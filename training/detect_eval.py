@@ -23,7 +23,7 @@ from transformers import DetrConfig, DetrForObjectDetection
 
 from core import draw, state_dicts
 from core.types import Detections, RunInfo
-from training import detect_data, pages
+from training import detect_data, detect_scenes, pages
 from training.common import log
 from training.detect import normalise
 from training.detect_data import CLASSES, Boxes, Picture, Stock
@@ -118,7 +118,7 @@ def held_out_sets(
     pictures = [t for group in test.things for t in group[:PICTURES_PER_CLASS]]
     rng = np.random.default_rng(0)
     shapes = ((192, 256), (256, 192), (224, 224))
-    scenes = [detect_data.make_scene(test, *shapes[i % 3], rng) for i in range(SCENES)]
+    scenes = [detect_scenes.make_scene(test, *shapes[i % 3], rng) for i in range(SCENES)]
     return {
         "pictures": ([p.image for p in pictures], [([p.box], [p.label]) for p in pictures]),
         "scenes": ([s.image for s in scenes], [(s.boxes, s.labels) for s in scenes]),
