@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from core import weights
-from demos import _answer, _api, _handoff, _owner, _picker, _ui, discover
+from demos import _answer, _api, _examples, _handoff, _owner, _picker, _ui, discover
 
 status = _owner.status
 CSS = Path(__file__).with_name("style.css")
@@ -86,6 +86,7 @@ def build() -> Page:
         api.add("checkpoints", checkpoints, (), ("json",))
         api.add("status", status, (), ("json",))
         page.load(None, None, None, js=_handoff.OPEN_LINKED, api_visibility="private")
+        page.load(None, None, None, js=_examples.NAME_THUMBNAILS, api_visibility="private")
     # Without api_open=False a POST to /run passes the queue, and its limits, by.
     page.queue(max_size=QUEUE_SIZE, api_open=False)
     return page

@@ -16,6 +16,10 @@ SINGLE = {
     "Detect": ("detect", "#detect-result img"),
     "Reconstruct": ("reconstruct", "#reconstruct-pasted img"),
 }
+NAMELESS = """[...document.querySelectorAll("button")].filter((button) => !(
+  button.innerText.trim() || button.getAttribute("aria-label") || button.title ||
+  [...button.querySelectorAll("img")].some((image) => image.alt)
+)).map((button) => button.outerHTML.slice(0, 200))"""
 RESTORE = {"Denoise": "denoise", "Super-resolution": "super_resolve", "Deblur": "deblur"}
 
 
@@ -43,6 +47,17 @@ def page(request, browser, url):
 
 def upload(page, elem_id, path):
     page.locator(f"#{elem_id}-image input[type=file]").first.set_input_files(path)
+
+
+def test_every_button_has_a_name(page):
+    for title in ("Classify", "Detect", "Segment", "Reconstruct", "Restore"):
+        tab(page, title)
+        key = "denoise" if title == "Restore" else title.lower()
+        page.locator(f'#{key}-examples img[alt^="Example: "]').first.wait_for()
+        nameless = page.evaluate(NAMELESS)
+        assert nameless == [], title
+    cat = page.get_by_role("button", name="Example: a cat under noise", exact=True)
+    assert cat.count() == 1
 
 
 @pytest.mark.parametrize("title", SINGLE)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from core import images, metrics
+from demos._examples import NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -26,6 +27,11 @@ def test_example(path: Path) -> None:
     assert path.stat().st_size <= 300_000
     assert not Image.open(path).getexif()
     assert max(images.decode(path).size) <= 800
+
+
+def test_each_has_a_name_of_its_own() -> None:
+    assert sorted(NAMES) == [p.name for p in FILES]
+    assert len(set(NAMES.values())) == len(NAMES)
 
 
 def test_none_is_missing() -> None:
