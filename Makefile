@@ -39,11 +39,12 @@ format: $(DEV_STAMP)  ## format the code and mend what the linter can mend
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-starters: $(DEV_STAMP)  ## train a starter: TASK=denoise MINUTES=2 DATA=folder
+starters: $(DEV_STAMP)  ## train a starter into runs/: TASK=denoise MINUTES=2 DATA=folder (see training/DATA.md)
 	@test -n "$(TASK)" && test -n "$(DATA)" || { \
 	  echo "Say what to train and on which pictures, for example:"; \
 	  echo "  make starters TASK=denoise MINUTES=2 DATA=pictures"; exit 2; }
-	$(PY) -m training.$(TASK) --data "$(DATA)" --minutes $(MINUTES)
+	$(PY) -m training.$(subst -,_,$(TASK)) --data "$(DATA)" --minutes $(MINUTES) \
+	  $(if $(BENCHMARKS),--benchmarks "$(BENCHMARKS)") $(ARGS)
 
 bench-starters: $(DEV_STAMP)  ## measure the starters: DATA=folder BENCHMARKS=folder
 	@test -n "$(DATA)" && test -n "$(BENCHMARKS)" || { \

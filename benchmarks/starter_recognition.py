@@ -28,6 +28,7 @@ def classify(options: argparse.Namespace) -> Iterator[Row]:
     train, labels, names = cifar10(options.data, "train")
     test, answers, _ = cifar10(options.data, "test")
     photos, classes, _ = photographs_of(options.data, names, recipe.SIDE)
+    recipe.refuse_overlap(train, test, photos)
     neighbours = KNeighborsClassifier(NEIGHBOURS, weights="distance", algorithm="brute")
     neighbours.fit(described(train), labels)
     model = recipe.load(options.weights / "classify-starter.safetensors")

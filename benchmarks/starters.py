@@ -3,9 +3,10 @@
     python -m benchmarks.starters --data DIR --benchmarks DIR [--only denoise classify …]
 
 Prints one table and exits with 1 where a row falls short of its goal or of a classical method.
-`--data` is the folder that the model cards name, `--benchmarks` one with `set5`, `set14` and
-`cbsd68` as PNG. The classical methods come from the packages in requirements-bench.txt. BM3D takes
-most of the time, about a quarter of a minute a picture; `--bm3d-every 8` runs it on every eighth.
+`--data` is the folder that training/DATA.md describes, `--benchmarks` one with `set5`, `set14` and
+`cbsd68` as PNG; what cannot be measured without them falls short. The classical methods come from
+the packages in requirements-bench.txt. BM3D takes most of the time, about a quarter of a minute a
+picture; `--bm3d-every 8` runs it on every eighth.
 """
 
 from __future__ import annotations
@@ -96,14 +97,26 @@ def sections() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
     }
 
 
+def measured(
+    name: str, section: Callable[[argparse.Namespace], Iterator[Row]], options: argparse.Namespace
+) -> Iterator[Row]:
+    """The rows of a section; where data are missing, a row that says so and falls short."""
+    try:
+        yield from section(options)
+    except (SystemExit, FileNotFoundError) as missing:
+        yield Row(name, f"not measured: {missing}", float("nan"), 0.0)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and tell by the exit code whether every goal is reached."""
     known = sections()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder the model cards name")
-    parser.add_argument("--benchmarks", type=Path, required=True, help="set5, set14, cbsd68")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="see training/DATA.md")
+    parser.add_argument(
+        "--benchmarks", type=Path, default=Path("data/benchmarks"), help="set5, set14, cbsd68"
+    )
     parser.add_argument("--only", nargs="+", choices=known, default=list(known))
     parser.add_argument("--weights", type=Path, default=ROOT / "weights")
     parser.add_argument("--bm3d-every", type=int, default=1, metavar="N")
@@ -111,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     rows = list[Row]()
     for name in options.only:
-        for row in known[name](options):
+        for row in measured(name, known[name], options):
             print(" | ".join(cell for cell in row.cells() if cell), file=sys.stderr, flush=True)
             rows.append(row)
     print(table(rows))

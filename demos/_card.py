@@ -12,11 +12,13 @@ from core.checkpoints import Checkpoint, Task
 from core.errors import HubError
 
 
-def show(key: str, task: Task) -> tuple[str, str]:
-    """The card of a checkpoint, or of the one that "auto" means now: Markdown, and pictures."""
+def show(key: str, task: Task, scale: int | None = None) -> tuple[str, str]:
+    """The card of a checkpoint, or of what "auto" means at `scale`: Markdown, and pictures."""
     try:
         auto = key == "auto"
-        checkpoint = weights.resolve(key, task).checkpoint if auto else weights.find(key, task)
+        checkpoint = (
+            weights.resolve(key, task, scale=scale).checkpoint if auto else weights.find(key, task)
+        )
     except HubError as error:
         return str(error), ""
     return cards.text(checkpoint), "".join(_figures(checkpoint))

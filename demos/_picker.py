@@ -12,7 +12,8 @@ from core.checkpoints import Checkpoint, Task
 from core.errors import HubError
 from demos import _card, _ui
 
-_pickers: list[tuple[gr.Dropdown, gr.HTML, Task]] = []  # of the page that is being built
+# Of the page that is being built; with the factor that super-resolution begins with.
+_pickers: list[tuple[gr.Dropdown, gr.HTML, Task, int | None]] = []
 
 
 def begin_page() -> None:
@@ -20,29 +21,36 @@ def begin_page() -> None:
     _pickers.clear()
 
 
-def checkpoint_picker(tab: str, task: Task) -> gr.Dropdown:
-    """A dropdown of the task's checkpoints, below it what the chosen one is, and its card."""
+def checkpoint_picker(tab: str, task: Task, scale: gr.Radio | None = None) -> gr.Dropdown:
+    """A dropdown of the task's checkpoints, below it what the chosen one is, and its card.
+
+    `scale` is the control of super-resolution that decides which checkpoint "auto" is.
+    """
     picker = gr.Dropdown(
         _choices(task), value="auto", label="Checkpoint", elem_id=f"{tab}-checkpoint"
     )
-    about = gr.HTML(describe("auto", task), elem_id=f"{tab}-about")
-    picker.change(
-        _ui.guarded(lambda key: describe(key, task)),
-        [picker],
+    first = None if scale is None else int(scale.value)
+    about = gr.HTML(describe("auto", task, first), elem_id=f"{tab}-about")
+    inputs: list[gr.Dropdown | gr.Radio] = [picker] if scale is None else [picker, scale]
+    changes = [control.change for control in inputs]
+    gr.on(
+        changes,
+        _ui.guarded(lambda key, scale=None: describe(key, task, scale)),
+        inputs,
         [about],
         api_visibility="private",
         show_progress="hidden",
     )
     fold, text, pictures = _card.place(tab)
     gr.on(
-        [fold.expand, picker.change],
-        _ui.guarded(lambda key: _card.show(key, task)),
-        [picker],
+        [fold.expand, *changes],
+        _ui.guarded(lambda key, scale=None: _card.show(key, task, scale)),
+        inputs,
         [text, pictures],
         api_visibility="private",
         show_progress="hidden",
     )
-    _pickers.append((picker, about, task))
+    _pickers.append((picker, about, task, first))
     return picker
 
 
@@ -52,11 +60,11 @@ def refresh_pickers_on_load(page: gr.Blocks) -> None:
 
     def refresh() -> list[Any]:
         updates: list[Any] = []
-        for _, _, task in made:
-            updates += [gr.Dropdown(choices=_choices(task)), describe("auto", task)]
+        for _, _, task, scale in made:
+            updates += [gr.Dropdown(choices=_choices(task)), describe("auto", task, scale)]
         return updates
 
-    outputs = [component for picker, about, _ in made for component in (picker, about)]
+    outputs = [component for picker, about, *_ in made for component in (picker, about)]
     page.load(refresh, None, outputs, api_visibility="private", show_progress="hidden")
 
 
@@ -78,11 +86,11 @@ def _encode_cost(checkpoint: Checkpoint) -> str:
     return f"reads a picture in {checkpoint.encode:g} times the processor time of SAM ViT-B"
 
 
-def describe(key: str, task: Task) -> str:
-    """What a person should know before running a checkpoint, as HTML."""
+def describe(key: str, task: Task, scale: int | None = None) -> str:
+    """What a person should know before running a checkpoint, as HTML; `scale`: what "auto" has."""
     if key == "auto":
         try:
-            checkpoint = weights.resolve("auto", task).checkpoint
+            checkpoint = weights.resolve("auto", task, scale=scale).checkpoint
         except HubError as error:
             return f'<p class="about">{html.escape(str(error))}</p>'
     else:

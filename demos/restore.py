@@ -54,8 +54,11 @@ def _build_task(task: RestoreTask) -> None:
                 button = gr.Button(VERBS[task], variant="primary", elem_id=f"{task}-run")
                 cancel = gr.Button("Cancel", elem_id=f"{task}-cancel")
         with _ui.area("set"):
-            checkpoint = _picker.checkpoint_picker(task, task)
-            estimate, sigma, scale = _controls(task)
+            estimate, sigma, scale = controls = _controls(task)
+            factor = scale if task == "super_resolve" else None
+            checkpoint = _picker.checkpoint_picker(task, task, factor)
+            for control in controls:
+                control.render()
         with _ui.area("out"):
             slider = gr.ImageSlider(
                 label="Before and after (lossless)",
@@ -80,7 +83,7 @@ def _build_task(task: RestoreTask) -> None:
 
 def _controls(task: RestoreTask) -> tuple[gr.Checkbox, gr.Slider, gr.Radio]:
     denoising, enlarging = task == "denoise", task == "super_resolve"
-    estimate = gr.Checkbox(True, label="Estimate the noise level", visible=denoising)
+    estimate = gr.Checkbox(True, label="Estimate the noise level", visible=denoising, render=False)
     sigma = gr.Slider(
         0,
         75,
@@ -89,6 +92,7 @@ def _controls(task: RestoreTask) -> tuple[gr.Checkbox, gr.Slider, gr.Radio]:
         label="Noise level (sigma, grey levels)",
         info="Used when it is not estimated.",
         visible=denoising,
+        render=False,
     )
     scale = gr.Radio(
         [2, 4],
@@ -96,6 +100,7 @@ def _controls(task: RestoreTask) -> tuple[gr.Checkbox, gr.Slider, gr.Radio]:
         label="Enlarge by",
         info="A checkpoint chosen by name brings its own scale.",
         visible=enlarging,
+        render=False,
     )
     return estimate, sigma, scale
 

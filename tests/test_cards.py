@@ -4,7 +4,7 @@ import pytest
 
 from core import cards
 from core.checkpoints import CATALOGUE, ROOT, read_card
-from demos import _card
+from demos import _card, _picker
 
 STARTERS = [c for c in CATALOGUE if c.tier == "starter"]
 FIELDS = {
@@ -40,6 +40,16 @@ def test_the_page_holds_the_pictures_itself():
 
 def test_auto_shows_the_card_of_what_would_answer():
     assert _card.show("auto", "deblur") == _card.show("deblur-starter", "deblur")
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_auto_is_told_at_the_scale_that_is_asked_for(scale):
+    key = f"super-resolve-x{scale}-starter"
+    shown = _card.show("auto", "super_resolve", scale)
+    assert shown == _card.show(key, "super_resolve")
+    told = _picker.describe("auto", "super_resolve", scale)
+    assert told == _picker.describe(key, "super_resolve")
+    assert f"Set5 Y x{scale}" in told
 
 
 def test_a_published_checkpoint_tells_its_source():

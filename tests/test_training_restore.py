@@ -10,9 +10,10 @@ from PIL import Image
 
 from core import state_dicts
 from training import deblur, denoise, super_resolve
-from training.common import LoopConfig, Trainer, cosine
+from training.common import WEIGHTS, LoopConfig, cosine
+from training.muon import MuonTrainer
 from training.restore_data import Patches, overlaps, picture_files
-from training.restore_export import WEIGHTS, export
+from training.restore_export import export
 
 LOOP = LoopConfig(steps=2, warmup_steps=1, bf16=False)
 
@@ -30,14 +31,14 @@ def make(recipe, pictures, folder):
     flat = Patches([(p,) for p in pictures])
     if recipe == "denoise":
         config = denoise.Config(channels=(8, 8, 16, 16), batch=2, patch=16, loop=LOOP)
-        trainer = Trainer(denoise.build(config), LOOP, folder)
+        trainer = MuonTrainer(denoise.build(config), LOOP, folder, denoise.NOT_MUON)
         return trainer, functools.partial(denoise.loss_of, flat, config)
     if recipe == "deblur":
         config = deblur.Config(width=4, batch=2, patch=16, loop=LOOP)
-        trainer = Trainer(deblur.build(config), LOOP, folder)
+        trainer = MuonTrainer(deblur.build(config), LOOP, folder, deblur.NOT_MUON)
         return trainer, functools.partial(deblur.loss_of, flat, config, trainer)
     config = super_resolve.Config(features=8, convs=2, batch=2, patch=8, loop=LOOP)
-    trainer = Trainer(super_resolve.build(config), LOOP, folder)
+    trainer = MuonTrainer(super_resolve.build(config), LOOP, folder, super_resolve.NOT_MUON)
     patches = super_resolve.pairs(pictures, config.scale)
     return trainer, functools.partial(super_resolve.loss_of, patches, config)
 
@@ -65,7 +66,7 @@ def test_a_stopped_run_ends_as_an_uninterrupted_one(recipe, pictures, tmp_path):
 def test_an_export_is_recognised_and_computes_the_same(recipe, pictures, tmp_path):
     trainer, loss = make(recipe, pictures, tmp_path)
     trainer.fit(loss)
-    path = export(trainer.ema, recipe, "it", tmp_path)
+    path = export(trainer.ema, recipe, tmp_path / "it.safetensors")
 
     assert state_dicts.read_header(path) == (recipe, {"task": recipe})
     known = spandrel.ModelLoader("cpu").load_from_state_dict(state_dicts.read(path))

@@ -22,7 +22,8 @@ from torch.nn import functional as F
 
 from core import state_dicts
 from core.models import vit
-from training.common import LoopConfig, arguments, prepare, with_budget
+from training import common
+from training.common import LoopConfig
 from training.muon import MuonTrainer
 from training.recognition_common import to_batch
 from training.recognition_data import Pictures, cifar10, crop_to, digests, epoch_order
@@ -201,6 +202,14 @@ def accuracy(model: nn.Module, pictures: Pictures, labels: NDArray[np.int64]) ->
     return predict(model, pictures).argmax(axis=1) == labels
 
 
+def refuse_overlap(training: Pictures, *held_out: Pictures) -> None:
+    """Raise SystemExit where a held-out picture has the same pixels as a training picture."""
+    known = digests(training)
+    same = sum(len(digests(pictures) & known) for pictures in held_out)
+    if same:
+        raise SystemExit(f"{same} test pictures are among the training pictures.")
+
+
 def evaluate(model: nn.Module, data: Path) -> dict[str, float]:
     """Top-1 accuracy on CIFAR-10's 10,000 test pictures and on 100 photographs of other sources.
 
@@ -208,10 +217,8 @@ def evaluate(model: nn.Module, data: Path) -> dict[str, float]:
         SystemExit: a test picture is among the training pictures, or data are missing.
     """
     pictures, labels, names = cifar10(data, "test")
-    same = digests(pictures) & digests(cifar10(data, "train")[0])
-    if same:
-        raise SystemExit(f"{len(same)} test pictures are among the training pictures.")
     photos, classes, _ = photographs_of(data, names, SIDE)
+    refuse_overlap(cifar10(data, "train")[0], pictures, photos)
     right = accuracy(model, photos, classes)
     by_class = [float(right[classes == k].mean()) for k in np.unique(classes)]
     return {
@@ -223,23 +230,20 @@ def evaluate(model: nn.Module, data: Path) -> dict[str, float]:
 
 def main() -> None:
     """Train and export, or measure the exported starter."""
-    parser = arguments(__doc__ or "", 40.0)
+    parser = common.arguments(__doc__ or "", 40.0)
     parser.add_argument("--export", action="store_true", help="export the run as it stands")
-    parser.add_argument("--weights", type=Path, default=Path("weights") / f"{KEY}.safetensors")
-    args = parser.parse_args()
-    if args.data is None:
-        parser.error("--data is needed: the folder that the model card names")
-    prepare(args.threads)
+    args = common.read_options(parser)
+    path = common.measured_file(args, KEY)
     if not args.evaluate:
-        config = with_budget(Config(), args)
+        config = common.with_budget(Config(), args)
         pictures, labels, names = cifar10(args.data, "train")
         trainer = trainer_of(config, len(names), args.runs / "classify", pictures)
         if not args.export:
             train(trainer, np.asarray(pictures), labels, config)
-        export(trainer.ema, config, names, args.weights)
+        path = export(trainer.ema, config, names, common.destination(args, KEY))
         log.info("%d steps, %.0f s", trainer.step, trainer.seconds)
-    scores = evaluate(load(args.weights), args.data)
-    log.info("top-1: %s", {name: round(value, 4) for name, value in scores.items()})
+        common.deliver(path)
+    common.measured(lambda: evaluate(load(path), args.data), needed=args.evaluate)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from core.weights import file_sha256
+
 log = logging.getLogger("training")
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+GUIDE = "training/DATA.md tells what it holds"
 
 #: (model, generator of this step) -> scalar loss
 LossFn = Callable[[nn.Module, np.random.Generator], torch.Tensor]
@@ -183,22 +188,93 @@ def arguments(description: str, minutes: float) -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", type=Path, help="folder with the training pictures")
     parser.add_argument("--benchmarks", type=Path, help="folder with pictures never to train on")
-    parser.add_argument("--evaluate", action="store_true", help="measure what is in weights/")
+    parser.add_argument("--evaluate", action="store_true", help="measure a starter, train nothing")
+    parser.add_argument(
+        "--weights", type=Path, help="file to measure; the shipped starter if left out"
+    )
     parser.add_argument("--minutes", type=float, default=minutes, help="CPU minutes to train")
+    parser.add_argument("--steps", type=int, help="steps to train, instead of minutes: repeatable")
+    parser.add_argument(
+        "--ship",
+        action="store_true",
+        help="replace the starter in weights/ instead of filling runs",
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     return parser
 
 
+def read_options(parser: argparse.ArgumentParser, measured_on: str = "data") -> argparse.Namespace:
+    """The command line, once it names the folders that are needed; sets threads and log up.
+
+    Args:
+        measured_on: "data" or "benchmarks", the folder that `--evaluate` needs.
+    """
+    options = parser.parse_args()
+    needed = measured_on if options.evaluate else "data"
+    if getattr(options, needed) is None:
+        parser.error(f"--{needed} is needed, a folder with pictures: {GUIDE}")
+    prepare(options.threads)
+    return options
+
+
+def measured_file(options: argparse.Namespace, key: str) -> Path:
+    """The starter file that `--evaluate` measures."""
+    return options.weights or WEIGHTS / f"{key}.safetensors"
+
+
+def destination(options: argparse.Namespace, key: str) -> Path:
+    """Where a trained starter goes: among the runs, or in the place of the shipped one."""
+    folder: Path = WEIGHTS if options.ship else options.runs
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{key}.safetensors"
+
+
+def deliver(path: Path) -> None:
+    """Tell where a new starter is; beside a `SHA256SUMS`, give it its line there.
+
+    A shipped starter whose sum is another one would be taken for damaged.
+    """
+    sums = path.with_name("SHA256SUMS")
+    if not sums.is_file():
+        log.info("written; try it with VISION_HUB_CHECKPOINTS=%s make run", path)
+        return
+    pairs = (line.split() for line in sums.read_text("utf-8").splitlines())
+    known = {name: digest for digest, name in pairs} | {path.name: file_sha256(path)}
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items())]
+    sums.write_text("".join(lines), "utf-8")
+    log.info("%s is replaced: write its card anew and run `make test`", path.name)
+
+
+def measured(scores: Callable[[], dict[str, float]], needed: bool) -> None:
+    """Log the figures; after a training, which is worth keeping, only say what they lack.
+
+    Raises:
+        SystemExit: data are missing, and the figures are `needed`.
+    """
+    try:
+        found = scores()
+    except SystemExit as missing:
+        if needed:
+            raise
+        log.warning("not measured: %s", missing)
+        return
+    log.info("measured: %s", {name: round(value, 4) for name, value in found.items()})
+
+
 ConfigT = TypeVar("ConfigT")
 
 
 def with_budget(config: ConfigT, options: argparse.Namespace) -> ConfigT:
-    """`config` with the minutes and the seed of the command line in its `loop`."""
+    """`config` with the minutes or steps and the seed of the command line in its `loop`."""
     whole: Any = config
-    loop = replace(whole.loop, minutes=options.minutes, seed=options.seed)
-    return replace(whole, loop=loop)
+    return replace(whole, loop=budgeted(whole.loop, options))
+
+
+def budgeted(loop: LoopConfig, options: argparse.Namespace) -> LoopConfig:
+    """`loop` with the minutes or steps and the seed of the command line."""
+    return replace(loop, minutes=options.minutes, steps=options.steps, seed=options.seed)
 
 
 def prepare(threads: int) -> None:

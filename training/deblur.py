@@ -4,7 +4,7 @@ Chen et al., Simple Baselines for Image Restoration, 2022. Trained with L1; moti
 gets longer, because nothing is learned from the full range at once. `--start FILE` begins a new run
 with the weights of a starter instead of ones that change nothing.
 
-    python -m training.deblur --data DIR --minutes 45
+    python -m training.deblur --data DIR --benchmarks DIR --minutes 45
     python -m training.deblur --evaluate --benchmarks DIR
 """
 
@@ -22,10 +22,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from core import state_dicts
-from training.common import LoopConfig, Trainer, arguments, prepare, with_budget
+from training import common
+from training.common import LoopConfig, Trainer
 from training.muon import MuonTrainer
 from training.restore_data import Patches, to_array, training_pictures
-from training.restore_export import WEIGHTS, export
+from training.restore_export import export
 
 KEY = "deblur-starter"
 # First and last layer, depthwise kernels, and the scales of the residual branches
@@ -151,8 +152,8 @@ def deblur(model: nn.Module, blurred: np.ndarray) -> np.ndarray:
 
 def train(
     config: Config, data: Path, benchmarks: Path | None, runs: Path, start: Path | None = None
-) -> Path:
-    """Train, or go on with a run that was stopped, and write the starter."""
+) -> nn.Module:
+    """Train, or go on with a run that was stopped; the averaged network."""
     torch.manual_seed(config.loop.seed)
     pictures = training_pictures(data, benchmarks)
     model = build(config)
@@ -161,23 +162,23 @@ def train(
     trainer = MuonTrainer(model, config.loop, runs / "deblur", NOT_MUON)
     patches = Patches([(p,) for p in pictures])
     trainer.fit(functools.partial(loss_of, patches, config, trainer))
-    return export(trainer.ema, "deblur", KEY)
+    return trainer.ema
 
 
 def main() -> None:
     """Command line of this recipe."""
-    parser = arguments(__doc__ or "", minutes=45.0)
+    parser = common.arguments(__doc__ or "", minutes=45.0)
     parser.add_argument("--start", type=Path, help="starter file to begin with")
-    options = parser.parse_args()
-    prepare(options.threads)
+    options = common.read_options(parser, measured_on="benchmarks")
     if options.evaluate:
         from training import restore_eval
 
-        path = WEIGHTS / f"{KEY}.safetensors"
+        path = common.measured_file(options, KEY)
         restore_eval.report(restore_eval.evaluate_deblur(path, options.benchmarks))
         return
-    config = with_budget(Config(), options)
-    train(config, options.data, options.benchmarks, options.runs, options.start)
+    config = common.with_budget(Config(), options)
+    model = train(config, options.data, options.benchmarks, options.runs, options.start)
+    common.deliver(export(model, "deblur", common.destination(options, KEY)))
 
 
 if __name__ == "__main__":

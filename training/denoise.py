@@ -3,7 +3,7 @@
 Zhang et al., Plug-and-Play Image Restoration with Deep Denoiser Prior, 2021. Trained with L1 on
 patches with Gaussian noise of sigma 0 to 50 (of 255).
 
-    python -m training.denoise --data DIR --minutes 45
+    python -m training.denoise --data DIR --benchmarks DIR --minutes 45
     python -m training.denoise --evaluate --benchmarks DIR
 """
 
@@ -19,10 +19,11 @@ from spandrel.architectures.DRUNet import DRUNet
 from torch import nn
 from torch.nn import functional as F
 
-from training.common import LoopConfig, arguments, prepare, with_budget
+from training import common
+from training.common import LoopConfig
 from training.muon import MuonTrainer
 from training.restore_data import Patches, to_array, training_pictures
-from training.restore_export import WEIGHTS, export
+from training.restore_export import export
 
 KEY = "denoise-starter"
 NOT_MUON = ("m_head", "m_tail")  # they start as the identity
@@ -76,28 +77,27 @@ def denoise(model: nn.Module, noisy: np.ndarray, sigma: float) -> np.ndarray:
     return to_array(model(torch.cat([x, level], 1))[..., :height, :width])
 
 
-def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> Path:
-    """Train, or go on with a run that was stopped, and write the starter."""
+def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> nn.Module:
+    """Train, or go on with a run that was stopped; the averaged network."""
     torch.manual_seed(config.loop.seed)
     pictures = training_pictures(data, benchmarks)
     trainer = MuonTrainer(build(config), config.loop, runs / "denoise", NOT_MUON)
     trainer.fit(functools.partial(loss_of, Patches([(p,) for p in pictures]), config))
-    return export(trainer.ema, "denoise", KEY)
+    return trainer.ema
 
 
 def main() -> None:
     """Command line of this recipe."""
-    parser = arguments(__doc__ or "", minutes=45.0)
-    options = parser.parse_args()
-    prepare(options.threads)
+    options = common.read_options(common.arguments(__doc__ or "", 45.0), measured_on="benchmarks")
     if options.evaluate:
         from training import restore_eval
 
-        path = WEIGHTS / f"{KEY}.safetensors"
+        path = common.measured_file(options, KEY)
         restore_eval.report(restore_eval.evaluate_denoise(path, options.benchmarks))
         return
-    config = with_budget(Config(), options)
-    train(config, options.data, options.benchmarks, options.runs)
+    config = common.with_budget(Config(), options)
+    model = train(config, options.data, options.benchmarks, options.runs)
+    common.deliver(export(model, "denoise", common.destination(options, KEY)))
 
 
 if __name__ == "__main__":

@@ -28,12 +28,12 @@ from transformers import DetrConfig, DetrForObjectDetection
 from transformers.loss.loss_for_object_detection import ForObjectDetectionLoss
 
 from core import state_dicts
-from training import detect_data, detect_scenes
-from training.common import LoopConfig, Trainer, arguments, log, prepare
+from training import common, detect_data, detect_scenes
+from training.common import LoopConfig, Trainer, log
 from training.detect_data import CLASSES
 from training.muon import MuonTrainer
 
-WEIGHTS = Path("weights/detect-starter.safetensors")
+KEY = "detect-starter"
 #: weight of queries that find nothing; with few queries the usual one leaves duplicates
 EOS, USUAL_EOS = 0.3, 0.1
 NOT_MUON = ("position_embeddings", "classifier", "bbox_predictor", "token_")
@@ -283,19 +283,19 @@ def export(trainer: Trainer, path: Path) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = arguments(__doc__ or "", minutes=40)
-    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser = common.arguments(__doc__ or "", minutes=40)
     parser.add_argument("--start", type=Path, help="starter file to begin with")
-    options = parser.parse_args()
-    prepare(options.threads)
+    options = common.read_options(parser)
     if options.evaluate:
         from training import detect_eval
 
-        detect_eval.report(options.out, options.data)
+        detect_eval.report(common.measured_file(options, KEY), options.data)
         return
-    loop = LoopConfig(options.minutes, lr=1e-3, plain_lr=0.5, weight_decay=1e-4, seed=options.seed)
+    loop = common.budgeted(LoopConfig(lr=1e-3, plain_lr=0.5, weight_decay=1e-4), options)
     log.info("detect: %s", asdict(loop))
-    export(train(options.data, loop, options.runs / "detect", options.start), options.out)
+    path = common.destination(options, KEY)
+    export(train(options.data, loop, options.runs / "detect", options.start), path)
+    common.deliver(path)
 
 
 if __name__ == "__main__":

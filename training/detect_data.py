@@ -1,13 +1,9 @@
 """Pictures with boxes for the detect recipe: six classes of Caltech-101.
 
-`--data DIR` holds
-
-    caltech101/101_ObjectCategories/<class>/*.jpg     Caltech-101, every class
-    caltech101/airplanes.csv   its airplane boxes: index, file, top, bottom, left, right, label
-
-Only the airplanes' boxes come as a table. The others are derived: a face from where the picture of
-`Faces_easy` lies in that of `Faces`; motorbikes, watches, umbrellas and laptops from pictures
-taken on a plain ground, where the outline of the object can be told from the ground.
+DATA.md tells what the data folder holds. Only the airplanes' boxes come as a table. The others are
+derived: a face from where the picture of `Faces_easy` lies in that of `Faces`; motorbikes, watches,
+umbrellas and laptops from pictures taken on a plain ground, where the outline of the object can be
+told from the ground.
 """
 
 from __future__ import annotations
@@ -141,8 +137,15 @@ def _on_plain_ground(folder: Path, label: int) -> Iterator[tuple[bool, Thing]]:
 
 
 def load(data: Path) -> tuple[Stock, Stock]:
-    """(training, held out): no picture, face or background is in both."""
+    """(training, held out): no picture, face or background is in both.
+
+    Raises:
+        SystemExit: the pictures or the table of boxes are not there.
+    """
     root = data / "caltech101" / "101_ObjectCategories"
+    for needed in (root / "Faces", root.parent / "airplanes.csv"):
+        if not needed.exists():
+            raise SystemExit(f"{needed} is missing: see training/DATA.md.")
     stocks = (Stock(), Stock())
     sources = [_faces(root), _airplanes(root)]
     sources += [_on_plain_ground(root / FOLDERS[c], CLASSES.index(c)) for c in CLASSES[2:]]

@@ -1,10 +1,6 @@
 """Pictures for the classify and reconstruct recipes, kept as memory-mapped uint8 arrays.
 
-Layout of the data folder (a cache of arrays is written to `<data>/.cache`):
-
-    cifar10/{train,test}/<class>/*          CIFAR-10 as picture files
-    flower_photos/  caltech101/  wallpapers/   photographs at any depth
-    bsds500/{train,test}/*.jpg              BSDS500; its val/ serves as held-out test only
+DATA.md tells what the data folder holds; a cache of arrays is written to `<data>/.cache`.
 """
 
 from __future__ import annotations
@@ -58,7 +54,7 @@ def cifar10(data: Path, part: str) -> tuple[Pictures, NDArray[np.int64], list[st
     """
     folder = data / "cifar10" / part
     if not folder.is_dir():
-        raise SystemExit(f"No pictures in {folder}: see the model card for the data.")
+        raise SystemExit(f"No pictures in {folder}: see training/DATA.md.")
     names = sorted(p.name for p in folder.iterdir() if p.is_dir())
     files = [(p, k) for k, name in enumerate(names) for p in sorted((folder / name).iterdir())]
     pictures = cached(
@@ -70,12 +66,16 @@ def cifar10(data: Path, part: str) -> tuple[Pictures, NDArray[np.int64], list[st
 
 def held_out(data: Path, side: int, count: int = 100) -> Pictures:
     """(count, side, side, 3): the first pictures of BSDS500's val folder, never trained on."""
-    files = sorted((data / "bsds500" / "val").glob("*.jpg"))[:count]
+    files = bsds_files(data, "val")[:count]
     if len(files) < count:
-        raise SystemExit(
-            f"{count} pictures wanted in {data / 'bsds500' / 'val'}, {len(files)} there."
-        )
+        raise SystemExit(f"{count} pictures of BSDS500's val wanted in {data}, {len(files)} there.")
     return np.stack([read_square(path, side) for path in files])
+
+
+def bsds_files(data: Path, part: str) -> list[Path]:
+    """The pictures of BSDS500's `train`, `test` or `val`, which its own tree has below `images`."""
+    root = data / "bsds500"
+    return sorted(p for place in (root, root / "images") for p in (place / part).glob("*.jpg"))
 
 
 def photographs(data: Path, side: int) -> Pictures:
@@ -85,16 +85,20 @@ def photographs(data: Path, side: int) -> Pictures:
         SystemExit: none of the folders is there.
     """
 
+    files = [p for name in PHOTOGRAPHS for p in picture_files(data / name)]
+    if not files:
+        raise SystemExit(f"No pictures below {data}: see training/DATA.md.")
+
     def make() -> Pictures:
-        files = [p for name in PHOTOGRAPHS for p in picture_files(data / name)]
-        if not files:
-            raise SystemExit(f"No pictures below {data}: see the model card for the data.")
         pictures = np.stack([read_square(path, side) for path in files])
         same = overlaps(list(pictures), held_out(data, side))
         log.info("%d photographs, %d left out as held-out ones", len(pictures), len(same))
         return np.delete(pictures, same, axis=0)
 
-    return cached(data / ".cache" / f"photographs-{side}.npy", make)
+    # Other files, or others held out, are another collection, which is checked anew.
+    names = "\n".join(map(str, [*files, *bsds_files(data, "val")]))
+    mark = hashlib.sha256(names.encode()).hexdigest()[:12]
+    return cached(data / ".cache" / f"photographs-{side}-{mark}.npy", make)
 
 
 def epoch_order(count: int, batch: int, step: int, seed: int) -> NDArray[np.int64]:

@@ -23,7 +23,8 @@ from torch import nn
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from core import state_dicts
-from training.common import LoopConfig, arguments, prepare, with_budget
+from training import common
+from training.common import LoopConfig
 from training.muon import MuonTrainer
 from training.recognition_common import to_batch
 from training.recognition_data import Pictures, crop_to, epoch_order, held_out, photographs
@@ -203,23 +204,21 @@ def psnr(answer: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
 
 def main() -> None:
     """Train and export, or measure the exported starter."""
-    parser = arguments(__doc__ or "", 30.0)
+    parser = common.arguments(__doc__ or "", 30.0)
     parser.add_argument("--export", action="store_true", help="export the run as it stands")
-    parser.add_argument("--weights", type=Path, default=Path("weights") / f"{KEY}.safetensors")
-    args = parser.parse_args()
-    if args.data is None:
-        parser.error("--data is needed: the folder that the model card names")
-    prepare(args.threads)
+    args = common.read_options(parser)
+    path = common.measured_file(args, KEY)
     if not args.evaluate:
-        config = with_budget(Config(), args)
+        config = common.with_budget(Config(), args)
         trainer = trainer_of(config, args.runs / "reconstruct")
         if not args.export:
             train(trainer, photographs(args.data, STORED), config)
-        export(trainer.ema, config, args.weights)
+        path = export(trainer.ema, config, common.destination(args, KEY))
         log.info("%d steps, %.0f s", trainer.step, trainer.seconds)
-    model = load(args.weights)
-    scores = evaluate(model, held_out(args.data, geometry(model)[0]))
-    log.info("PSNR of hidden pixels: %s", {k: round(v, 2) for k, v in scores.items()})
+        common.deliver(path)
+    model = load(path)
+    side = geometry(model)[0]
+    common.measured(lambda: evaluate(model, held_out(args.data, side)), needed=args.evaluate)
 
 
 if __name__ == "__main__":

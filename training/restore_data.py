@@ -13,6 +13,8 @@ from PIL import Image
 log = logging.getLogger("training")
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
+FOLDERS = ("bsds500", "wallpapers")  # of the data folder
+SMALLEST = 128  # px of the shorter side: a patch that is reduced to 32 px must fit
 NEVER = {"val", "validation"}  # BSDS500/val holds BSD68, a benchmark
 # Parts of these two of BSDS500 are a picture of Set12 (04) and of Set5 (the fifth)
 CUT_FOR_BENCHMARKS = {"12003", "302003"}
@@ -66,15 +68,21 @@ def symmetries(picture: np.ndarray) -> list[np.ndarray]:
 def training_pictures(
     folder: Path, benchmarks: Path | None, longest: int = 1100
 ) -> list[np.ndarray]:
-    """Photographs below `folder`, without any that is among the `benchmarks`.
+    """Photographs of `FOLDERS` below `folder`, without any that is among the `benchmarks`.
 
     Raises:
         SystemExit: no picture is there.
     """
-    pictures = [read_rgb(path, longest) for path in picture_files(folder)]
+    files = [path for name in FOLDERS for path in picture_files(folder / name)]
+    pictures = [
+        p for p in (read_rgb(path, longest) for path in files) if min(p.shape[:2]) >= SMALLEST
+    ]
     if not pictures:
-        raise SystemExit(f"No pictures below {folder}: see the model card for the data.")
-    if benchmarks is not None:
+        places = " or ".join(str(folder / name) for name in FOLDERS)
+        raise SystemExit(f"No pictures in {places}: see training/DATA.md.")
+    if benchmarks is None:
+        log.warning("nothing checks that no benchmark is trained on: name --benchmarks for that")
+    else:
         known = [read_rgb(p) for p in sorted(benchmarks.rglob("*.png"))]
         same = set(overlaps(pictures, known))
         log.info("%d of %d pictures are benchmarks: left out", len(same), len(pictures))

@@ -10,16 +10,13 @@ from torch import nn
 
 from core import state_dicts
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
-
-def export(model: nn.Module, task: str, key: str, folder: Path = WEIGHTS) -> Path:
-    """Save `model` as `folder/key.safetensors` (fp16), after a check that spandrel knows it.
+def export(model: nn.Module, task: str, path: Path) -> Path:
+    """Save `model` as the safetensors file `path` (fp16), and check that spandrel knows it.
 
     Raises:
         ValueError: spandrel takes the weights for another architecture.
     """
-    path = folder / f"{key}.safetensors"
     state_dicts.save_starter(path, model.state_dict(), task, {"task": task})
     known = load(path).model
     if type(known) is not type(model):

@@ -27,11 +27,11 @@ from torch.nn import functional as F
 
 from core import state_dicts
 from core.models import sam as small_sam
-from training import segment_data
-from training.common import LoopConfig, Trainer, arguments, log, prepare
+from training import common, segment_data
+from training.common import LoopConfig, Trainer, log
 from training.muon import MuonTrainer
 
-WEIGHTS = Path("weights/segment-starter.safetensors")
+KEY = "segment-starter"
 # What everything mode keeps: a small net's predicted IoU and its masks' stability stay well below
 # those that SAM's own thresholds (0.88, 0.95) were made for.
 EVERYTHING = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.55}
@@ -279,20 +279,20 @@ def export(trainer: Trainer, data: Path, path: Path) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = arguments(__doc__ or "", minutes=60)
-    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser = common.arguments(__doc__ or "", minutes=60)
     parser.add_argument("--start", type=Path, help="starter file to begin with")
-    options = parser.parse_args()
-    prepare(options.threads)
+    options = common.read_options(parser)
     if options.evaluate:
         from training import segment_eval
 
-        segment_eval.report(options.out, options.data)
+        segment_eval.report(common.measured_file(options, KEY), options.data)
         return
-    loop = LoopConfig(minutes=options.minutes, lr=3e-3, weight_decay=0.02, seed=options.seed)
+    loop = common.budgeted(LoopConfig(lr=3e-3, weight_decay=0.02), options)
     log.info("segment: %s", asdict(loop))
     trained = train(options.data, loop, options.runs / "segment", options.start)
-    export(trained, options.data, options.out)
+    path = common.destination(options, KEY)
+    export(trained, options.data, path)
+    common.deliver(path)
 
 
 if __name__ == "__main__":

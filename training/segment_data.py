@@ -1,13 +1,7 @@
 """Pictures with masks for the segment recipe: loading, held-out sets, augmentation, composites.
 
-`--data DIR` holds any of these folders (ecssd and bsds500 are needed, the others help):
-
-    ecssd/images/*.jpg              ecssd/ground_truth_mask/*.png
-    bsds500/images/{train,val,test}/*.jpg   bsds500/groundTruth/{train,val,test}/*.mat
-    coco128/images/{train2017,val2017}/*.jpg
-    coco128/instance_segmentation/labels/{train2017,val2017}/*.txt   (YOLO polygons)
-    pennfudan/PNGImages/*.png       pennfudan/PedMasks/*_mask.png
-    caltech101/101_ObjectCategories/<class>/*.jpg   (only pictures on a white ground are used)
+DATA.md tells what the data folder holds: ecssd and bsds500 are needed, coco128, pennfudan and
+caltech101 (of which only pictures on a white ground are used) help.
 """
 
 from __future__ import annotations
@@ -24,6 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.io import loadmat
+
+from training.recognition_data import bsds_files
 
 Picture = NDArray[np.uint8]
 LabelMap = NDArray[np.uint8]
@@ -64,7 +60,7 @@ def ecssd(root: Path, held_out: bool) -> Iterator[Sample]:
 def bsds(root: Path, splits: tuple[str, ...]) -> Iterator[Sample]:
     """One map per annotator; every human segment is a mask."""
     for split in splits:
-        for path in sorted((root / "bsds500" / "images" / split).glob("*.jpg")):
+        for path in bsds_files(root, split):
             truth = loadmat(root / "bsds500" / "groundTruth" / split / f"{path.stem}.mat")
             maps = []
             for annotation in truth["groundTruth"][0]:
@@ -158,7 +154,14 @@ def drop_copies(samples: list[Sample], held_out: list[Sample]) -> list[Sample]:
 
 @functools.cache
 def load_held_out(root: Path) -> tuple[list[Sample], list[Sample]]:
-    """(ECSSD held out, BSDS500 val); read once, as every score and page asks for them."""
+    """(ECSSD held out, BSDS500 val); read once, as every score and page asks for them.
+
+    Raises:
+        SystemExit: one of them is not there.
+    """
+    for folder in ("ecssd", "bsds500"):
+        if not (root / folder).is_dir():
+            raise SystemExit(f"No pictures in {root / folder}: see training/DATA.md.")
     return list(ecssd(root, held_out=True)), list(bsds(root, ("val",)))
 
 

@@ -4,7 +4,7 @@ The architecture is SRVGGNetCompact (Wang et al., Real-ESRGAN, 2021); trained wi
 patches, which gives more steps in the same time. Pictures are reduced by Pillow's bicubic filter
 (antialiased, a = -0.5). `--start FILE` begins a new run with the weights of a starter.
 
-    python -m training.super_resolve --scale 2 --data DIR --minutes 25
+    python -m training.super_resolve --scale 2 --data DIR --benchmarks DIR --minutes 25
     python -m training.super_resolve --evaluate --benchmarks DIR
 """
 
@@ -22,10 +22,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from core import state_dicts
-from training.common import LoopConfig, arguments, prepare, with_budget
+from training import common
+from training.common import LoopConfig
 from training.muon import MuonTrainer
 from training.restore_data import Patches, to_array, to_tensor, training_pictures
-from training.restore_export import WEIGHTS, export
+from training.restore_export import export
 
 KEYS = {2: "super-resolve-x2-starter", 4: "super-resolve-x4-starter"}
 NOT_MUON = ("body.0.",)  # the first layer, whose input is the picture
@@ -95,8 +96,8 @@ def enlarge(model: nn.Module, small: np.ndarray) -> np.ndarray:
 
 def train(
     config: Config, data: Path, benchmarks: Path | None, runs: Path, start: Path | None = None
-) -> Path:
-    """Train from `runs`' last state, if any, or from `start`, and write the starter."""
+) -> nn.Module:
+    """Train from `runs`' last state, if any, or from `start`; the averaged network."""
     torch.manual_seed(config.loop.seed)
     pictures = training_pictures(data, benchmarks)
     folder = runs / f"super-resolve-x{config.scale}"
@@ -105,28 +106,29 @@ def train(
         model.load_state_dict(state_dicts.read(start))
     trainer = MuonTrainer(model, config.loop, folder, NOT_MUON)
     trainer.fit(functools.partial(loss_of, pairs(pictures, config.scale), config))
-    return export(trainer.ema, "super_resolve", KEYS[config.scale])
+    return trainer.ema
 
 
 def main() -> None:
     """Command line of this recipe."""
-    parser = arguments(__doc__ or "", minutes=25.0)
+    parser = common.arguments(__doc__ or "", minutes=25.0)
     parser.add_argument("--scale", type=int, choices=sorted(KEYS), nargs="+", default=sorted(KEYS))
     parser.add_argument("--start", type=Path, help="starter file of that scale to begin with")
-    options = parser.parse_args()
-    if options.start and len(options.scale) != 1:
-        parser.error("--start is the file of one scale: name that one with --scale.")
-    prepare(options.threads)
+    options = common.read_options(parser, measured_on="benchmarks")
+    if (options.start or options.weights) and len(options.scale) != 1:
+        parser.error("--start and --weights are the file of one scale: name that one with --scale.")
     if options.evaluate:
         from training import restore_eval
 
         for scale in options.scale:
-            path = WEIGHTS / f"{KEYS[scale]}.safetensors"
+            path = common.measured_file(options, KEYS[scale])
             restore_eval.report(restore_eval.evaluate_super_resolve(path, options.benchmarks))
         return
     for scale in options.scale:
-        config = with_budget(Config(scale=scale), options)
-        train(config, options.data, options.benchmarks, options.runs, options.start)
+        config = common.with_budget(Config(scale=scale), options)
+        model = train(config, options.data, options.benchmarks, options.runs, options.start)
+        path = common.destination(options, KEYS[scale])
+        common.deliver(export(model, "super_resolve", path))
 
 
 if __name__ == "__main__":
