@@ -57,6 +57,7 @@ STALL = 8.0  # seconds without a new byte, over all retries, before a download g
 REMEMBER_DOWN = 300.0  # seconds that "the hub does not answer" is believed
 REMEMBER_UP = 60.0
 
+_log = logging.getLogger(__name__)
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 _thread = threading.local()  # .last_byte: when the download of this thread last made progress
@@ -292,9 +293,14 @@ def _by_number(error: BaseException, title: str) -> HubError | None:
     if not isinstance(error, OSError):
         return None
     if error.errno in _NO_SPACE:
-        return ResourceError(f"The disk is full: {title} does not fit into {cache_dir()}.")
+        _log.error("the disk of %s is full", cache_dir())
+        return ResourceError(f"The disk is full: {title} does not fit on it.")
     if error.errno in _NO_ACCESS:
-        return ResourceError(f"The folder {cache_dir()} cannot be written; set HF_HOME to another.")
+        _log.error("%s cannot be written; set HF_HOME to another folder", cache_dir())
+        return ResourceError(
+            f"The folder for downloads cannot be written, so {title} cannot be fetched; the log "
+            "tells the owner which one it is."
+        )
     if "onsistency check" in str(error):  # fewer or more bytes came than were announced
         return DamagedFile(f"{title} did not arrive whole; please try again.")
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from core.weights import Progress, Resolved
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
+HEAVY = 0.5  # seconds of the encoder from which reading a picture counts as a long step
 
 
 def picture(image: images.ImageLike) -> images.Picture:
@@ -33,7 +35,8 @@ def embedding(
     Args:
         progress: told how far the encoder's pass is.
     """
-    engine: Engine = run.lease.built.extra["engine"]
+    kept = run.lease.built.extra
+    engine: Engine = kept["engine"]
 
     def tell(done: float) -> None:
         if progress is not None:
@@ -43,11 +46,17 @@ def embedding(
         rgb = picture.pixels()
 
         def compute() -> tuple[torch.Tensor, ...]:
+            started = time.perf_counter()
             with run.autocast(), sam_engines.followed(engine.blocks(), tell):
-                return engine.encode(rgb)
+                features = engine.encode(rgb)
+            kept["seconds"] = time.perf_counter() - started
+            return features
 
+        # Of a large SAM on a processor, one picture takes as long as a hundred clicks or classes,
+        # which then need not wait for it.
+        long = kept.get("seconds", HEAVY) >= HEAVY
         with run.watch.stage("encode"):
-            features = runtime.forward(compute)
+            features = runtime.forward(compute, long=long)
         return Embedding(tuple(part.float() for part in features), picture.size)
 
     return run.output(("embedding", picture.digest), encode, "embedding")

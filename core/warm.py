@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import numpy as np
 
+from core import weights
+from core.checkpoints import Checkpoint, Task
 from core.errors import HubError
 
+# After a download, so that whoever asked for it has an answer before its precision is measured.
+LATER = 30.0  # seconds
 _log = logging.getLogger(__name__)
 
 
 def everything() -> None:
     """Run each task once on a small grey picture with the best checkpoint at hand."""
-    from core import agreement, classify, detect, hub, precision, reconstruct, restore, segment
+    from core import classify, detect, hub, precision, reconstruct, restore, segment
 
     hub.install_limits()  # before any library asks the hub something without a time limit
 
@@ -32,7 +37,23 @@ def everything() -> None:
         except Exception:  # the other tasks are still worth warming
             _log.exception("not warmed")
     for task in precision.TASKS:
-        try:
-            agreement.settle(task)
-        except Exception:  # it then stays in fp32
-            _log.exception("the precision of %s was not measured", task)
+        settle(task)
+    if settle_later not in weights.on_download:
+        weights.on_download.append(settle_later)
+
+
+def settle(task: Task) -> None:
+    """Measure in which precision the checkpoints of a task may run."""
+    from core import agreement
+
+    try:
+        agreement.settle(task)
+    except Exception:  # it then stays in fp32
+        _log.exception("the precision of %s was not measured", task)
+
+
+def settle_later(checkpoint: Checkpoint) -> None:
+    """The same for a checkpoint that has just come, in a while."""
+    timer = threading.Timer(LATER, settle, [checkpoint.task])
+    timer.daemon = True
+    timer.start()

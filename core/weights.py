@@ -11,6 +11,7 @@ import logging
 import re
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,8 @@ from core.hub import Progress
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
+#: Told of every checkpoint that was downloaded just now.
+on_download: list[Callable[[Checkpoint], None]] = []
 _log = logging.getLogger(__name__)
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 _locks_guard = threading.Lock()
@@ -210,6 +213,8 @@ def _download(checkpoint: Checkpoint, progress: Progress | None) -> Path:
     if not is_intact(path, checkpoint.sha256):
         _delete(path)
         raise DamagedFile(f"{title} arrived damaged and was removed; please try again.")
+    for tell in on_download:
+        tell(checkpoint)
     return path
 
 

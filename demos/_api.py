@@ -16,7 +16,7 @@ import gradio as gr
 
 from core.errors import InputError
 from demos._image import ImageIn
-from demos._ui import DEVICE_QUEUE, LONG_QUEUE, guarded
+from demos._ui import DEVICE_QUEUE, guarded
 
 Kind = Literal["image", "text", "number", "flag", "json", "picture", "lossless", "label"]
 
@@ -34,10 +34,9 @@ class Api:
         fn: Callable[..., Any],
         inputs: Sequence[Kind],
         outputs: Sequence[Kind],
-        long: bool = False,
+        queue: tuple[str, int] = DEVICE_QUEUE,
     ) -> None:
-        """Offer `fn` as `/name`; its docstring is what clients read. `long`: as in `_ui`."""
-        queue, limit = LONG_QUEUE if long else DEVICE_QUEUE
+        """Offer `fn` as `/name`; its docstring is what clients read. `queue`: as in `_ui`."""
         parameters = inspect.signature(fn).parameters.values()
         self._trigger.click(
             guarded(_checked(fn, inputs)),
@@ -45,8 +44,8 @@ class Api:
             [self._component(kind, f"output {n}", None) for n, kind in enumerate(outputs)],
             api_name=name,
             api_visibility="public",
-            concurrency_id=queue,
-            concurrency_limit=limit,
+            concurrency_id=queue[0],
+            concurrency_limit=queue[1],
         )
 
     def _input(self, kind: Kind, parameter: inspect.Parameter) -> Any:
@@ -117,7 +116,7 @@ def endpoint(
     fn: Callable[..., Any],
     inputs: Sequence[Kind],
     outputs: Sequence[Kind],
-    long: bool = False,
+    queue: tuple[str, int] = DEVICE_QUEUE,
 ) -> None:
     """Offer `fn` on the page that is being built."""
-    _current[0].add(name, fn, inputs, outputs, long)
+    _current[0].add(name, fn, inputs, outputs, queue)

@@ -81,7 +81,7 @@ def build(
         [canvas, line, files],
         trigger_mode="once",
         show_progress="hidden",
-        long=True,
+        queue=_ui.LONG_QUEUE,
     )
     cancel.click(None, cancels=[event], api_visibility="private")
     _ui.on_device([cancel.click], _cancelled, [session], [canvas, line, files])

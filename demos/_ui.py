@@ -24,10 +24,12 @@ from demos._image import ImageIn
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-# Two queues for all model events. The limits are above one so that a load or a download does not
+# Three queues for all model events. The limits are above one so that a load or a download does not
 # hold up the others; the forward passes themselves go one at a time through `core.runtime.forward`.
 # Long jobs have a queue of their own: eight of them would else keep every short request waiting.
 DEVICE_QUEUE = ("device", get_settings().slots)
+# A large SAM reads a picture for seconds on a processor; half of the places stay for the rest.
+READING_QUEUE = ("reading", max(1, get_settings().slots // 2))
 LONG_QUEUE = ("long", get_settings().long_slots)
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 result_path = _files.result_path
@@ -101,14 +103,14 @@ def on_device(
     outputs: Sequence[Any],
     trigger_mode: str = "always_last",
     show_progress: str = "minimal",
-    long: bool = False,
+    queue: tuple[str, int] = DEVICE_QUEUE,
 ) -> Any:
     """Wire a model event: shared queue, plain errors, not part of the public API.
 
-    `long` is for jobs of many model calls, which are generators so that they can be cancelled.
+    `LONG_QUEUE` is for jobs of many model calls, which are generators so that they can be
+    cancelled.
     """
     # gr.on does not know the events of gr.HTML components, which are called by themselves.
-    queue, limit = LONG_QUEUE if long else DEVICE_QUEUE
     one = triggers[0] if len(triggers) == 1 else functools.partial(gr.on, list(triggers))
     return one(
         fn=guarded(fn),
@@ -116,8 +118,8 @@ def on_device(
         outputs=list(outputs),
         trigger_mode=trigger_mode,
         show_progress=show_progress,
-        concurrency_id=queue,
-        concurrency_limit=limit,
+        concurrency_id=queue[0],
+        concurrency_limit=queue[1],
         api_visibility="private",
     )
 

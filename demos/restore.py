@@ -39,11 +39,17 @@ def build() -> None:
             _build_task("super_resolve")
         with gr.Tab("Deblur", id="deblur", elem_id="restore-deblur"):
             _build_task("deblur")
-    _api.endpoint("denoise", denoise, ("image", "text", "number"), ("lossless", "json"), long=True)
     _api.endpoint(
-        "super_resolve", super_resolve, ("image", "text", "number"), ("lossless", "json"), long=True
+        "denoise", denoise, ("image", "text", "number"), ("lossless", "json"), queue=_ui.LONG_QUEUE
     )
-    _api.endpoint("deblur", deblur, ("image", "text"), ("lossless", "json"), long=True)
+    _api.endpoint(
+        "super_resolve",
+        super_resolve,
+        ("image", "text", "number"),
+        ("lossless", "json"),
+        queue=_ui.LONG_QUEUE,
+    )
+    _api.endpoint("deblur", deblur, ("image", "text"), ("lossless", "json"), queue=_ui.LONG_QUEUE)
 
 
 def _build_task(task: RestoreTask) -> None:
@@ -76,7 +82,7 @@ def _build_task(task: RestoreTask) -> None:
         _handler(task),
         [image, checkpoint, estimate, sigma, scale],
         [slider, info, download],
-        long=True,
+        queue=_ui.LONG_QUEUE,
     )
     cancel.click(None, cancels=[event], api_visibility="private")
 

@@ -85,7 +85,11 @@ def build() -> None:
             ]
     _handoff.accept("segment", "Segment", image, handed)
     _ui.on_device(
-        [image.change, checkpoint.input], _load, [*state, handed], [canvas, info, session]
+        [image.change, checkpoint.input],
+        _load,
+        [*state, handed],
+        [canvas, info, session],
+        queue=_ui.READING_QUEUE,
     )
     image.change(
         lambda: [_emptied(part) for part in of_picture],
@@ -113,14 +117,18 @@ def build() -> None:
     )
     _ui.on_device([canvas.detail], _detail, [image, session], [canvas], show_progress="hidden")
     _api.endpoint(
-        "segment", segment, ("image", "json", "json", "text", "flag"), ("picture", "json", "json")
+        "segment",
+        segment,
+        ("image", "json", "json", "text", "flag"),
+        ("picture", "json", "json"),
+        queue=_ui.READING_QUEUE,
     )
     _api.endpoint(
         "segment_everything",
         _everything.segment_everything,
         ("image", "text", "number"),
         ("picture", "json", "json"),
-        long=True,
+        queue=_ui.LONG_QUEUE,
     )
 
 

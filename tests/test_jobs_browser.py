@@ -25,7 +25,7 @@ def test_the_place_in_the_queue_is_shown():
     with gr.Blocks() as page:
         out = gr.HTML(elem_id="out", min_height=80)
         button = gr.Button("Go", elem_id="go")
-        _ui.on_device([button.click], slow, [], [out], long=True)
+        _ui.on_device([button.click], slow, [], [out], queue=_ui.LONG_QUEUE)
     page.queue(api_open=False)
     page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
     try:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from core import runtime, segment
+from core import runtime, sam_models, segment
 from core.models import sam as own
 from tests.sams import ask, assert_same
 
@@ -42,6 +42,40 @@ def test_embed_prepares_the_first_click(sam, encodings, picture):
     assert segment.embed(image).cache["embedding"] == "miss"
     assert segment.predict(image, [[40, 30, 1]]).info.cache["embedding"] == "hit"
     assert len(encodings) == 1
+
+
+def test_nobody_else_waits_while_a_large_sam_reads_a_picture(sam, picture, monkeypatch):
+    inside, leave = threading.Event(), threading.Event()
+    kind = type(sam.image_encoder)
+    forward = kind.forward
+
+    def slow(self, x):
+        inside.set()
+        assert leave.wait(20)
+        return forward(self, x)
+
+    monkeypatch.setattr(kind, "forward", slow)
+    reader = threading.Thread(target=lambda: segment.embed(picture(90, 64)))
+    reader.start()
+    try:
+        assert inside.wait(20)
+        assert runtime.forward(lambda: 42) == 42  # of another tab, on the processor
+    finally:
+        leave.set()
+        reader.join(20)
+
+
+@pytest.mark.parametrize(("limit", "long"), [(1e9, False), (0.0, True)])
+def test_only_a_slow_encoder_is_a_long_step(sam, picture, monkeypatch, limit, long):
+    seen, forward = [], runtime.forward
+    monkeypatch.setattr(
+        runtime, "forward", lambda *a, **kw: seen.append(kw.get("long")) or forward(*a, **kw)
+    )
+    segment.embed(picture(90, 64))
+    assert seen == [True], "how long it takes is not known yet"
+    monkeypatch.setattr(sam_models, "HEAVY", limit)
+    segment.embed(picture(90, 64, seed=1))
+    assert seen[1] is long
 
 
 def test_store_too_small_for_an_embedding(sam, picture, settings, monkeypatch):

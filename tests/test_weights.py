@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from core import checkpoints, hub, weights
+from core import agreement, checkpoints, hub, warm, weights
 from core.checkpoints import Checkpoint
 from core.errors import (
     CheckpointError,
@@ -300,11 +300,23 @@ def test_a_cut_download_goes_on(server):
     assert server.downloads("model.safetensors") == 2
 
 
+def test_what_was_downloaded_is_measured_later(server, monkeypatch):
+    asked, settled = threading.Event(), []
+    monkeypatch.setattr(agreement, "settle", lambda task: settled.append(task) or asked.set())
+    monkeypatch.setattr(warm, "LATER", 0.0)
+    monkeypatch.setattr(weights, "on_download", [warm.settle_later])
+    resolve()
+    assert asked.wait(5) and settled == [FULL.task]
+    resolve()  # now from the cache
+    assert server.downloads("model.safetensors") == 1 and settled == [FULL.task]
+
+
 def test_a_file_larger_than_the_disk_is_not_begun(server, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=len(CONTENT) - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(ResourceError, match="disk is full"):
+    with pytest.raises(ResourceError, match="disk is full") as caught:
         resolve()
+    assert str(hub.cache_dir()) not in str(caught.value)  # visitors read it
     assert server.downloads("model.safetensors") == 0
 
 
@@ -313,14 +325,16 @@ def test_a_disk_that_fills_up_says_so(server, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(hub, "hf_hub_download", no_space)
-    with pytest.raises(ResourceError, match="disk is full"):
+    with pytest.raises(ResourceError, match="disk is full") as caught:
         resolve()
+    assert str(hub.cache_dir()) not in str(caught.value)
 
 
 def test_a_cache_that_cannot_be_written_says_so(server, monkeypatch, tmp_path):
     (tmp_path / "cache").write_text("a file where a folder should be")
-    with pytest.raises(ResourceError, match="cannot be written"):
+    with pytest.raises(ResourceError, match="cannot be written") as caught:
         resolve()
+    assert str(tmp_path) not in str(caught.value)
 
 
 # --- checksums ---
