@@ -33,6 +33,7 @@ from core.images import MAX_BYTES
 from core.settings import get_settings
 from demos import _guard, _owner, _page, _sessions
 
+PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _log = logging.getLogger("vision-hub")
 
 
@@ -62,9 +63,10 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
     """Serve `page` with the settings of the environment; `overrides` are for tests."""
     settings = get_settings()
     if settings.space_id:
-        # All requests come through the Space's proxy, which is not on this machine: without its
-        # word all visitors would be one, with one limit and each other's uploads.
-        os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
+        # All requests come through the Space's proxies, which are not on this machine: without
+        # their word all visitors would be one, with one limit and each other's uploads. Only they
+        # are believed: addresses that a visitor makes up stand before the one that they saw.
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE_NETWORKS)
     routes = [Route("/healthz", healthz)]
     if settings.login is None:  # plain routes ask for no password; /status of the API does
         routes.append(Route("/status", meter))

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from benchmarks import networks
 
 
-def demo(task: str, folder: Path | None, keep: bool = False) -> gr.Interface:
+def demo(task: str, folder: Path | None, keep: bool = False, device: str = "cpu") -> gr.Interface:
     """The demo of a task; with `folder` None it runs on the stand-in device.
 
     `keep` is for a demo of the stand-in that is better than usual: it loads nothing.
@@ -25,7 +25,7 @@ def demo(task: str, folder: Path | None, keep: bool = False) -> gr.Interface:
 
     def load(task: str, where: Path) -> networks.Answer:
         if folder:
-            return networks.load(task, where)
+            return networks.load(task, where, device)
         if not keep:
             networks.load_starter(task)
         return networks.load_standin(task, where)

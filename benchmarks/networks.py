@@ -93,50 +93,50 @@ def _save(model: Any, folder: Path, config: Any, shown: Any = None) -> None:
         (folder / "preprocessor_config.json").write_text(json.dumps(shown))
 
 
-def load(task: str, folder: Path) -> Answer:
+def load(task: str, folder: Path, device: str = "cpu") -> Answer:
     """A function from a picture to the model's answer, as the library's own page has it."""
-    return _LOADERS[task](folder / task)
+    return _LOADERS[task](folder / task, device)
 
 
-def _load_classify(folder: Path) -> Answer:
+def _load_classify(folder: Path, device: str) -> Answer:
     import timm
     from timm.data import create_transform, resolve_model_data_config
 
     model = timm.create_model(json.loads((folder / "config.json").read_text())["architecture"])
     model.load_state_dict(load_file(folder / "model.safetensors"))
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
-    model.eval()
+    model.to(device).eval()
 
     def answer(image: Image.Image) -> Any:
         with torch.inference_mode():
-            return model(transform(image)[None]).softmax(-1)[0].numpy()
+            return model(transform(image)[None].to(device)).softmax(-1)[0].cpu().numpy()
 
     return answer
 
 
-def _load_detect(folder: Path) -> Answer:
+def _load_detect(folder: Path, device: str) -> Answer:
     from transformers import DetrForObjectDetection
     from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
 
-    model = DetrForObjectDetection.from_pretrained(folder).eval()
+    model: Any = DetrForObjectDetection.from_pretrained(folder).eval().to(device)
     processor = DetrImageProcessorPil.from_pretrained(folder, do_pad=False)
 
     def answer(image: Image.Image) -> Any:
         with torch.inference_mode():
-            out = model(**processor(image, return_tensors="pt"))
+            out = model(**processor(image, return_tensors="pt").to(device))
         sizes = [(image.height, image.width)]
         found = processor.post_process_object_detection(out, 0.5, sizes)[0]
-        return found["boxes"].numpy()
+        return found["boxes"].cpu().numpy()
 
     return answer
 
 
-def _load_segment(folder: Path) -> Answer:
+def _load_segment(folder: Path, device: str) -> Answer:
     from segment_anything import SamPredictor, sam_model_registry
 
     sam = sam_model_registry["vit_b"]()
     sam.load_state_dict(load_file(folder / "sam_vit_b.safetensors"))
-    predictor = SamPredictor(sam.eval())
+    predictor = SamPredictor(sam.to(device).eval())
 
     def answer(image: Image.Image, x: float, y: float) -> Any:
         predictor.set_image(np.asarray(image))
@@ -146,32 +146,32 @@ def _load_segment(folder: Path) -> Answer:
     return answer
 
 
-def _load_reconstruct(folder: Path) -> Answer:
+def _load_reconstruct(folder: Path, device: str) -> Answer:
     from transformers import ViTMAEForPreTraining
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-    model: Any = ViTMAEForPreTraining.from_pretrained(folder).eval()
+    model: Any = ViTMAEForPreTraining.from_pretrained(folder).eval().to(device)
     processor = ViTImageProcessorPil.from_pretrained(folder)
 
     def answer(image: Image.Image) -> Any:
         with torch.inference_mode():
-            out = model(**processor(image, return_tensors="pt"))
-            y = model.unpatchify(out.logits)[0].permute(1, 2, 0)
+            out = model(**processor(image, return_tensors="pt").to(device))
+            y = model.unpatchify(out.logits)[0].permute(1, 2, 0).cpu()
         pixels = y * torch.tensor(_SHOWN["image_std"]) + torch.tensor(_SHOWN["image_mean"])
         return (pixels.clamp(0, 1) * 255).byte().numpy()
 
     return answer
 
 
-def _load_denoise(folder: Path) -> Answer:
+def _load_denoise(folder: Path, device: str) -> Answer:
     from spandrel import ModelLoader
 
-    model: Any = ModelLoader(device="cpu").load_from_file(folder / "nafnet.pth").eval()
+    model: Any = ModelLoader(device=device).load_from_file(folder / "nafnet.pth").eval()
 
     def answer(image: Image.Image) -> Any:
         x = torch.tensor(np.asarray(image)).permute(2, 0, 1)[None] / 255
         with torch.inference_mode():
-            y = model(x)[0].permute(1, 2, 0)
+            y = model(x.to(device))[0].permute(1, 2, 0).cpu()
         return (y.clamp(0, 1) * 255).round().byte().numpy()
 
     return answer

@@ -59,21 +59,23 @@ def keys(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def hub(folder: Path) -> Iterator[servers.Server]:
+def hub(folder: Path, device: str = "cpu") -> Iterator[servers.Server]:
     """The hub with the files of `folder` as own checkpoints."""
-    settings = {"VISION_HUB_CHECKPOINTS": str(folder), "VISION_HUB_DEVICE": "cpu"}
+    settings = {"VISION_HUB_CHECKPOINTS": str(folder), "VISION_HUB_DEVICE": device}
     with servers.started("hub", VISION_HUB_STORE_MB="64", **settings) as server:
         yield server
 
 
-def overhead(task: str, folder: Path, key: str, size: tuple[int, int], rounds: int) -> Goal:
+def overhead(
+    task: str, folder: Path, key: str, size: tuple[int, int], rounds: int, device: str = "cpu"
+) -> Goal:
     """Milliseconds that an answer through the server takes longer than decoding and one forward.
 
     By turns on the same pictures, one client; medians. The limit is 5 % or 10 ms.
     """
     files = pictures.jpegs(rounds + 1, *size)
-    bare = networks.load(task, folder)
-    with hub(folder) as server:
+    bare = networks.load(task, folder, device)
+    with hub(folder, device) as server:
         paths = driver.upload(server.url, files)
         ask = driver.gradio_client(server.url, task, data(task, key, paths, True))()
         ask(rounds)
@@ -92,24 +94,38 @@ def overhead(task: str, folder: Path, key: str, size: tuple[int, int], rounds: i
     return Goal(f"{task}: server over bare forward", more, limit, False, " ms")
 
 
-def against_naive(
-    task: str, folder: Path, key: str, size: tuple[int, int], clients: int, budget: float
-) -> list[str]:
-    """One row: naive demo and hub with so many clients, at most `budget` seconds each."""
+def loads(
+    task: str,
+    folder: Path,
+    key: str,
+    size: tuple[int, int],
+    clients: int,
+    budget: float,
+    device: str = "cpu",
+) -> tuple[driver.Load, driver.Load]:
+    """Naive demo and hub with so many clients, at most `budget` seconds each."""
     count = max(4, 2 * clients)
     files = pictures.jpegs(count + 1, *size)
-    loads = []
+    found = []
     for kind in ("naive", "hub"):
-        naive = servers.started("naive", "--task", task, "--folder", str(folder))
-        with naive if kind == "naive" else hub(folder) as server:
+        named = ("--task", task, "--folder", str(folder), "--device", device)
+        naive = servers.started("naive", *named)
+        with naive if kind == "naive" else hub(folder, device) as server:
             paths = driver.upload(server.url, files)
             endpoint = task if kind == "hub" else "predict"
             inputs = data(task, key, paths, kind == "hub")
             connect = driver.gradio_client(server.url, endpoint, inputs)
             connect()(count)
-            loads.append(driver.closed_loop(connect, clients, count, budget, server.pid))
-    naive_load, hub_load = loads
-    cpu = [f"{x.cpu_seconds:.2f}" if x.cpu_seconds else "?" for x in loads]
+            found.append(driver.closed_loop(connect, clients, count, budget, server.pid))
+    return found[0], found[1]
+
+
+def against_naive(
+    task: str, folder: Path, key: str, size: tuple[int, int], clients: int, budget: float
+) -> list[str]:
+    """One row: the hub over the naive demo, as ratios."""
+    naive_load, hub_load = loads(task, folder, key, size, clients, budget)
+    cpu = [f"{x.cpu_seconds:.2f}" if x.cpu_seconds else "?" for x in (naive_load, hub_load)]
     return [
         task,
         str(clients),

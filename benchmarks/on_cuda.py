@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from benchmarks import networks
+from benchmarks import networks, on_cpu
 from benchmarks.goals import Goal, Section
-from benchmarks.on_cpu import keys
 from benchmarks.pictures import collage
+from core import precision
 
 # FLOP of one picture (multiply and add count as two) of the published sizes; DETR at 800 x 1066,
 # SAM's encoder at 1024 x 1024, NAFNet-32 on 256 x 256.
@@ -130,7 +130,7 @@ def measure(folder: Path, quick: bool, device: str = "cuda") -> Section:
     where, rounds = torch.device(device), 2 if quick else 20
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else "no GPU"
     networks.write(folder, small=quick)
-    known = keys(folder)
+    known = on_cpu.keys(folder)
     section = Section("cuda")
     section.say(f"On {name}, PyTorch {torch.__version__}. Random weights of the published sizes.")
     tasks = [task for task in networks.TASKS if not (quick and task == "segment")]
@@ -159,7 +159,36 @@ def measure(folder: Path, quick: bool, device: str = "cuda") -> Section:
         f"All {len(tasks)} in memory at once: {len(status['models'])} models, "
         f"{status['used_mb']} MB of weights, {_allocated(where):.0f} MB allocated."
     )
+    runtime.models().drop_idle()  # the servers are processes of their own and want the memory
+    _served(section, folder, known, quick, device)
     return section
+
+
+def _served(
+    section: Section, folder: Path, known: dict[str, str], quick: bool, device: str
+) -> None:
+    """The hub over the bare forward, and beside the usual demo, in absolute values."""
+    size = (320, 240) if quick else (480, 360)
+    tasks = ("classify",) if quick else networks.TASKS
+    overheads = [task for task in on_cpu.OVERHEAD_TASKS if task in tasks]
+    section.check(
+        *(
+            on_cpu.overhead(task, folder, known[task], size, 3 if quick else 30, device)
+            for task in overheads
+        )
+    )
+    section.say("Beside the usual demo, which loads its model in the function:")
+    rows = []
+    for task in tasks:
+        for clients in (4,) if quick else (1, 4, 16):
+            seconds = 2.0 if quick else 15.0
+            demo, hub = on_cpu.loads(task, folder, known[task], size, clients, seconds, device)
+            cells = [f"{demo.rate:.2f}", f"{hub.rate:.2f}", f"{hub.rate / demo.rate:.2f}"]
+            cells += [f"{1000 * load.p50:.0f}" for load in (demo, hub)]
+            cells.append(str(len(demo.errors) + len(hub.errors)))
+            rows.append([task, str(clients), *cells])
+    head = ("task", "clients", "demo/s", "hub/s", "times", "demo p50 ms", "hub p50 ms", "errors")
+    section.table(head, rows)
 
 
 def _row(task: str, key: str, bf16: bool, where: torch.device, rounds: int, name: str) -> list[str]:
@@ -169,7 +198,8 @@ def _row(task: str, key: str, bf16: bool, where: torch.device, rounds: int, name
     batch = 2 if where.type == "cpu" else 16
     one = throughput(module, task, 1, bf16, where, rounds)
     many = throughput(module, task, batch, bf16, where, rounds)
-    asked = "" if bf16 else f"{request_ms(task, key, where, rounds):.1f}"
+    with precision.forced("bf16" if bf16 else "fp32"):
+        asked = f"{request_ms(task, key, where, rounds):.1f}"
     peak = torch.cuda.max_memory_allocated(where) / 1e6 if where.type == "cuda" else 0.0
     return [
         task,

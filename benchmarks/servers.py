@@ -73,11 +73,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--sim", action="store_true", help="the hub on the stand-in device")
     parser.add_argument("--keep", action="store_true", help="a demo that keeps its model")
+    parser.add_argument("--device", default="cpu", help="where the demo's model runs")
     args = parser.parse_args()
     if args.kind == "hub":
         _hub(args.port, args.sim)
     else:
-        _naive(args.port, args.task, args.folder, args.keep)
+        _naive(args)
 
 
 def _hub(port: int, sim: bool) -> None:
@@ -95,10 +96,11 @@ def _hub(port: int, sim: bool) -> None:
     page.block_thread()
 
 
-def _naive(port: int, task: str, folder: Path | None, keep: bool) -> None:
+def _naive(args: argparse.Namespace) -> None:
     from benchmarks import naive
 
-    naive.demo(task, folder, keep).launch(server_name=HOST, server_port=port, quiet=True)
+    demo = naive.demo(args.task, args.folder, args.keep, args.device)
+    demo.launch(server_name=HOST, server_port=args.port, quiet=True)
 
 
 if __name__ == "__main__":

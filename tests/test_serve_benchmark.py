@@ -137,4 +137,8 @@ def test_the_gpu_s_script_runs_without_one(published, tmp_path_factory):
     assert [goal.name for goal in section.goals] == [
         "classify: reload from pinned RAM",
         "classify: reload from disk",
+        "classify: server over bare forward",
     ]
+    row = next(line for line in section.lines if line.startswith("| classify | 4 |"))
+    *figures, errors = (float(cell) for cell in row.strip("| ").split(" | ")[2:])
+    assert all(figure > 0 for figure in figures) and errors == 0

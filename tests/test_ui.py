@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import gradio as gr
 import numpy as np
 import pytest
+from uvicorn.middleware.proxy_headers import _TrustedHosts
 
 import app
 from core.checkpoints import by_key
@@ -94,7 +95,11 @@ def test_without_host_the_address_is_left_to_gradio(environment, monkeypatch):
 def test_on_a_space_visitors_are_told_apart(environment, monkeypatch):
     class Page:
         def launch(self, **options: object) -> None:
-            assert os.environ["FORWARDED_ALLOW_IPS"] == "*"  # which uvicorn reads
+            hosts = _TrustedHosts(os.environ["FORWARDED_ALLOW_IPS"])  # as uvicorn reads it
+            assert "10.20.3.4" in hosts and "203.0.113.9" not in hosts
+            for said in ("203.0.113.9", "203.0.113.9, 10.20.3.4", "1.2.3.4, 203.0.113.9"):
+                address = hosts.get_trusted_client_address(said)
+                assert address[0] == "203.0.113.9", "what the visitor made up counts for nothing"
 
     monkeypatch.setattr(app._sessions, "install", lambda page: None)
     environment.setenv("FORWARDED_ALLOW_IPS", "x")  # so that it is put back

@@ -213,18 +213,28 @@ def refuse_overlap(training: Pictures, *held_out: Pictures) -> None:
 def evaluate(model: nn.Module, data: Path) -> dict[str, float]:
     """Top-1 accuracy on CIFAR-10's 10,000 test pictures and on 100 photographs of other sources.
 
+    Also by class, how often the right class is among the first two of the test pictures, and how
+    probable the model finds its first one there.
+
     Raises:
         SystemExit: a test picture is among the training pictures, or data are missing.
     """
     pictures, labels, names = cifar10(data, "test")
     photos, classes, _ = photographs_of(data, names, SIDE)
     refuse_overlap(cifar10(data, "train")[0], pictures, photos)
-    right = accuracy(model, photos, classes)
-    by_class = [float(right[classes == k].mean()) for k in np.unique(classes)]
+    logits = predict(model, pictures)
+    first_two = logits.argsort(axis=1)[:, -2:] == labels[:, None]
+    probable = torch.from_numpy(logits).softmax(1).amax(1)
+    right, named = logits.argmax(axis=1) == labels, accuracy(model, photos, classes)
+    of_photos = {names[k]: float(named[classes == k].mean()) for k in np.unique(classes)}
     return {
-        "CIFAR-10 test": float(accuracy(model, pictures, labels).mean()),
-        "photographs": float(right.mean()),
-        "photographs, mean of classes": float(np.mean(by_class)),
+        "CIFAR-10 test": float(right.mean()),
+        "right class among the first two": float(first_two.any(axis=1).mean()),
+        "mean probability of the first": float(probable.mean()),
+        "photographs": float(named.mean()),
+        "photographs, mean of classes": float(np.mean(list(of_photos.values()))),
+        **{f"test, {name}": float(right[labels == k].mean()) for k, name in enumerate(names)},
+        **{f"photographs, {name}": value for name, value in of_photos.items()},
     }
 
 
