@@ -51,6 +51,6 @@ def _numbers(values: Points | Sequence[float]) -> NDArray[np.float32]:
     """Finite float32; an array without any dimension where they are not numbers."""
     try:
         array = np.array(values, dtype=np.float32)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return np.array(0, np.float32)
     return array if np.all(np.isfinite(array)) else np.array(0, np.float32)

@@ -74,13 +74,16 @@ def find(key: str, task: Task) -> Checkpoint:
     Raises:
         InputError: there is none, or it does another task.
     """
+    if not isinstance(key, str):  # callers can send anything
+        raise InputError("The checkpoint must be a name, such as auto.")
     listed = checkpoints.by_key(key)
     named = [listed] if listed else [c for c in _own() if c.key == key]
     for checkpoint in named:  # an own restoration network can stand under two tasks
         if checkpoint.task == task:
             return checkpoint
     known = ", ".join(c.key for c in of_task(task))
-    what = f"{key} does another task" if named else f"There is no checkpoint called {key}"
+    name = " ".join(key.split())[:80]
+    what = f"{name} does another task" if named else f"There is no checkpoint called {name}"
     raise InputError(f"{what}; choose auto, {known}.")
 
 

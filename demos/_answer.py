@@ -51,7 +51,7 @@ class Answer:
         self._private = request.url.path.startswith(f"{API}/file")
         self._cookie = new_cookie and self._page
         self._secure = request.url.scheme == "https"
-        self._job = request.url.path.startswith(JOBS)
+        self._job = request.url.path.startswith((*JOBS, f"{API}/cancel"))
 
     async def send(self, message: Message) -> None:
         """Pass one part of the answer on."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -77,8 +77,10 @@ def _argument(parameter: inspect.Parameter, kind: Kind, value: Any) -> Any:
         return None if parameter.default is inspect.Parameter.empty else parameter.default
     if kind == "number":
         real = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not real or not math.isfinite(value):
+        if not real or not abs(value) <= sys.float_info.max:  # so that NaN and a huge int fail too
             raise InputError(f"{parameter.name} must be a number.")
+    if kind == "flag" and not isinstance(value, bool):
+        raise InputError(f"{parameter.name} must be true or false.")
     return value
 
 

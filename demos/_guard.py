@@ -120,8 +120,12 @@ class Guard:
         except Exception as error:  # routes of Gradio fail in their own ways
             if state.started:
                 raise
-            _log.exception("%s %s failed", request.method, request.url.path)
             status, sentence = _told(error, request)
+            where = f"{request.method} {request.url.path[:200]!r}"
+            if status == 400:  # one line: strangers could fill the log otherwise
+                _log.warning("%s failed: %s", where, type(error).__name__)
+            else:
+                _log.error("%s failed", where, exc_info=error)
             await JSONResponse({"detail": sentence}, status)(scope, receive, state.send)
 
     async def _admit(self, request: Request, visitor: Visitor, receive: Receive) -> Receive:

@@ -38,7 +38,7 @@ class Page(gr.Blocks):
 
         async def admit(body: Any, **more: Any) -> Any:
             fn = self.fns.get(body.fn_index)
-            if fn is None:
+            if fn is None or fn.fn is None:  # of an event that runs in the browser alone
                 return False, _answer.UNFIT, "error"
             long = self._queue.event_queue_per_concurrency_id.get(_ui.LONG_QUEUE[0])
             if long and fn.concurrency_id == _ui.LONG_QUEUE[0] and len(long.queue) >= LONG_WAITING:
@@ -51,14 +51,20 @@ class Page(gr.Blocks):
     async def preprocess_data(self, *args: Any, **options: Any) -> Any:
         """From JSON to the arguments of a handler."""
         try:
-            return await super().preprocess_data(*args, **options)
+            values = await super().preprocess_data(*args, **options)
         except gr.Error as error:
             error.print_exception = False  # the caller's fault, and no news for the log
+            if "is not in the list of choices" in error.message:  # Python values, and no sentence
+                error.message = _answer.UNFIT
             raise
         except (OSError, MemoryError):
             raise
         except Exception:  # callers can send anything, and each component fails in its own way
             raise gr.Error(_answer.UNFIT, print_exception=False) from None
+        for block, value in zip(args[0].inputs, values, strict=False):
+            if isinstance(block, gr.Dataset) and value is None:  # Gradio's handler unpacks it
+                raise gr.Error(_answer.UNFIT, print_exception=False)
+        return values
 
     async def process_api(self, *args: Any, **options: Any) -> Any:
         """A whole call, from JSON to JSON."""

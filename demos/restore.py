@@ -146,7 +146,7 @@ def _factor(task: RestoreTask, checkpoint: str, scale: float) -> int:
 
     if task == "super_resolve" and checkpoint != "auto":
         return weights.find(checkpoint, task).scale
-    return int(scale)
+    return int(scale or 2)  # a radio button may be empty
 
 
 def _shown(task: RestoreTask, image: images.RGB, result: Restoration) -> tuple[Any, ...]:

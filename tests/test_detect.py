@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from core import detect
+from core import detect, runtime
 from core.errors import CheckpointError, InputError
 from tests import nets
 
@@ -156,6 +156,18 @@ def test_file_without_its_config(shelf, picture):
     path.with_name("config.json").write_text("{damaged")
     with pytest.raises(CheckpointError, match=r"config\.json beside model\.safetensors"):
         detect.predict(picture(80, 60), "model")
+
+
+@pytest.mark.parametrize("answer", ["logits", "boxes"])
+def test_weights_that_are_not_numbers(shelf, picture, answer):
+    model, config = nets.detr()
+    heads = {"logits": model.class_labels_classifier, "boxes": model.bbox_predictor.layers[-1]}
+    with torch.no_grad():
+        heads[answer].bias.fill_(float("nan"))
+    shelf.starter("detect", model, config)
+    with pytest.raises(CheckpointError, match="not numbers"):
+        detect.predict(picture(80, 60))
+    assert runtime.outputs().stats()["values"] == 0
 
 
 def test_narrow_picture(starter):

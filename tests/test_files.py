@@ -104,6 +104,31 @@ def test_the_longer_a_look_takes_the_rarer_it_is(folder, monkeypatch):
     assert _files._full[0] >= before + 0.2 / 0.02
 
 
+def test_old_files_go_while_nobody_asks_also_after_a_sweep_that_failed(folder, monkeypatch):
+    old = write(folder / "ab12" / "old.png", age=_files.KEEP_SECONDS + 60)
+    young = write(folder / "cd34" / "young.png", age=60)
+    real, sweeps, stop = _files.sweep, list[Path](), threading.Event()
+
+    def sweep(path: Path, *limits: float) -> int:
+        sweeps.append(path)
+        if len(sweeps) == 1:
+            raise RuntimeError("the first one fails")
+        return real(path, *limits)
+
+    monkeypatch.setattr(_files, "sweep", sweep)
+    monkeypatch.setattr(_files, "SWEEP_EVERY", 0.02)
+    thread = _files.keep_sweeping(stop)
+    try:
+        end = time.monotonic() + 10
+        while old.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+    finally:
+        stop.set()
+        thread.join(10)
+    assert not old.exists() and young.exists() and len(sweeps) > 1
+    assert not thread.is_alive()
+
+
 def test_a_result_has_a_folder_of_its_own_with_a_name_that_nobody_guesses(folder):
     paths = [_files.result_path("a.png") for _ in range(2)]
     assert paths[0].parent != paths[1].parent

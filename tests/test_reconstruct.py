@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from transformers import ViTImageProcessor
 
-from core import reconstruct
+from core import reconstruct, runtime
 from core.errors import CheckpointError, InputError
 from tests import nets
 
@@ -136,6 +136,16 @@ def test_ratios_of_two_users_do_not_mix(starter, picture):
 def test_ratio_out_of_range(starter, picture, ratio):
     with pytest.raises(InputError):
         reconstruct.predict(picture(40, 40), mask_ratio=ratio)
+
+
+def test_weights_that_are_not_numbers(shelf, picture):
+    model, config = nets.mae()
+    with torch.no_grad():
+        model.decoder.decoder_pred.bias.fill_(float("nan"))
+    shelf.starter("reconstruct", model, config)
+    with pytest.raises(CheckpointError, match="not numbers"):
+        reconstruct.predict(picture(40, 40))
+    assert runtime.outputs().stats()["values"] == 0
 
 
 @pytest.mark.parametrize("suffix", ["model.safetensors", "pytorch_model.bin"])

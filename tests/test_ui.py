@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -15,13 +16,27 @@ from core.checkpoints import by_key
 from core.errors import InputError
 from core.settings import get_settings
 from demos import _api, _picker, _ui, classify, segment
+from demos._guard import Guard
 
 GREY = np.full((8, 10, 3), 127, np.uint8)
 
 
+class Page:
+    """In the place of the page: what it would be launched with."""
+
+    local_url, share_url = "http://127.0.0.1:7860/", None
+
+    def launch(self, **options: Any) -> dict[str, Any]:
+        self.trusted = os.environ.get("FORWARDED_ALLOW_IPS")
+        return options
+
+    def block_thread(self) -> None:
+        """A real one would serve here for ever."""
+
+
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    for name in ("HOST", "PORT", "AUTH", "SHARE"):
+    for name in ("HOST", "PORT", "AUTH", "SHARE", "SPACE_ID", "VISION_HUB_RATE"):
         monkeypatch.delenv(name, raising=False)
     get_settings.cache_clear()
     yield monkeypatch
@@ -80,32 +95,84 @@ def test_points_that_are_no_list_are_refused():
         segment.segment(GREY, points=5)
 
 
-def test_without_host_the_address_is_left_to_gradio(environment, monkeypatch):
-    class Page:
-        def launch(self, **options: object) -> dict[str, object]:
-            return options
-
-    monkeypatch.setattr(app._sessions, "install", lambda page: None)
-    assert app.launch(Page())["server_name"] is None  # Spaces set GRADIO_SERVER_NAME
-    environment.setenv("HOST", "0.0.0.0")
-    get_settings.cache_clear()
-    assert app.launch(Page())["server_name"] == "0.0.0.0"
-
-
-def test_on_a_space_visitors_are_told_apart(environment, monkeypatch):
-    class Page:
-        def launch(self, **options: object) -> None:
-            hosts = _TrustedHosts(os.environ["FORWARDED_ALLOW_IPS"])  # as uvicorn reads it
-            assert "10.20.3.4" in hosts and "203.0.113.9" not in hosts
-            for said in ("203.0.113.9", "203.0.113.9, 10.20.3.4", "1.2.3.4, 203.0.113.9"):
-                address = hosts.get_trusted_client_address(said)
-                assert address[0] == "203.0.113.9", "what the visitor made up counts for nothing"
-
+@pytest.fixture
+def launched(environment, monkeypatch):
+    """What `app.launch` hands to Gradio where the environment has these variables."""
     monkeypatch.setattr(app._sessions, "install", lambda page: None)
     environment.setenv("FORWARDED_ALLOW_IPS", "x")  # so that it is put back
     environment.delenv("FORWARDED_ALLOW_IPS")
-    environment.setenv("SPACE_ID", "somebody/hub")
-    app.launch(Page())
+
+    def launch(page: Page | None = None, **variables: str) -> dict[str, Any]:
+        for name, value in variables.items():
+            environment.setenv(name, value)
+        get_settings.cache_clear()
+        return app.launch(page or Page())
+
+    return launch
+
+
+def test_without_host_the_address_is_left_to_gradio(launched):
+    assert launched()["server_name"] is None  # Spaces set GRADIO_SERVER_NAME
+    assert launched(HOST="0.0.0.0")["server_name"] == "0.0.0.0"
+
+
+def test_on_a_space_visitors_are_told_apart(launched):
+    page = Page()
+    launched(page)
+    assert page.trusted is None
+    launched(page, SPACE_ID="somebody/hub")
+    hosts = _TrustedHosts(page.trusted)  # as uvicorn reads it
+    assert "10.20.3.4" in hosts and "203.0.113.9" not in hosts
+    for said in ("203.0.113.9", "203.0.113.9, 10.20.3.4", "1.2.3.4, 203.0.113.9"):
+        address = hosts.get_trusted_client_address(said)
+        assert address[0] == "203.0.113.9", "what the visitor made up counts for nothing"
+
+
+@pytest.mark.parametrize(
+    ("variables", "per_minute"),
+    [
+        ({}, 0),
+        ({"AUTH": "anna:secret"}, 0),
+        ({"SHARE": "1"}, 120),
+        ({"SPACE_ID": "somebody/hub"}, 120),
+        ({"SHARE": "1", "AUTH": "anna:secret"}, 120),
+        ({"VISION_HUB_RATE": "7"}, 7),
+        ({"SHARE": "1", "VISION_HUB_RATE": "7"}, 7),
+        ({"SPACE_ID": "somebody/hub", "VISION_HUB_RATE": "0"}, 0),
+    ],
+)
+def test_where_strangers_can_come_each_has_a_limit(launched, variables, per_minute):
+    options = launched(**variables)
+    (middleware,) = options["app_kwargs"]["middleware"]
+    assert middleware.cls is Guard and middleware.kwargs["rules"].per_minute == per_minute
+    assert options["share"] is ("SHARE" in variables)
+
+
+@pytest.mark.parametrize(
+    ("variables", "login", "open_routes"),
+    [
+        ({}, None, ["/healthz", "/status"]),
+        ({"SHARE": "1"}, None, ["/healthz", "/status"]),
+        ({"AUTH": "anna:se:cret"}, ("anna", "se:cret"), ["/healthz"]),
+    ],
+)
+def test_a_login_closes_the_meter_and_other_sites_out(launched, variables, login, open_routes):
+    options = launched(**variables)
+    assert options["auth"] == login
+    assert [route.path for route in options["app_kwargs"]["routes"]] == open_routes
+    (middleware,) = options["app_kwargs"]["middleware"]
+    assert middleware.kwargs["rules"].same_origin is (login is not None)
+
+
+def test_a_hub_that_runs_sweeps_and_warms_up(environment, monkeypatch):
+    done = list[str]()
+    monkeypatch.setattr(app.allocator, "tune", lambda: done.append("tune"))
+    monkeypatch.setattr(app._page, "build", Page)
+    monkeypatch.setattr(app, "launch", lambda page, **_: done.append("launch"))
+    monkeypatch.setattr(app._files, "keep_sweeping", lambda: done.append("sweep"))
+    monkeypatch.setattr(app._page, "warm_up", lambda: done.append("warm up"))
+    app.main()
+    assert done == ["tune", "launch", "sweep", "warm up"]
 
 
 def test_a_wrong_setting_is_named_and_no_password_shown(environment):

@@ -1,0 +1,88 @@
+"""A login and a limit from the environment, seen from outside: requests to the launched app."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+
+import app
+from core.settings import get_settings
+from demos import _page
+
+pytestmark = pytest.mark.slow
+RATE = 2  # a token more comes after half a minute only
+
+
+@pytest.fixture(scope="module")
+def ask():
+    """Sends one request to a hub with a login; status, text and cookies."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SHARE", "SPACE_ID", "HOST", "PORT"):
+            patch.delenv(name, raising=False)
+        patch.setenv("AUTH", "anna:secret")
+        patch.setenv("VISION_HUB_RATE", str(RATE))
+        get_settings.cache_clear()
+        page = _page.build()
+        app.launch(
+            page,
+            server_name="127.0.0.1",
+            server_port=None,
+            prevent_thread_lock=True,
+            quiet=True,
+        )
+        port = urlsplit(str(page.local_url)).port
+
+        def ask(method, path, body=None, **headers):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            try:
+                connection.request(method, path, body, headers)
+                response = connection.getresponse()
+                cookies = [
+                    value.split(";")[0] for value in response.headers.get_all("set-cookie", [])
+                ]
+                return response.status, response.read().decode(), "; ".join(cookies)
+            finally:
+                connection.close()
+
+        try:
+            yield ask
+        finally:
+            page.close()
+            patch.undo()
+            get_settings.cache_clear()
+
+
+@pytest.mark.parametrize("path", ["/config", "/gradio_api/info", "/status", "/gradio_api/status"])
+def test_without_the_login_nothing_is_told(ask, path):
+    status, text, _ = ask("GET", path)
+    assert status in (401, 404), text
+    assert "budget_mb" not in text and "components" not in text
+
+
+def test_only_that_it_runs_is_told(ask):
+    status, text, _ = ask("GET", "/healthz")
+    assert (status, json.loads(text)) == (200, {"status": "ok"})
+
+
+def login(ask, password, **headers):
+    body = urlencode({"username": "anna", "password": password})
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    return ask("POST", "/login", body, **kind, **headers)
+
+
+def test_a_page_of_another_site_may_not_log_in(ask):
+    status, text, cookies = login(ask, "secret", Origin="https://elsewhere.example")
+    assert status == 403 and "other sites" in json.loads(text)["detail"] and not cookies
+    assert login(ask, "wrong")[0] == 400
+
+
+def test_who_logged_in_may_ask_as_often_as_the_setting_says(ask):
+    status, _, cookies = login(ask, "secret")
+    assert status == 200 and cookies
+    headers = {"Content-Type": "application/json", "Cookie": cookies}
+    path = "/gradio_api/call/checkpoints"
+    answers = [ask("POST", path, '{"data": []}', **headers)[0] for _ in range(RATE + 1)]
+    assert answers == [200] * RATE + [429]
