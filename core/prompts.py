@@ -50,7 +50,8 @@ def parse_box(box: Sequence[float] | None, size: tuple[int, ...]) -> NDArray[np.
 def _numbers(values: Points | Sequence[float]) -> NDArray[np.float32]:
     """Finite float32; an array without any dimension where they are not numbers."""
     try:
-        array = np.array(values, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+            array = np.array(values, dtype=np.float32)
     except (OverflowError, TypeError, ValueError):
         return np.array(0, np.float32)
     return array if np.all(np.isfinite(array)) else np.array(0, np.float32)

@@ -21,7 +21,7 @@ from core.weights import Progress, Resolved
 RestoreTask = Literal["denoise", "super_resolve", "deblur"]
 Steps = Generator[float, None, Restoration]
 TILES = (512, 256, 128)  # sides of a tile of the input, pixels; a smaller one where memory ends
-CPU_TILE, CPU_TILE_OUTPUT = 288, 576  # on a CPU, the largest side of a tile, and of its output
+CPU_TILE_OUTPUT = 1024  # on a CPU, the largest side of what comes out of a tile
 OVERLAP = 32
 GRID = 8  # sides of tiles are multiples of it, which networks would pad them to
 MAX_OUTPUT_PIXELS = 64_000_000
@@ -135,12 +135,13 @@ def _restored(
 def tile_sides(factor: int) -> tuple[int, ...]:
     """The sides of tiles to try, largest first.
 
-    On a CPU a tile of 512 pixels takes seconds, and everybody else waits for its end; smaller ones,
-    which fit into the processor's caches, cost no more in all.
+    On a CPU an enlarging network gets smaller ones: its steps are seconds long, and a job is
+    cancelled between two. Smaller ones still would compute more of a picture twice, which cost 6
+    to 17 % of the time with 288 pixels.
     """
     if runtime.device().type != "cpu":
         return TILES
-    most = max(TILES[-1], min(TILES[0], CPU_TILE, CPU_TILE_OUTPUT // factor))
+    most = max(TILES[-1], min(TILES[0], CPU_TILE_OUTPUT // factor))
     return (most, *(side for side in TILES if side < most))
 
 

@@ -244,9 +244,9 @@ def test_bfloat16_agrees(shelf, picture, settings):
     assert np.abs(rough - plain).mean() < 2
 
 
-def test_tiles_on_a_processor_are_small_so_that_others_need_not_wait(settings, monkeypatch):
-    assert restore.tile_sides(1) == restore.tile_sides(2) == (288, 256, 128)
-    assert restore.tile_sides(4) == (144, 128)
+def test_tiles_of_enlarging_networks_are_smaller_on_a_processor(settings, monkeypatch):
+    assert restore.tile_sides(1) == restore.tile_sides(2) == (512, 256, 128)
+    assert restore.tile_sides(4) == (256, 128)
     assert restore.tile_sides(8) == (128,)
     monkeypatch.setattr(restore.runtime, "device", lambda: torch.device("cuda"))
     assert restore.tile_sides(4) == restore.TILES
