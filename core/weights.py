@@ -150,10 +150,15 @@ def _is_as_shipped(path: Path) -> bool:
     sums = path.with_name("SHA256SUMS")
     if not sums.is_file():
         return True
-    pairs = (line.split() for line in sums.read_text("utf-8").splitlines())
-    expected = {name: digest for digest, name in pairs}.get(path.name)
+    expected = shipped_sums(sums).get(path.name)
     stat = path.stat()
     return expected in (None, _sum_of(path, stat.st_mtime_ns, stat.st_size))
+
+
+def shipped_sums(sums: Path) -> dict[str, str]:
+    """File name -> SHA-256, of a file as `sha256sum` writes it."""
+    pairs = (line.split() for line in sums.read_text("utf-8").splitlines())
+    return {name: digest for digest, name in pairs}
 
 
 @lru_cache(maxsize=64)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.weights import file_sha256
+from core.weights import file_sha256, shipped_sums
 
 log = logging.getLogger("training")
 
@@ -240,8 +240,7 @@ def deliver(path: Path) -> None:
     if not sums.is_file():
         log.info("written; try it with VISION_HUB_CHECKPOINTS=%s make run", path)
         return
-    pairs = (line.split() for line in sums.read_text("utf-8").splitlines())
-    known = {name: digest for digest, name in pairs} | {path.name: file_sha256(path)}
+    known = shipped_sums(sums) | {path.name: file_sha256(path)}
     lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items())]
     sums.write_text("".join(lines), "utf-8")
     log.info("%s is replaced: write its card anew and run `make test`", path.name)
