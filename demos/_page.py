@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from core import weights
-from demos import _answer, _api, _examples, _handoff, _owner, _picker, _ui, discover
+from demos import _answer, _api, _examples, _handoff, _owner, _picker, _queue, _ui, discover
 
 status = _owner.status
 CSS = Path(__file__).with_name("style.css")
@@ -46,6 +46,7 @@ class Page(gr.Blocks):
             return await push(body, **more)
 
         self._queue.push = admit  # type: ignore[method-assign, assignment]
+        _queue.wake_by_events(self._queue)
         return self
 
     async def preprocess_data(self, *args: Any, **options: Any) -> Any:
