@@ -28,10 +28,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from core import allocator
+from core import allocator, compute_threads, weights
 from core.images import MAX_BYTES
 from core.settings import get_settings
-from demos import _guard, _owner, _page, _sessions
+from demos import _guard, _owner, _page, _sessions, _ui
 
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _log = logging.getLogger("vision-hub")
@@ -122,12 +122,14 @@ def served() -> Iterator[str]:
 def main() -> None:
     """Build the page, serve it, warm the models up behind it."""
     allocator.tune()  # before PyTorch comes in with the first request
+    compute_threads.dedicate()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it reports every request
     try:
         settings = get_settings()
     except ValidationError as error:  # its own text repeats the values, a password among them
         sys.exit("\n".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors()))
+    weights.limit_waiting(_ui.DEVICE_QUEUE[1] // 2)
     page = _page.build()
     try:
         launch(page, prevent_thread_lock=True)

@@ -83,10 +83,11 @@ def main() -> None:
 
 def _hub(port: int, sim: bool) -> None:
     import app
-    from core import allocator
+    from core import allocator, compute_threads
     from demos import _page
 
-    allocator.tune()  # as app.main does
+    allocator.tune()  # both as app.main does
+    compute_threads.dedicate()
     if sim:
         from benchmarks import standin
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+from core.compute_threads import ComputeThread
+
+T = TypeVar("T")
 
 COURTESY = 4  # short passes that may overtake one waiting step of a long job
 
@@ -24,6 +29,7 @@ class Lane:
         self._owner: int | None = None
         self._depth = 0
         self._waiting: dict[bool, deque[object]] = {False: deque(), True: deque()}
+        self._thread = ComputeThread()
         self._overtaken = 0  # short turns since a step of a long job began to wait
 
     @contextmanager
@@ -34,6 +40,13 @@ class Lane:
             yield
         finally:
             self._leave()
+
+    def run(self, action: Callable[[], T], long: bool = False, in_thread: bool = False) -> T:
+        """`action()` while holding the lane, with `in_thread` in the thread that computes."""
+        if self._thread.is_current():
+            return action()
+        with self.turn(long):
+            return self._thread.run(action) if in_thread else action()
 
     @property
     def waiting(self) -> int:

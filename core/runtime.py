@@ -18,7 +18,7 @@ from typing import NoReturn, TypeVar
 
 import torch
 
-from core import allocator, batching, stores, weights
+from core import allocator, batching, compute_threads, linear, stores, weights
 from core import precision as precisions
 from core.checkpoints import Task
 from core.device_errors import is_device_lost, is_out_of_memory
@@ -168,6 +168,8 @@ def run(
     file = resolved.path.stat()
     key = (resolved.checkpoint.key, str(resolved.path), file.st_mtime_ns, file.st_size)
     where = device()
+    if where.type == "cpu":
+        compute_threads.settle()
     started = time.perf_counter()
     with models().lease((*key, where), resolved, lambda r: _place(build, r, where)) as lease:
         watch.seconds["load"] = time.perf_counter() - started
@@ -183,6 +185,8 @@ def _place(build: Builder, resolved: Resolved, where: torch.device) -> Built:
     def place() -> Built:
         built = build(resolved)
         built.module.to(where).eval().requires_grad_(False)
+        if where.type == "cpu":
+            linear.speed_up(built.module)
         return built
 
     name = resolved.checkpoint.title or resolved.checkpoint.key
@@ -213,17 +217,20 @@ def forward(compute: Callable[[], T], full_precision: bool = False, long: bool =
     bf16 = precision() == "bf16" and not full_precision
     # A processor can do two things at once: a short pass beside a step of a long job takes twice as
     # long as alone, which is less than waiting for the end of the step.
-    lane = _side_lane if long and device().type == "cpu" else _lane
+    on_cpu = device().type == "cpu"
+    lane = _side_lane if long and on_cpu else _lane
 
-    def in_lane() -> T:
+    def settled() -> T:
         with (
-            lane.turn(long),
             torch.inference_mode(),
             torch.autocast(device().type, torch.bfloat16, enabled=bf16),
         ):
             return compute()
 
-    return _with_room(in_lane, "The device has too little memory for this; try a smaller picture.")
+    return _with_room(
+        lambda: lane.run(settled, long, in_thread=on_cpu),
+        "The device has too little memory for this; try a smaller picture.",
+    )
 
 
 def finish(steps: Generator[object, None, T]) -> T:

@@ -11,14 +11,15 @@ import logging
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from core import checkpoints, hub
 from core.checkpoints import ROOT, Checkpoint, Task, Tier
-from core.errors import CheckpointError, DamagedFile, HubUnreachable, InputError
+from core.errors import Busy, CheckpointError, DamagedFile, HubUnreachable, InputError
 from core.hub import Progress
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -28,6 +29,7 @@ on_download: list[Callable[[Checkpoint], None]] = []
 _log = logging.getLogger(__name__)
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 _locks_guard = threading.Lock()
+_room: threading.Semaphore | None = None  # places for those who wait for a download
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ def resolve(
         InputError: no checkpoint of that name for this task.
         CheckpointError: it cannot be had (Gated, HubUnreachable, DamagedFile, or removed).
         ResourceError: the disk is full or cannot be written.
+        Busy: it has to be fetched, and as many as `limit_waiting` allows wait for that already.
     """
     if key == "auto":
         return _best_at_hand(task, scale)
@@ -63,7 +66,8 @@ def resolve(
     if checkpoint.tier != "full":
         return Resolved(checkpoint, checkpoint.tier, _local(checkpoint))
     try:
-        return Resolved(checkpoint, "full", _full(checkpoint, progress))
+        with _place(checkpoint):
+            return Resolved(checkpoint, "full", _full(checkpoint, progress))
     except HubUnreachable as error:
         return _starter_instead(checkpoint, error)
 
@@ -190,6 +194,26 @@ def _starter_instead(wanted: Checkpoint, error: HubUnreachable) -> Resolved:
             note = f"{failed} {starter.title} answered instead."
             return Resolved(starter, "starter", _local(starter), note)
     raise HubUnreachable(f"{failed} No starter can take its place.") from error
+
+
+def limit_waiting(count: int | None) -> None:
+    """Let at most so many requests wait for downloads at once, so that a server has places left."""
+    global _room  # noqa: PLW0603
+    _room = None if count is None else threading.Semaphore(count)
+
+
+@contextmanager
+def _place(checkpoint: Checkpoint) -> Iterator[None]:
+    room = _room
+    if room is None or is_at_hand(checkpoint):
+        yield
+        return
+    if not room.acquire(blocking=False):
+        raise Busy(f"{checkpoint.title} is still being fetched; please try again in a minute.")
+    try:
+        yield
+    finally:
+        room.release()
 
 
 def _full(checkpoint: Checkpoint, progress: Progress | None) -> Path:

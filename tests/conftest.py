@@ -103,6 +103,15 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return passes
 
 
+@pytest.fixture
+def stock_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of the library's own layers, for answers that are compared bit for bit."""
+    from core import linear, sam_attention
+
+    for module in (linear, sam_attention):
+        monkeypatch.setattr(module, "speed_up", lambda network: None)
+
+
 def make_picture(width: int, height: int, seed: int = 0) -> np.ndarray:
     """(H, W, 3) uint8: coloured blobs with some noise, which no transform leaves unchanged."""
     from PIL import Image

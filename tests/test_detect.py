@@ -14,6 +14,8 @@ from core import detect, runtime
 from core.errors import CheckpointError, InputError
 from tests import nets
 
+pytestmark = pytest.mark.usefixtures("stock_layers")
+
 
 def reference(model, config, image, threshold, backend="pil"):
     """(boxes, scores, labels) by the library, sorted as ours: best first, clipped."""

@@ -12,6 +12,8 @@ from core.errors import CheckpointError, InputError
 from tests import nets
 from tests.sams import ask, assert_same
 
+pytestmark = pytest.mark.usefixtures("stock_layers")
+
 PROMPTS = {
     "one point": {"points": [[40, 30, 1]]},
     "one excluding point": {"points": [[40, 30, 0]]},

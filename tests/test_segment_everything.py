@@ -18,6 +18,8 @@ from demos import _everything, _segment_files, _segment_lessons, _segment_sessio
 from demos._canvas_data import parse_gesture
 from demos._segment_session import Session
 
+pytestmark = pytest.mark.usefixtures("stock_layers")
+
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "coins.jpg"
 OWN = (True, 0.0, 0.0)  # the checkpoint's thresholds
 

@@ -14,6 +14,8 @@ from core import regions, runtime, segment
 from core.errors import InputError, OutOfMemory
 from tests import nets
 
+pytestmark = pytest.mark.usefixtures("stock_layers")
+
 OPTIONS = [
     {"points_per_side": 2},
     {"points_per_side": 5},

@@ -17,6 +17,8 @@ from core.errors import InputError
 from tests import nets
 from tests.sams import ask, assert_same
 
+pytestmark = pytest.mark.usefixtures("stock_layers")
+
 CLICKS = [[40, 30, 1], [60, 20, 0], [22.5, 48, 1], [70, 50, 1]]
 BOX = [12, 9, 71, 58]
 

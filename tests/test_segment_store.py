@@ -13,6 +13,8 @@ from core import runtime, sam_models, segment
 from core.models import sam as own
 from tests.sams import ask, assert_same
 
+pytestmark = pytest.mark.usefixtures("stock_layers")
+
 
 @pytest.fixture
 def encodings(sam, monkeypatch):

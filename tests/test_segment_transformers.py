@@ -25,6 +25,8 @@ from core import diagram, insight, runtime, segment
 from core.errors import CheckpointError, InputError
 from tests import nets
 
+pytestmark = pytest.mark.usefixtures("stock_layers")
+
 CLICKS = [[40, 30, 1], [60, 20, 0], [22.5, 48, 1], [61, 55, 1]]
 BOX = [12, 9, 60, 58]
 KINDS = ("sam", "sam2")

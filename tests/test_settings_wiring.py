@@ -86,3 +86,18 @@ def test_who_logged_in_may_ask_as_often_as_the_setting_says(ask):
     path = "/gradio_api/call/checkpoints"
     answers = [ask("POST", path, '{"data": []}', **headers)[0] for _ in range(RATE + 1)]
     assert answers == [200] * RATE + [429]
+
+
+def test_the_start_prepares_the_process_before_the_page_is_up(monkeypatch):
+    done = []
+    monkeypatch.setattr(app.allocator, "tune", lambda: done.append("memory"))
+    monkeypatch.setattr(app.compute_threads, "dedicate", lambda: done.append("threads"))
+    monkeypatch.setattr(app.weights, "limit_waiting", done.append)
+
+    def no_port(page, **options):
+        raise OSError("Cannot find empty port")
+
+    monkeypatch.setattr(app, "launch", no_port)
+    with pytest.raises(SystemExit, match="is taken"):
+        app.main()
+    assert done == ["memory", "threads", get_settings().slots // 2]

@@ -18,6 +18,7 @@ from huggingface_hub import constants
 from core import agreement, checkpoints, hub, warm, weights
 from core.checkpoints import Checkpoint
 from core.errors import (
+    Busy,
     CheckpointError,
     DamagedFile,
     Gated,
@@ -380,6 +381,31 @@ def test_a_changed_pin_is_checked_although_the_file_was_hashed(server, monkeypat
 
 
 # --- many at once, progress, listing ---
+
+
+@pytest.fixture
+def one_may_wait():
+    weights.limit_waiting(1)
+    yield
+    weights.limit_waiting(None)
+
+
+def test_who_would_take_the_last_place_to_wait_for_a_download_is_told_at_once(server, one_may_wait):
+    server.faults[REPO] = "slow"
+    found: list[weights.Resolved] = []
+    first = threading.Thread(target=lambda: found.append(resolve()))
+    first.start()
+    end = time.monotonic() + 10
+    while server.downloads("model.safetensors") == 0:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    with pytest.raises(Busy, match=r"Full.* is still being fetched; please try again"):
+        within(1, resolve)
+    assert resolve("auto").tier == "starter", "what is at hand needs no place"
+    first.join(20)
+    assert found[0].tier == "full"
+    assert resolve().tier == "full"
+    assert server.downloads("model.safetensors") == 1
 
 
 def test_sixteen_threads_make_one_download(server):
