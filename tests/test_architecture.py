@@ -35,6 +35,7 @@ PLAIN = {
     "export",
     "images",
     "outlines",
+    "png",
     "prompts",
     "regions",
     "settings",

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from core import decoding, images
+from core import decoding, images, png
 from core.errors import BadImage, HubError, InputError, ResourceError
 
 WIDTH, HEIGHT = 48, 32
@@ -675,6 +675,28 @@ def test_save_png_is_lossless(tmp_path: Path) -> None:
     assert close(Image.open(path), rgb)
     assert Image.open(path).format == "PNG"
     assert Image.open(images.save_jpeg(rgb, tmp_path / "a.jpg")).format == "JPEG"
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (256, 3), (700, 5), (90, 200)])
+def test_png_files_are_lossless_and_in_order(size: tuple[int, int], channels: int) -> None:
+    rng = np.random.default_rng(size[0])
+    noise = rng.integers(0, 256, (*size, channels), dtype=np.uint8)
+    slope = np.broadcast_to(np.arange(size[1], dtype=np.uint8)[None, :, None], noise.shape)
+    for pixels in (noise, np.ascontiguousarray(slope), noise[::-1, ::-1]):
+        content = png.encode(pixels)
+        Image.open(io.BytesIO(content)).verify()  # looks at every checksum
+        found = Image.open(io.BytesIO(content))
+        assert found.mode == {3: "RGB", 4: "RGBA"}[channels]
+        np.testing.assert_array_equal(np.array(found), pixels)
+        assert not found.info, "metadata"
+    if size == (90, 200):
+        assert len(png.encode(np.ascontiguousarray(slope))) < slope.size / 20, "not packed"
+
+
+def test_png_refuses_what_is_neither_rgb_nor_rgba() -> None:
+    with pytest.raises(ValueError, match="2 channels"):
+        png.encode(np.zeros((4, 4, 2), np.uint8))
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
