@@ -195,6 +195,11 @@ def load_starter(task: str) -> None:
     config = state_dicts.read_header(file)[1]
     if task == "classify":
         model: Any = vit.build(config["arch"])
+    elif task == "reconstruct":
+        from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+        mae: Any = ViTMAEConfig.from_dict(config["vit_mae"])
+        model = ViTMAEForPreTraining(mae)
     else:
         from transformers import DetrConfig, DetrForObjectDetection
 
@@ -218,4 +223,9 @@ def load_standin(task: str, folder: Path) -> Answer:
         corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2]], 1)
         return corners * np.array([*image.size, *image.size])
 
-    return {"classify": classify, "detect": detect}[task]
+    def reconstruct(image: Image.Image) -> Any:
+        model = standin.Reconstructor()
+        out = model(prepare(image)[None], torch.rand(1, 196))
+        return (model.unpatchify(out.logits)[0].permute(1, 2, 0).clamp(0, 1) * 255).byte().numpy()
+
+    return {"classify": classify, "detect": detect, "reconstruct": reconstruct}[task]

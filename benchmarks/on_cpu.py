@@ -71,7 +71,8 @@ def overhead(
 ) -> Goal:
     """Milliseconds that an answer through the server takes longer than decoding and one forward.
 
-    By turns on the same pictures, one client; medians. The limit is 5 % or 10 ms.
+    By turns on the same pictures, one client; the median of the differences, because a machine's
+    speed drifts by more than they are. The limit is 5 % of the bare forward or 10 ms.
     """
     files = pictures.jpegs(rounds + 1, *size)
     bare = networks.load(task, folder, device)
@@ -80,18 +81,17 @@ def overhead(
         ask = driver.gradio_client(server.url, task, data(task, key, paths, True))()
         ask(rounds)
         bare(Image.open(io.BytesIO(files[rounds])).convert("RGB"))
-        alone, served = [], []
+        alone, more = [], []
         for i in range(rounds):
             started = time.perf_counter()
             bare(Image.open(io.BytesIO(files[i])).convert("RGB"))
             middle = time.perf_counter()
             ask(i)
             alone.append(middle - started)
-            served.append(time.perf_counter() - middle)
-    forward = 1000 * statistics.median(alone)
-    limit = max(FLOOR_MS, SHARE * forward)
-    more = 1000 * statistics.median(served) - forward
-    return Goal(f"{task}: server over bare forward", more, limit, False, " ms")
+            more.append(time.perf_counter() - middle - alone[-1])
+    limit = max(FLOOR_MS, SHARE * 1000 * statistics.median(alone))
+    value = 1000 * statistics.median(more)
+    return Goal(f"{task}: server over bare forward", value, limit, False, " ms")
 
 
 def loads(
@@ -150,6 +150,10 @@ torch.set_num_threads(1)
 encoder = sam_model_registry["vit_b"]().image_encoder.eval()
 encoder.blocks = encoder.blocks[:int(sys.argv[3])]
 x = torch.randn(1, 3, 1024, 1024)
+if sys.argv[1] == "tuned":
+    from core import linear, sam_attention
+    sam_attention.speed_up(encoder)
+    linear.speed_up(encoder)
 for _ in sys.stdin:
     started = time.process_time()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, sys.argv[2] == "bf16"):
@@ -231,6 +235,10 @@ def measure(folder: Path, quick: bool, load_seconds: float) -> Section:
             for task in OVERHEAD_TASKS
             if task in tasks
         )
+    )
+    section.say(
+        "Below zero the hub is faster than the libraries' own calls, by its allocator settings and "
+        "by its linear layers (`core/linear.py`)."
     )
     section.say("Against the usual demo, which loads its model in the function:")
     counts = (4,) if quick else (1, 4, 16)

@@ -19,7 +19,11 @@ HEAD = (
     *("task", "picture", "demo's model", "clients", "demo/s", "hub/s", "times"),
     *("demo p50 ms", "hub p50 ms", "server CPU"),
 )
-ENDPOINTS: dict[str, tuple[Any, ...]] = {"detect": ("auto", 0.5), "classify": ("auto", 5, 1.0)}
+ENDPOINTS: dict[str, tuple[Any, ...]] = {
+    "detect": ("auto", 0.5),
+    "classify": ("auto", 5, 1.0),
+    "reconstruct": ("auto", 0.75, 0),
+}
 
 
 def efficiency(clients: int = 16, requests: int = 400) -> float:
@@ -168,10 +172,13 @@ def measure(quick: bool) -> Section:
     for task, size, keep, counts in (
         ("detect", SMALL, False, some),
         ("classify", SMALL, False, some),
+        ("reconstruct", SMALL, False, some),
         ("detect", LARGE, False, (16,)),
         ("classify", LARGE, False, (16,)),
+        ("reconstruct", LARGE, False, (16,)),
         ("detect", SMALL, True, some),
         ("classify", SMALL, True, some),
+        ("reconstruct", SMALL, True, some),
     ):
         shown = f"{size[0]} x {size[1]}"
         for clients in counts:

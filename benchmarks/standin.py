@@ -47,9 +47,34 @@ class Detector(torch.nn.Module):
         )
 
 
+class Reconstructor(torch.nn.Module):
+    """A masked autoencoder that fills every patch with its own mean, as ViTMAE answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(
+            image_size=224, patch_size=16, norm_pix_loss=False, mask_ratio=0.75
+        )
+
+    def forward(self, pixel_values: torch.Tensor, noise: torch.Tensor) -> Any:
+        """(B, 3, 224, 224) and (B, 196) -> logits (B, 196, 768), mask (B, 196), 1 = hidden."""
+        busy(len(pixel_values))
+        patches = pixel_values.unfold(2, 16, 16).unfold(3, 16, 16)  # (B, 3, 14, 14, 16, 16)
+        means = patches.mean((-2, -1)).flatten(2).transpose(1, 2)  # (B, 196, 3)
+        visible = int(noise.shape[1] * (1 - self.config.mask_ratio))
+        hidden = (noise.argsort(1).argsort(1) >= visible).float()
+        return SimpleNamespace(logits=means.repeat(1, 1, 256), mask=hidden)
+
+    def unpatchify(self, logits: torch.Tensor) -> torch.Tensor:
+        """(B, 196, 768) -> (B, 3, 224, 224)."""
+        count = len(logits)
+        patches = logits.view(count, 14, 14, 16, 16, 3)
+        return patches.permute(0, 5, 1, 3, 2, 4).reshape(count, 3, 224, 224)
+
+
 def install() -> None:
     """Let the tasks of this process build stand-ins, whatever the file; for a server of its own."""
-    from core import classify, detect, transforms
+    from core import classify, detect, reconstruct, transforms
     from core.model_cache import Built
 
     mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -59,3 +84,5 @@ def install() -> None:
     names = dict(enumerate(LABELS))
     classify._build = lambda resolved: Built(Classifier(), {"labels": LABELS, "transform": seen})
     detect._build = lambda resolved: Built(Detector(), {"labels": names, "transform": shown})
+    extra = {"transform": shown, "mean": mean, "std": std, "ratio_lock": threading.Lock()}
+    reconstruct._build = lambda resolved: Built(Reconstructor(), extra)
