@@ -19,6 +19,7 @@ HEAD = (
     *("task", "picture", "demo's model", "clients", "demo/s", "hub/s", "times"),
     *("demo p50 ms", "hub p50 ms", "server CPU"),
 )
+GAINED = ("detect", "classify")  # whose answers hold as much as the demo's
 ENDPOINTS: dict[str, tuple[Any, ...]] = {
     "detect": ("auto", 0.5),
     "classify": ("auto", 5, 1.0),
@@ -165,7 +166,8 @@ def measure(quick: bool) -> Section:
         "function, and against one that keeps it in memory; both send pictures as WebP and make "
         "no batches. Clients, demo and hub share this machine's cores: where they are few, reading "
         "the pictures and Gradio's own work are the limit and not the device, the more so the "
-        "larger the pictures are."
+        "larger the pictures are. Of Reconstruct the hub sends three lossless pictures where the "
+        "demo sends one that is not."
     )
     rows, goals = [], []
     some = (16,) if quick else (1, 4, 16)
@@ -184,7 +186,7 @@ def measure(quick: bool) -> Section:
         for clients in counts:
             naive, hub = through_gradio(task, clients, keep=keep, size=size)
             rows.append([task, shown, "kept" if keep else "loaded", *_row(clients, naive, hub)])
-            if clients == 16 and not keep:
+            if clients == 16 and not keep and task in GAINED:
                 gain = hub.rate / naive.rate
                 what = f"hub over demo, {task}, {shown}, 16 clients"
                 goals.append(Goal(what, gain, GAIN, True, " times"))

@@ -21,7 +21,7 @@ IDLE_SECONDS = 5.0  # after which a thread ends, and its helpers with it
 
 _lock = threading.Lock()
 _wanted = False
-_threads = 0  # of a pass; 0: passes run where they are asked for
+_threads = 0  # of a pass; up to 1, passes run where they are asked for
 
 
 def dedicate() -> None:
@@ -40,7 +40,8 @@ def settle() -> None:
     with _lock:
         if not _threads:
             _threads = torch.get_num_threads()
-            torch.set_num_threads(1)
+            if _threads > 1:
+                torch.set_num_threads(1)
 
 
 class ComputeThread:
@@ -60,7 +61,7 @@ class ComputeThread:
 
         Not to be called from an action: that would wait for itself.
         """
-        if not _threads:
+        if _threads <= 1:  # nothing is dedicated, or there are no helpers to share
             return action()
         done: Future[T] = Future()
         context = contextvars.copy_context()

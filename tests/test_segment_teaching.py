@@ -12,6 +12,8 @@ from core import diagram, insight, metrics, runtime, segment
 from core.errors import InputError
 from tests.sams import ask
 
+pytestmark = pytest.mark.usefixtures("stock_layers")
+
 CLICKS = [[40, 30, 1], [60, 20, 0], [22.5, 48, 1]]
 BOX = [12, 9, 71, 58]
 

@@ -50,6 +50,13 @@ def test_hub_serves_more_than_the_usual_demo(task):
     assert best_of(gain, lambda times: times >= 3.5, tries=5) >= 3.5
 
 
+@pytest.mark.slow
+def test_reconstruct_too_is_answered_on_the_stand_in_device():
+    naive, hub = on_sim.through_gradio("reconstruct", 8, requests=(8, 24), limit=20)
+    assert naive.errors == hub.errors == ()
+    assert hub.answers == 24
+
+
 def test_driver_counts_answers_and_errors():
     def connect():
         def ask(i):

@@ -11,6 +11,8 @@ from core.checkpoints import by_key
 from core.snippets import Prompt
 from tests import nets
 
+pytestmark = pytest.mark.usefixtures("stock_layers")
+
 CLICKS = ((40, 30, 1), (60.5, 20, 0), (22, 48, 1))
 BOX = (12, 9, 71, 58)
 PROMPTS = [
