@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from core import images, runtime, state_dicts, transforms
 from core.errors import CheckpointError, InputError
@@ -117,21 +116,14 @@ def _views(
     error = ((filled - original) ** 2).mean(1)[0]  # (s, s)
     h, w = original_size
     scale = min(1.0, VIEW_SIDE / max(h, w))
-    size = (max(1, round(w * scale)), max(1, round(h * scale)))
+    size = (max(1, round(h * scale)), max(1, round(w * scale)))
     return (
-        _enlarge(masked, size, Image.Resampling.NEAREST),
-        _enlarge(filled, size, Image.Resampling.BICUBIC),
-        _enlarge(pasted, size, Image.Resampling.BICUBIC),
+        transforms.to_view(masked, *size, exact=True),
+        transforms.to_view(filled, *size),
+        transforms.to_view(pasted, *size),
         hidden.numpy(),
         float(error[pixels].mean()),
     )
-
-
-def _enlarge(
-    batch: torch.Tensor, size: tuple[int, int], filter: Image.Resampling
-) -> NDArray[np.uint8]:
-    """From the model's square to the shape of the original picture; size is (W, H)."""
-    return np.asarray(Image.fromarray(transforms.to_rgb(batch)).resize(size, filter))
 
 
 def _build(resolved: Resolved) -> Built:

@@ -171,3 +171,24 @@ def test_file_without_its_config(shelf, picture):
     path.with_name("config.json").unlink()
     with pytest.raises(CheckpointError, match=r"needs its config\.json"):
         reconstruct.predict(picture(40, 40), shelf.add("reconstruct", path))
+
+
+@pytest.mark.parametrize("size", [(360, 480), (31, 672), (100, 90)])
+def test_views_are_enlarged_as_pillow_does(size):
+    from PIL import Image
+
+    from core import transforms
+
+    rng = np.random.default_rng(0)
+    rgb = np.kron(rng.integers(0, 256, (14, 14, 3), dtype=np.uint8), np.ones((16, 16, 1), np.uint8))
+    batch = torch.tensor(rgb).permute(2, 0, 1)[None] / 255
+    height, width = size
+
+    def by_pillow(how):
+        return np.asarray(Image.fromarray(rgb).resize((width, height), how)).astype(int)
+
+    smooth = transforms.to_view(batch, height, width)
+    assert smooth.dtype == np.uint8
+    assert np.abs(smooth - by_pillow(Image.Resampling.BICUBIC)).max() <= 2
+    sharp = transforms.to_view(batch, height, width, exact=True)
+    np.testing.assert_array_equal(sharp, by_pillow(Image.Resampling.NEAREST))
