@@ -122,13 +122,14 @@ def served() -> Iterator[str]:
 def main() -> None:
     """Build the page, serve it, warm the models up behind it."""
     allocator.tune()  # before PyTorch comes in with the first request
-    compute_threads.dedicate()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it reports every request
     try:
         settings = get_settings()
     except ValidationError as error:  # its own text repeats the values, a password among them
         sys.exit("\n".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors()))
+    if not settings.expects_gpu:
+        compute_threads.dedicate()
     weights.limit_waiting(_ui.DEVICE_QUEUE[1] // 2)
     page = _page.build()
     try:

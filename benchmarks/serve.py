@@ -28,41 +28,48 @@ def main() -> int:
     parser.add_argument("--device", choices=("sim", "cpu", "cuda"), default="sim")
     parser.add_argument("--quick", action="store_true", help="small networks, few requests")
     parser.add_argument("--seconds", type=float, default=30, help="of load a row, at most (cpu)")
+    parser.add_argument(
+        "--part", choices=("overhead", "demo", "encode"), help="only this one (cpu)"
+    )
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     args = parser.parse_args()
     os.environ.setdefault("VISION_HUB_OFFLINE", "1")
     os.environ["VISION_HUB_DEVICE"] = "cuda" if args.device == "cuda" else "cpu"
     before = machine()
     started = time.perf_counter()
-    section = measure(args.device, args.quick, args.seconds)
-    if section is None:
+    sections = measure(args.device, args.quick, args.seconds, args.part)
+    if sections is None:
         print("There is no GPU that PyTorch can use on this machine.")
         return 2
     options = " ".join(word for word in sys.argv[1:] if word != "--write")
     command = f"python -m benchmarks.serve {options}".strip()
     seconds = time.perf_counter() - started
-    section.say(f"`{command}`: {seconds:.0f} s on {before} at the start.")
-    return tell(section, args.write)
+    for section in sections:
+        section.say(f"`{command}`: {seconds:.0f} s on {before} at the start.")
+    return max(tell(section, args.write) for section in sections)
 
 
-def measure(device: str, quick: bool, load_seconds: float) -> Section | None:
-    """The section of a device; None where it is not there."""
+def measure(
+    device: str, quick: bool, load_seconds: float, part: str | None = None
+) -> list[Section] | None:
+    """The sections of a device, on a processor only one `part`; None where it is not there."""
     if device == "sim":
         from benchmarks import on_sim
 
-        return on_sim.measure(quick)
+        return [on_sim.measure(quick)]
     with tempfile.TemporaryDirectory() as folder:
         if device == "cpu":
             from benchmarks import on_cpu
 
-            return on_cpu.measure(Path(folder), quick, load_seconds)
+            parts = (part,) if part else on_cpu.PARTS
+            return on_cpu.measure(Path(folder), quick, load_seconds, parts)
         import torch
 
         if not torch.cuda.is_available():
             return None
         from benchmarks import on_cuda
 
-        return on_cuda.measure(Path(folder), quick)
+        return [on_cuda.measure(Path(folder), quick)]
 
 
 def tell(section: Section, write: bool) -> int:

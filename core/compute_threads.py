@@ -25,13 +25,13 @@ _threads = 0  # of a pass; up to 1, passes run where they are asked for
 
 
 def dedicate() -> None:
-    """Let passes on a processor run in threads of their own; costs nothing before the first."""
+    """Let passes on a processor run in threads of their own. Before PyTorch is imported."""
     global _wanted  # noqa: PLW0603
     _wanted = True
 
 
 def settle() -> None:
-    """Before the first operation of a request on a processor: what is no pass gets one thread."""
+    """Give what is no pass one thread; before any operation, since its helpers would stay."""
     global _threads  # noqa: PLW0603
     if not _wanted or _threads:
         return

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from core import compute_threads
 from core.checkpoints import TASKS, Checkpoint, Loader, Task
 from core.settings import get_settings
 
@@ -244,6 +245,7 @@ def _contents(file: Path) -> tuple[Shapes, str]:
         raise _Unclear("is TorchScript, which runs code of its own; save the weights alone.")
     import torch
 
+    compute_threads.settle()
     try:
         try:
             state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)

@@ -161,6 +161,7 @@ def run(
         InputError, CheckpointError, ResourceError: as `weights.resolve`; or the file does not fit.
         OutOfMemory: there is no room for the model.
     """
+    compute_threads.settle()
     watch = Stopwatch()
     with watch.stage("resolve"):
         resolved = weights.resolve(checkpoint, task, progress, scale=scale)
@@ -168,8 +169,6 @@ def run(
     file = resolved.path.stat()
     key = (resolved.checkpoint.key, str(resolved.path), file.st_mtime_ns, file.st_size)
     where = device()
-    if where.type == "cpu":
-        compute_threads.settle()
     started = time.perf_counter()
     with models().lease((*key, where), resolved, lambda r: _place(build, r, where)) as lease:
         watch.seconds["load"] = time.perf_counter() - started

@@ -63,11 +63,14 @@ class Settings(BaseSettings):
         return auth
 
     @property
+    def expects_gpu(self) -> bool:
+        """Whether models will run on CUDA, as far as can be told before PyTorch is imported."""
+        return self.device == "cuda" or (self.device == "auto" and _NVIDIA.exists())
+
+    @property
     def slots(self) -> int:
         """Requests at work at once: eight, or two batches, so that the next one fills meanwhile."""
-        # Looked at without PyTorch, because the page is built before that is imported.
-        gpu = self.device == "cuda" or (self.device == "auto" and _NVIDIA.exists())
-        return max(8, 2 * (self.batch or (8 if gpu else 1)))
+        return max(8, 2 * (self.batch or (8 if self.expects_gpu else 1)))
 
     @property
     def long_slots(self) -> int:

@@ -89,7 +89,8 @@ def to_view(batch: torch.Tensor, height: int, width: int, exact: bool = False) -
         exact: take the nearest pixel instead, which keeps edges sharp.
     """
     # PyTorch enlarges bytes five times as fast as floats or as Pillow.
-    small = batch.detach().cpu().float().clamp(0, 1).mul(255).round_().to(torch.uint8)
+    small = batch.detach().cpu().float().clamp(0, 1).mul(255).round_()
+    small = small.to(torch.uint8, memory_format=torch.channels_last)  # and so the enlarged one
     if exact:
         large = F.interpolate(small, (height, width), mode="nearest-exact")
     else:

@@ -124,6 +124,25 @@ def test_nothing_is_kept_of_a_pass_that_is_over(dedicated):
     assert gone.wait(2), "the thread still holds it"
 
 
+def test_an_own_file_is_looked_at_with_one_thread(dedicated, tmp_path, monkeypatch):
+    """It may be looked at before any pass, and helpers that reading it makes would stay."""
+    from core import own
+
+    path = tmp_path / "net.pth"
+    torch.save({"w": torch.zeros(4, 4)}, path)
+    seen, read = [], torch.load
+
+    def load(*args, **options):
+        seen.append(torch.get_num_threads())
+        return read(*args, **options)
+
+    monkeypatch.setattr(compute_threads, "_threads", 0)
+    torch.set_num_threads(3)
+    monkeypatch.setattr(torch, "load", load)
+    own._contents(path)
+    assert seen == [1]
+
+
 def test_many_ask_at_once(dedicated):
     lane, answers = Lane(), []
 

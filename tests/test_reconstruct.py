@@ -173,9 +173,8 @@ def test_file_without_its_config(shelf, picture):
         reconstruct.predict(picture(40, 40), shelf.add("reconstruct", path))
 
 
-@pytest.mark.parametrize("size", [(360, 480), (31, 672), (100, 90)])
+@pytest.mark.parametrize("size", [(360, 480), (504, 672), (100, 90)])
 def test_views_are_enlarged_as_pillow_does(size):
-    from PIL import Image
 
     from core import transforms
 

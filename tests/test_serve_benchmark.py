@@ -82,7 +82,7 @@ def test_driver_stops_in_time():
 
 def test_a_run_writes_only_its_own_part_of_the_page():
     page = serve.PAGE.read_text("utf-8")
-    section = goals.Section("cpu")
+    section = goals.Section("cpu-demo")
     section.check(goals.Goal("a", 1.0, 2.0, False), goals.Goal("b", 1.0, 2.0), goals.Goal("c", 3.0))
     written = serve.with_section(page, section)
     assert "| a | 1 | ≤ 2 | met |" in written

@@ -10,7 +10,7 @@ import pytest
 
 import app
 from core.settings import get_settings
-from demos import _page
+from demos import _page, _ui
 
 pytestmark = pytest.mark.slow
 RATE = 2  # a token more comes after half a minute only
@@ -88,7 +88,11 @@ def test_who_logged_in_may_ask_as_often_as_the_setting_says(ask):
     assert answers == [200] * RATE + [429]
 
 
-def test_the_start_prepares_the_process_before_the_page_is_up(monkeypatch):
+@pytest.mark.parametrize(
+    ("device", "first"), [("cpu", ["memory", "threads"]), ("cuda", ["memory"])]
+)
+def test_the_start_prepares_the_process_before_the_page_is_up(settings, monkeypatch, device, first):
+    settings(VISION_HUB_DEVICE=device)
     done = []
     monkeypatch.setattr(app.allocator, "tune", lambda: done.append("memory"))
     monkeypatch.setattr(app.compute_threads, "dedicate", lambda: done.append("threads"))
@@ -100,4 +104,4 @@ def test_the_start_prepares_the_process_before_the_page_is_up(monkeypatch):
     monkeypatch.setattr(app, "launch", no_port)
     with pytest.raises(SystemExit, match="is taken"):
         app.main()
-    assert done == ["memory", "threads", get_settings().slots // 2]
+    assert done == [*first, _ui.DEVICE_QUEUE[1] // 2]
