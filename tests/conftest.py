@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,14 @@ def stock_layers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (linear, sam_attention):
         monkeypatch.setattr(module, "speed_up", lambda network: None)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Until `condition()` holds; fails where it never does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
 
 
 def make_picture(width: int, height: int, seed: int = 0) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
-import time
+import weakref
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from core import compute_threads, runtime
 from core.compute_threads import ComputeThread
 from core.errors import OutOfMemory
 from core.lane import Lane
+from tests.conftest import wait_for
 
 
 @pytest.fixture
@@ -28,13 +29,6 @@ def dedicated(monkeypatch):
     yield
     wait_for(lambda: not any(t.name == "forward" for t in threading.enumerate()))
     torch.set_num_threads(before)
-
-
-def wait_for(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.01)
 
 
 def elsewhere(action):
@@ -115,8 +109,6 @@ def test_nothing_is_kept_of_a_pass_that_is_over(dedicated):
 
     gone = threading.Event()
     picture = Picture()
-    import weakref
-
     weakref.finalize(picture, gone.set)
     lane = Lane()
     lane.run(lambda held=picture: held, in_thread=True)

@@ -20,7 +20,7 @@ import app
 from core import restore, runtime
 from demos import _page, _ui
 from demos._answer import BUSY
-from tests.conftest import make_picture
+from tests.conftest import make_picture, wait_for
 
 pytestmark = pytest.mark.slow
 SECONDS = 60
@@ -70,13 +70,6 @@ def gate(monkeypatch):
     monkeypatch.setattr(restore.Net, "__call__", counted)
     yield made
     made.let()
-
-
-def wait_for(condition):
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def in_use():

@@ -11,6 +11,7 @@ import pytest
 from gradio_client import Client
 
 from demos import _page, _queue
+from tests.conftest import wait_for
 
 SECONDS = 20
 
@@ -38,13 +39,6 @@ def served(monkeypatch):
     finally:
         go_on.release(50)
         page.close()
-
-
-def wait_for(condition):
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def asked(page, name):
