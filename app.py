@@ -28,7 +28,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from core import allocator, compute_threads, weights
+from core import allocator, collector, compute_threads, weights
 from core.images import MAX_BYTES
 from core.settings import get_settings
 from demos import _guard, _owner, _page, _sessions, _ui
@@ -128,6 +128,7 @@ def main() -> None:
         settings = get_settings()
     except ValidationError as error:  # its own text repeats the values, a password among them
         sys.exit("\n".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors()))
+    collector.spare_libraries()
     if not settings.expects_gpu:
         compute_threads.dedicate()
     weights.limit_waiting(_ui.DEVICE_QUEUE[1] // 2)

@@ -83,11 +83,12 @@ def main() -> None:
 
 def _hub(port: int, sim: bool) -> None:
     import app
-    from core import allocator, compute_threads
+    from core import allocator, collector, compute_threads
     from core.settings import get_settings
     from demos import _page
 
-    allocator.tune()  # both as app.main does
+    allocator.tune()  # all as app.main does
+    collector.spare_libraries()
     if not get_settings().expects_gpu:
         compute_threads.dedicate()
     if sim:

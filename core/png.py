@@ -17,7 +17,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-ROWS = 256  # packed at a time, so that what was just subtracted is still in the processor's cache
+BAND_BYTES = 2**19  # packed at a time, so that what was just subtracted is still in the cache
 _COLOUR_TYPES = {3: 2, 4: 6}  # channels -> truecolour, truecolour with alpha
 _UP = 2  # the filter that subtracts the row above
 
@@ -40,8 +40,9 @@ def encode(pixels: NDArray[np.uint8]) -> bytes:
 def _packed(rows: NDArray[np.uint8]) -> Iterator[bytes]:
     packer = isal_zlib.compressobj(isal_zlib.ISAL_DEFAULT_COMPRESSION)
     above = np.zeros_like(rows[:1])
-    for start in range(0, len(rows), ROWS):
-        band = rows[start : start + ROWS]
+    count = max(1, BAND_BYTES // rows.shape[1])
+    for start in range(0, len(rows), count):
+        band = rows[start : start + count]
         filtered = np.empty((len(band), 1 + rows.shape[1]), np.uint8)
         filtered[:, 0] = _UP
         np.subtract(band[:1], above, out=filtered[:1, 1:])  # modulo 256, as the format wants it

@@ -21,7 +21,7 @@ from core.weights import Progress, Resolved
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-VIEW_SIDE = 672  # longest side of the returned pictures
+VIEW_SIDE = 448  # longest side of the returned pictures; the full checkpoints read 224
 GREY = 127
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # input, prediction, mask
 
@@ -106,14 +106,13 @@ def _views(
     grid = config.image_size // config.patch_size
     mean = torch.tensor(built.extra["mean"]).view(1, 3, 1, 1)
     std = torch.tensor(built.extra["std"]).view(1, 3, 1, 1)
-    original = (x * std + mean).clamp(0, 1)
-    filled = (predicted * std + mean).clamp(0, 1)
-    hidden = mask.view(grid, grid).bool()  # (rows, columns)
-    pixels = hidden.repeat_interleave(config.patch_size, 0)
-    pixels = pixels.repeat_interleave(config.patch_size, 1)  # (s, s)
-    masked = torch.where(pixels, torch.tensor(GREY / 255), original)
-    pasted = torch.where(pixels, filled, original)
-    error = ((filled - original) ** 2).mean(1)[0]  # (s, s)
+    both = torch.cat([x, predicted]).mul_(std).add_(mean).clamp_(0, 1)  # (2, 3, s, s)
+    hidden = mask.view(grid, grid).bool().numpy()  # (rows, columns)
+    pixels = hidden.repeat(config.patch_size, 0).repeat(config.patch_size, 1)  # (s, s)
+    error = (both[1] - both[0]).square_().mean(0).numpy()  # (s, s)
+    original, filled = transforms.to_rgbs(both)  # (s, s, 3) uint8 each
+    masked = np.where(pixels[..., None], np.uint8(GREY), original)
+    pasted = np.where(pixels[..., None], filled, original)
     h, w = original_size
     scale = min(1.0, VIEW_SIDE / max(h, w))
     size = (max(1, round(h * scale)), max(1, round(w * scale)))
@@ -121,7 +120,7 @@ def _views(
         transforms.to_view(masked, *size, exact=True),
         transforms.to_view(filled, *size),
         transforms.to_view(pasted, *size),
-        hidden.numpy(),
+        hidden,
         float(error[pixels].mean()),
     )
 

@@ -18,7 +18,7 @@ from typing import NoReturn, TypeVar
 
 import torch
 
-from core import allocator, batching, compute_threads, linear, stores, weights
+from core import allocator, batching, collector, compute_threads, linear, stores, weights
 from core import precision as precisions
 from core.checkpoints import Task
 from core.device_errors import is_device_lost, is_out_of_memory
@@ -192,6 +192,7 @@ def _place(build: Builder, resolved: Resolved, where: torch.device) -> Built:
     try:
         built = _with_room(place, f"There is too little memory for {name}; choose a smaller one.")
         allocator.trim()  # what made room for it, and the buffers through which its file was read
+        collector.settle()  # its libraries have come in
         return built
     except HubError:
         raise

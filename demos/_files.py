@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -25,6 +26,7 @@ SPARE = 0.9  # of the room, beyond which the oldest files go: more comes between
 LOOK_SHARE = 0.02  # of the time, at most; thousands of small files take long to walk over
 FULL = "The hub's space for pictures is full; please try again in a few minutes."
 READ_ONLY = "The hub may not write its files; please tell the person who runs it."
+_OWN = re.compile("[0-9a-f]{32}")
 _log = logging.getLogger(__name__)
 _sweeping = threading.Lock()
 _last_sweep = 0.0
@@ -64,7 +66,12 @@ def root() -> Path:
 
 
 def result_path(name: str) -> Path:
-    """A new path for a result file, in a folder with a random name; old ones are swept.
+    """A new path for a result file, in a folder of its own as `result_folder` makes it."""
+    return result_folder() / name
+
+
+def result_folder() -> Path:
+    """A new folder with a random name for the files of one result; old ones are swept.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
@@ -77,7 +84,20 @@ def result_path(name: str) -> Path:
         raise ResourceError(
             "The result cannot be written: the disk is full or the folder is read-only."
         ) from error
-    return folder / name
+    return folder
+
+
+def is_result(path: object) -> bool:
+    """Whether this names a file in a folder that `result_folder` made; asks no file system."""
+    if not isinstance(path, str):
+        return False
+    folder, name = os.path.split(path)
+    results, own = os.path.split(folder)
+    return (
+        results == str(root() / "results")
+        and _OWN.fullmatch(own) is not None
+        and name not in ("", ".", "..")
+    )
 
 
 def is_full() -> bool:

@@ -55,6 +55,7 @@ UPLOAD = f"{API}/upload"
 MEGABYTE = 2**20
 MAX_UPLOAD = MAX_BYTES + MEGABYTE  # the form around the file
 MAX_JSON = MAX_BYTES * 4 // 3 + 2 * MEGABYTE  # a data: URL is base64
+SMALL_BODY = 2**16  # read at once; another thread's turn takes longer
 MAX_VALUES = 100_000  # in one body; millions of small ones would take gigabytes
 MAX_NAME = 128  # characters of a session's name
 LOGINS_PER_MINUTE = 10
@@ -151,7 +152,10 @@ class Guard:
         if path.startswith(JOBS):
             self._count(self._jobs, visitor, "requests")
             body = await _read(_bounded(request, receive, MAX_JSON, _too_large()))
-            await run_in_threadpool(self._check_body, body, visitor)
+            if len(body) <= SMALL_BODY:
+                self._check_body(body, visitor)
+            else:
+                await run_in_threadpool(self._check_body, body, visitor)
             return _again(body, receive)
         return _bounded(request, receive, MEGABYTE, _Refused(413, "The request is too large."))
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,6 +119,11 @@ def from_data_url(url: str) -> images.RGB:
     return np.asarray(images.decode(data))
 
 
+@cache
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
+
+
 def upload_path(name: str | None) -> Path:
     """`name` as a path, only where it lies in the upload folder and still exists.
 
@@ -130,7 +136,7 @@ def upload_path(name: str | None) -> Path:
         path = Path(name).resolve()
     except (OSError, ValueError):  # a null byte, or far too long
         raise BadImage("Please upload a picture file.") from None
-    if not path.is_relative_to(_files.root().resolve()):
+    if not path.is_relative_to(_resolved(_files.root())):
         raise BadImage("Please upload a picture file.")
     try:
         there = path.is_file()

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from core import weights
-from demos import _answer, _api, _examples, _handoff, _owner, _picker, _queue, _ui, discover
+from demos import _answer, _api, _examples, _handoff, _light, _owner, _picker, _queue, _ui, discover
 
 status = _owner.status
 CSS = Path(__file__).with_name("style.css")
@@ -77,6 +77,7 @@ class Page(gr.Blocks):
 
 def build() -> Page:
     """The Blocks with every tab, queue configured, ready to launch."""
+    _light.install()
     with Page(title="Vision Hub", analytics_enabled=False, delete_cache=(3600, 6 * 3600)) as page:
         gr.HTML(HEAD)
         api = _api.begin()

@@ -66,7 +66,7 @@ def _files(
     settings = settings_of(picture, checkpoint, smallest)
     rgb = picture.load()
     made, info = objects(picture, session, settings)
-    folder = _ui.result_path("x").parent
+    folder = _ui.result_folder()
     code = {f"{_stem(i, one)}.py": _texts(session, settings, one)[0] for i, one in _asked(session)}
     contents = {
         "objects.zip": export.archive(rgb, made, FILE_NAME, info, code),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -88,14 +87,11 @@ def _run(
     return *_saved(result), _ui.info_html(result.info, hidden, error)
 
 
-def _saved(result: Reconstruction) -> tuple[str, str, str]:
-    def save(view: str) -> str:
-        return str(images.save_png(getattr(result, view), _ui.result_path(f"{view}.png")))
-
-    # Writing takes longer than a small model's pass, and Pillow lets other threads work meanwhile.
-    with ThreadPoolExecutor(len(VIEWS)) as pool:
-        masked, image, pasted = pool.map(save, VIEWS)
-    return masked, image, pasted
+def _saved(result: Reconstruction) -> tuple[str, ...]:
+    folder = _ui.result_folder()
+    return tuple(
+        str(images.save_png(getattr(result, view), folder / f"{view}.png")) for view in VIEWS
+    )
 
 
 def reconstruct(
@@ -116,7 +112,8 @@ def reconstruct(
     from core import reconstruct as task
 
     result = task.predict(image, checkpoint, mask_ratio, int(seed))
-    return *_saved(result), result.info.to_dict()
+    masked, predicted, pasted = _saved(result)
+    return masked, predicted, pasted, result.info.to_dict()
 
 
 TAB = Tab("reconstruct", "Reconstruct", 40, build)

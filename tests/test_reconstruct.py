@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_views(starter, picture):
 @pytest.mark.parametrize("size", [(200, 100), (33, 90), (1500, 1000), (8, 700)])
 def test_shape_of_the_picture_is_kept(starter, picture, size):
     result = reconstruct.predict(picture(*size))
-    scale = min(1.0, 672 / max(size))
+    scale = min(1.0, reconstruct.VIEW_SIDE / max(size))
     width, height = (round(side * scale) for side in size)
     assert result.image.shape == result.masked.shape == result.pasted.shape == (height, width, 3)
 
@@ -173,21 +174,35 @@ def test_file_without_its_config(shelf, picture):
         reconstruct.predict(picture(40, 40), shelf.add("reconstruct", path))
 
 
-@pytest.mark.parametrize("size", [(360, 480), (504, 672), (100, 90)])
+@pytest.mark.parametrize("size", [(360, 480), (336, 448), (504, 672), (100, 90)])
 def test_views_are_enlarged_as_pillow_does(size):
-
     from core import transforms
 
     rng = np.random.default_rng(0)
     rgb = np.kron(rng.integers(0, 256, (14, 14, 3), dtype=np.uint8), np.ones((16, 16, 1), np.uint8))
-    batch = torch.tensor(rgb).permute(2, 0, 1)[None] / 255
     height, width = size
 
     def by_pillow(how):
         return np.asarray(Image.fromarray(rgb).resize((width, height), how)).astype(int)
 
-    smooth = transforms.to_view(batch, height, width)
+    smooth = transforms.to_view(rgb, height, width)
     assert smooth.dtype == np.uint8
     assert np.abs(smooth - by_pillow(Image.Resampling.BICUBIC)).max() <= 2
-    sharp = transforms.to_view(batch, height, width, exact=True)
+    sharp = transforms.to_view(rgb, height, width, exact=True)
     np.testing.assert_array_equal(sharp, by_pillow(Image.Resampling.NEAREST))
+
+
+@pytest.mark.parametrize("size", [(768, 1024), (480, 640), (90, 100), (9, 600), (32, 32)])
+def test_input_equals_the_librarys_own(picture, size):
+    from core import transforms
+
+    image = picture(*size)
+    image.flags.writeable = False  # as those that requests share
+    processor = ViTImageProcessor(
+        size={"height": 32, "width": 32}, image_mean=nets.MEAN, image_std=nets.STD
+    )
+    expected = processor(Image.fromarray(image), return_tensors="pt")["pixel_values"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        x = transforms.square_transform(32, nets.MEAN, nets.STD)(image)
+    torch.testing.assert_close(x, expected, rtol=0, atol=1e-6)
