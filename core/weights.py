@@ -154,21 +154,24 @@ def _is_as_shipped(path: Path) -> bool:
     sums = path.with_name("SHA256SUMS")
     if not sums.is_file():
         return True
-    expected = shipped_sums(sums).get(path.name)
+    return _matches(path, sums, (*_state(path), *_state(sums)))
+
+
+def _state(path: Path) -> tuple[int, int]:
     stat = path.stat()
-    return expected in (None, _sum_of(path, stat.st_mtime_ns, stat.st_size))
+    return stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=64)
+def _matches(path: Path, sums: Path, state: tuple[int, ...]) -> bool:
+    """What was found of the two files in that state; a hash is not made twice."""
+    return shipped_sums(sums).get(path.name) in (None, file_sha256(path))
 
 
 def shipped_sums(sums: Path) -> dict[str, str]:
     """File name -> SHA-256, of a file as `sha256sum` writes it."""
     pairs = (line.split() for line in sums.read_text("utf-8").splitlines())
     return {name: digest for digest, name in pairs}
-
-
-@lru_cache(maxsize=64)
-def _sum_of(path: Path, mtime_ns: int, size: int) -> str:
-    """The SHA-256 of a file in that state; a hash is not made twice."""
-    return file_sha256(path)
 
 
 def _best_at_hand(task: Task, scale: int | None) -> Resolved:

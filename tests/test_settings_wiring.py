@@ -89,12 +89,14 @@ def test_who_logged_in_may_ask_as_often_as_the_setting_says(ask):
 
 
 @pytest.mark.parametrize(
-    ("device", "first"), [("cpu", ["memory", "threads"]), ("cuda", ["memory"])]
+    ("device", "first"),
+    [("cpu", ["memory", "libraries", "threads"]), ("cuda", ["memory", "libraries"])],
 )
 def test_the_start_prepares_the_process_before_the_page_is_up(settings, monkeypatch, device, first):
     settings(VISION_HUB_DEVICE=device)
     done = []
     monkeypatch.setattr(app.allocator, "tune", lambda: done.append("memory"))
+    monkeypatch.setattr(app.collector, "spare_libraries", lambda: done.append("libraries"))
     monkeypatch.setattr(app.compute_threads, "dedicate", lambda: done.append("threads"))
     monkeypatch.setattr(app.weights, "limit_waiting", done.append)
 

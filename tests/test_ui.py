@@ -167,6 +167,7 @@ def test_a_login_closes_the_meter_and_other_sites_out(launched, variables, login
 def test_a_hub_that_runs_sweeps_and_warms_up(environment, monkeypatch):
     done = list[str]()
     monkeypatch.setattr(app.allocator, "tune", lambda: done.append("tune"))
+    monkeypatch.setattr(app.collector, "spare_libraries", lambda: None)
     monkeypatch.setattr(app._page, "build", Page)
     monkeypatch.setattr(app, "launch", lambda page, **_: done.append("launch"))
     monkeypatch.setattr(app._files, "keep_sweeping", lambda: done.append("sweep"))

@@ -1,0 +1,89 @@
+"""Full garbage collections leave the libraries out, once a server has asked for it."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import types
+import weakref
+
+import pytest
+
+from core import collector, runtime
+
+
+@pytest.fixture
+def wanted(monkeypatch):
+    """As after the start of the hub; afterwards as before."""
+    monkeypatch.setattr(collector, "_wanted", False)
+    monkeypatch.setattr(collector, "_frozen", 0)
+    collector.spare_libraries()
+    yield
+    gc.unfreeze()
+
+
+def imported(monkeypatch, count):
+    """As if so many modules came in."""
+    for number in range(count):
+        name = f"made_up_{number}"
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+
+
+def test_a_script_s_objects_are_left_alone(monkeypatch):
+    monkeypatch.setattr(collector, "_wanted", False)
+    before = gc.get_freeze_count()
+    assert not collector.settle()
+    assert gc.get_freeze_count() == before
+
+
+def test_only_what_libraries_brought_in_is_frozen(wanted, monkeypatch):
+    assert collector.settle()
+    assert gc.get_freeze_count() > 100_000  # PyTorch, Gradio and what they need
+    imported(monkeypatch, collector.FEW - 1)
+    assert not collector.settle(), "a few modules are not worth a collection"
+    monkeypatch.undo()
+    monkeypatch.setattr(collector, "_wanted", True)
+    imported(monkeypatch, 2 * collector.FEW)
+    assert collector.settle()
+
+
+def test_a_full_collection_walks_over_little(wanted):
+    gc.collect()
+    everything = len(gc.get_objects())
+    collector.settle()
+    assert len(gc.get_objects()) < everything / 10
+
+
+def test_frozen_objects_go_when_nobody_needs_them(wanted):
+    class Model:
+        pass
+
+    model = Model()
+    gone = weakref.ref(model)
+    collector.settle()
+    del model
+    assert gone() is None
+
+
+def test_cycles_that_are_made_later_are_collected(wanted):
+    class Session:
+        pass
+
+    collector.settle()
+    session = Session()
+    session.itself = session
+    gone = weakref.ref(session)
+    del session
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_model_that_was_built_brings_its_libraries_in(wanted, shelf, picture):
+    from core import classify
+    from tests import nets
+
+    model, config = nets.vit()
+    shelf.starter("classify", model, config)
+    classify.predict(picture(40, 40))
+    assert gc.get_freeze_count() > 100_000
+    runtime.models().drop_idle()
