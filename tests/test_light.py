@@ -15,6 +15,7 @@ from gradio_client import Client
 
 from core import images
 from demos import _files, _light, _page
+from demos._canvas import PointPrompter
 from demos._image import ImageIn
 from demos._picture import PictureIn
 
@@ -95,10 +96,6 @@ def test_inputs_that_look_at_their_files_themselves(folder, original, kind):
             image.preprocess(taken).load()
 
 
-class Canvas(gr.HTML):
-    """A component of our own."""
-
-
 @pytest.mark.parametrize(
     ("method", "value", "quick"),
     [
@@ -109,7 +106,7 @@ class Canvas(gr.HTML):
         (gr.Image(render=False).postprocess, np.zeros((9, 9, 3), np.uint8), False),
         (gr.Image(render=False).preprocess, None, False),
         (ImageIn(render=False).preprocess, None, False),
-        (Canvas(render=False).postprocess, "<p>", False),
+        (PointPrompter(render=False).postprocess, "<p>", False),
         (gr.File(render=False).postprocess, "a.png", False),
         (len, "a handler", False),
     ],
