@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -134,6 +135,11 @@ def test_a_call_goes_to_another_thread_only_for_its_handler(monkeypatch):
     page.queue(api_open=False)
     page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", show_error=False)
     try:
+        # The loop and the parser of requests that uvicorn takes where they are there.
+        config = page.server.config
+        assert "httptools" in config.http_protocol_class.__module__
+        if sys.platform != "win32":
+            assert "uvloop" in config.get_loop_factory().__module__
         client = Client(page.local_url, verbose=False)
         monkeypatch.setattr(anyio, "to_thread", SimpleNamespace(run_sync=counted))
         assert client.predict("two", 2, api_name="/work") == ("two 2", {"text": "two"})
