@@ -3,8 +3,9 @@
     python -m benchmarks.segment [--write]
 
 SAM ViT-B with random weights: the time does not depend on them. The usual demo encodes the picture
-at every click; the bare library decodes on an embedding that it keeps. All run in one process and
-by turns, so the ratios are within one run. Then a headless Chromium clicks on the page, with the
+at every click; the bare library decodes on an embedding that it keeps. Both have the library's own
+layers, the hub its faster ones. All run in one process and by turns, so the ratios are within one
+run. Then a headless Chromium clicks on the page, with the
 starter. Exits with 1 where a goal is missed; `--write` puts the table into docs/performance.md. Run
 it on an idle machine. Needs Chromium (the `chromium` package, or CHROMIUM=path).
 """
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +60,16 @@ def _random_sam(path: Path) -> None:
     save_file(sam_model_registry["vit_b"]().state_dict(), path)
 
 
+def _stock(path: Path) -> Any:
+    """The library's network from the same file, with its own layers."""
+    from safetensors.torch import load_file
+    from segment_anything import sam_model_registry
+
+    sam = sam_model_registry["vit_b"]()
+    sam.load_state_dict(load_file(path))
+    return sam.eval()
+
+
 def _seconds(click: Callable[[int], None], number: int) -> float:
     started = time.perf_counter()
     click(_across(number))
@@ -74,33 +86,33 @@ def _measure(clicks: int, encodings: int) -> tuple[list[float], list[float], lis
     import torch
     from segment_anything import SamPredictor
 
-    from core import images, runtime, segment, weights
+    from core import images, segment, weights
 
-    key = next(c.key for c in weights.of_task("segment") if c.tier == "own")
+    checkpoint = next(c for c in weights.of_task("segment") if c.tier == "own")
+    key = checkpoint.key
     rgb = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     picture = images.picture(rgb)
     segment.embed(picture, key)
-    with runtime.run("segment", key, segment._build) as run:
-        predictor = SamPredictor(run.lease.built.module)
+    predictor = SamPredictor(_stock(Path(checkpoint.source)))
 
-        def bare(x: int) -> None:
-            predictor.predict(np.array([[x, 300]]), np.ones(1))
+    def bare(x: int) -> None:
+        predictor.predict(np.array([[x, 300]]), np.ones(1))
 
-        def ours(x: int) -> None:
-            found = segment.predict(picture, [[x, 300, 1]], checkpoint=key)
-            if found.info.cache["embedding"] != "hit" or found.info.cache["decode"] != "miss":
-                raise RuntimeError(f"this click was to be decoded and no more: {found.info.cache}")
+    def ours(x: int) -> None:
+        found = segment.predict(picture, [[x, 300, 1]], checkpoint=key)
+        if found.info.cache["embedding"] != "hit" or found.info.cache["decode"] != "miss":
+            raise RuntimeError(f"this click was to be decoded and no more: {found.info.cache}")
 
-        def demo(x: int) -> None:
-            predictor.set_image(rgb)
-            bare(x)
+    def demo(x: int) -> None:
+        predictor.set_image(rgb)
+        bare(x)
 
-        with torch.inference_mode():
-            usual = [_seconds(demo, number) for number in range(encodings)]
-            for warm in (bare, ours):  # what runs first pays for memory
-                _seconds(warm, encodings)
-            numbers = range(encodings + 1, encodings + 1 + clicks)
-            pairs = [(_seconds(ours, number), _seconds(bare, number)) for number in numbers]
+    with torch.inference_mode():
+        usual = [_seconds(demo, number) for number in range(encodings)]
+        for warm in (bare, ours):  # what runs first pays for memory
+            _seconds(warm, encodings)
+        numbers = range(encodings + 1, encodings + 1 + clicks)
+        pairs = [(_seconds(ours, number), _seconds(bare, number)) for number in numbers]
     return [mine for mine, _ in pairs], [theirs for _, theirs in pairs], usual
 
 

@@ -1,8 +1,8 @@
 """Full garbage collections without the libraries, which stay for good.
 
 PyTorch, transformers, timm and Gradio are half a million objects. Python walks over all of them in
-each full collection while every thread waits: 0.36 s, once in 90 s of load from eight visitors. What
-is frozen it leaves alone, and the same load met pauses of 8 to 16 ms. A server calls
+each full collection while every thread waits: 0.36 s, once in 90 s of load from eight visitors.
+What is frozen it leaves alone, and the same load met pauses of 8 to 16 ms. A server calls
 `spare_libraries`; in a script, whose objects are its own, nothing changes.
 """
 

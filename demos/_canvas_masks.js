@@ -101,12 +101,16 @@ function outlined(onto, tint) { // a rim outside the mask: shifted copies less t
 }
 
 // ---- preview: one question at a time, at most every 60 ms; an answer that is late is dropped
+const REST = 40; // ms before the first: a click in the middle of a move need not wait behind it
 function hover(event) {
   if (!previewOn || event.pointerType !== "mouse" || event.buttons || !image) return;
   const spot = pixel(place(event));
   const exclude = event.shiftKey || mode === "exclude";
   previewAt = [...spot, exclude ? 0 : 1];
-  askPreview();
+  if (!previewTimer) askSoon(REST);
+}
+function askSoon(wait) {
+  previewTimer = setTimeout(() => { previewTimer = 0; askPreview(); }, wait);
 }
 function askPreview() {
   if (!previewAt || previewTimer || previewWaits || mode === "pick" || shown < sequence) return;
@@ -115,7 +119,7 @@ function askPreview() {
   if (nearest(point[0] + 0.5, point[1] + 0.5, HIT.mouse) >= 0) return endPreview(); // would delete
   previewNumber += 1;
   previewWaits = setTimeout(() => { previewWaits = 0; askPreview(); }, 3000);
-  previewTimer = setTimeout(() => { previewTimer = 0; askPreview(); }, 60);
+  askSoon(60);
   const { id, rev, name, color, points, box, given, choice } = active();
   trigger("hover", {
     picture: picture.id, seq: previewNumber, point,
