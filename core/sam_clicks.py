@@ -118,6 +118,13 @@ def _digest(logits: Logits | None) -> str:
     return hashlib.sha256(content.data).hexdigest()
 
 
+def _areas(masks: torch.Tensor) -> torch.Tensor:
+    """(K, H, W) bool -> (K,), how many are True."""
+    if masks.device.type != "cpu":
+        return torch.count_nonzero(masks, dim=(1, 2))
+    return torch.tensor([np.count_nonzero(mask) for mask in masks.numpy()])  # many times as fast
+
+
 def enlarged(
     engine: Engine, low_res: Logits, size: Size, view: Size, min_area: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
@@ -130,8 +137,8 @@ def enlarged(
     def compute() -> tuple[torch.Tensor, torch.Tensor]:
         batch = torch.as_tensor(low_res.copy(), device=runtime.device())[None]
         logits = engine.enlarge(batch, size, view)[0]  # (K, H, W)
-        inner = torch.count_nonzero(logits > engine.mask_threshold + 1.0, dim=(1, 2))
-        outer = torch.count_nonzero(logits > engine.mask_threshold - 1.0, dim=(1, 2))
+        inner = _areas(logits > engine.mask_threshold + 1.0)
+        outer = _areas(logits > engine.mask_threshold - 1.0)
         return logits > engine.mask_threshold, torch.nan_to_num(inner / outer)
 
     masks, stability = runtime.forward(compute, full_precision=True)

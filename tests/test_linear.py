@@ -16,8 +16,9 @@ needs_onednn = pytest.mark.skipif(
 
 @pytest.fixture
 def everywhere(monkeypatch):
-    """As on a processor where it is faster."""
+    """As on a processor where it is faster, for layers of any size."""
     monkeypatch.setattr(linear, "is_faster", lambda: True)
+    monkeypatch.setattr(linear, "LARGE", 0)
 
 
 def pair(bias=True):
@@ -77,6 +78,13 @@ def test_only_plain_layers_change_and_keep_their_weights(everywhere):
     linear.speed_up(net)
     assert [type(layer) for layer in net] == [OneDnnLinear, Odd, nn.Conv2d]
     assert {name: tensor.data_ptr() for name, tensor in net.state_dict().items()} == weights
+
+
+def test_small_layers_stay_as_they_are(everywhere, monkeypatch):
+    monkeypatch.setattr(linear, "LARGE", 512 * 512)
+    net = nn.Sequential(nn.Linear(512, 512), nn.Linear(512, 511))
+    linear.speed_up(net)
+    assert [type(layer) for layer in net] == [OneDnnLinear, nn.Linear]
 
 
 @pytest.mark.parametrize(
