@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import types
 import weakref
@@ -76,6 +77,39 @@ def test_cycles_that_are_made_later_are_collected(wanted):
     del session
     gc.collect()
     assert gone() is None
+
+
+FRESH = """
+import gc, weakref
+gc.disable()
+import numpy as np
+from core import classify, collector, detect, reconstruct, restore, runtime, segment
+collector.spare_libraries()
+grey = np.full((64, 64, 3), 127, np.uint8)
+built, place = {}, runtime._place
+def noted(build, resolved, where):
+    made = place(build, resolved, where)
+    built[resolved.checkpoint.key] = weakref.ref(made.module)
+    return made
+runtime._place = noted
+classify.predict(grey)
+segment.predict(grey, [[5, 5, 1]])
+restore.denoise(grey)
+detect.predict(grey)
+reconstruct.predict(grey)
+assert gc.get_freeze_count() > 100_000
+runtime.models().drop_idle()
+runtime.outputs().clear()
+print(len(built), [key for key, module in built.items() if module() is not None])
+"""
+
+
+def test_models_that_were_frozen_with_their_libraries_are_given_back():
+    # In a process of its own, in which the libraries come in between the models.
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout.split("\n")[-2:] == ["5 []", ""], done.stdout + done.stderr
 
 
 def test_a_model_that_was_built_brings_its_libraries_in(wanted, shelf, picture):
