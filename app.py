@@ -70,7 +70,11 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
     routes = [Route("/healthz", healthz)]
     if settings.login is None:  # plain routes ask for no password; /status of the API does
         routes.append(Route("/status", meter))
-    rules = _guard.Rules(settings.per_minute, same_origin=settings.login is not None)
+    rules = _guard.Rules(
+        settings.per_minute,
+        same_origin=settings.login is not None,
+        previews=_page.previews(page),
+    )
     options: dict[str, Any] = {
         # Unset, Gradio's own GRADIO_SERVER_NAME decides, which Spaces set.
         "server_name": settings.host if "host" in settings.model_fields_set else None,

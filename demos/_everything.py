@@ -80,8 +80,8 @@ def build(
         [image, checkpoint, session, side, least, own, iou, stable],
         [canvas, line, files],
         trigger_mode="once",
-        show_progress="hidden",
         queue=_ui.LONG_QUEUE,
+        progress_on=line,
     )
     cancel.click(None, cancels=[event], api_visibility="private")
     _ui.on_device([cancel.click], _cancelled, [session], [canvas, line, files])

@@ -51,7 +51,7 @@ CLOSED = (
     f"{API}/profiling",
     "/openapi.json",
 )
-UPLOAD = f"{API}/upload"
+UPLOAD, JOIN = f"{API}/upload", f"{API}/queue/join"
 MEGABYTE = 2**20
 MAX_UPLOAD = MAX_BYTES + MEGABYTE  # the form around the file
 MAX_JSON = MAX_BYTES * 4 // 3 + 2 * MEGABYTE  # a data: URL is base64
@@ -59,6 +59,7 @@ SMALL_BODY = 2**16  # read at once; another thread's turn takes longer
 MAX_VALUES = 100_000  # in one body; millions of small ones would take gigabytes
 MAX_NAME = 128  # characters of a session's name
 LOGINS_PER_MINUTE = 10
+PREVIEWS_PER_MINUTE = 1200  # more than a page asks for while the mouse moves
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
 # What Gradio's routes raise at endpoints that do not exist and at values of another kind.
@@ -76,10 +77,15 @@ _log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class Rules:
     """What the settings say: jobs and uploads a minute for each visitor (0: no limit), and whether
-    pages of other sites may send requests, which a login forbids."""
+    pages of other sites may send requests, which a login forbids.
+
+    `previews` are the numbers of the events that a page sends while the mouse moves. They would use
+    up the limit in seconds, and have a generous one of their own.
+    """
 
     per_minute: int = 0
     same_origin: bool = False
+    previews: frozenset[int] = frozenset()
     uploads: Uploads = field(default_factory=Uploads)
 
 
@@ -95,6 +101,7 @@ class Guard:
         self.app = app
         self.rules = rules
         self._jobs = RateLimit(rules.per_minute)
+        self._previews = RateLimit(PREVIEWS_PER_MINUTE if rules.per_minute else 0)
         self._logins = RateLimit(LOGINS_PER_MINUTE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,21 +152,38 @@ class Guard:
         if path == "/login":
             self._count(self._logins, visitor, "logins")
         if path == UPLOAD:
-            self._count(self._jobs, visitor, "requests")
+            self._count(self._jobs, visitor)
             if await run_in_threadpool(_files.is_full):
                 raise _Refused(507, _files.FULL)
             return _bounded(request, receive, MAX_UPLOAD, _too_large())
         if path.startswith(JOBS):
-            self._count(self._jobs, visitor, "requests")
-            body = await _read(_bounded(request, receive, MAX_JSON, _too_large()))
-            if len(body) <= SMALL_BODY:
-                self._check_body(body, visitor)
-            else:
-                await run_in_threadpool(self._check_body, body, visitor)
-            return _again(body, receive)
+            return await self._admit_job(request, visitor, receive, path == JOIN)
         return _bounded(request, receive, MEGABYTE, _Refused(413, "The request is too large."))
 
-    def _count(self, limit: RateLimit, visitor: Visitor, what: str) -> None:
+    async def _admit_job(
+        self, request: Request, visitor: Visitor, receive: Receive, by_page: bool
+    ) -> Receive:
+        body_of = _bounded(request, receive, MAX_JSON, _too_large())
+        small = 0 < int(request.headers.get("content-length", "0")) <= SMALL_BODY
+        if not small:  # counted before it is read
+            self._count(self._jobs, visitor)
+        body = await _read(body_of)
+        if small:
+            preview = by_page and self._is_preview(body)
+            self._count(self._previews if preview else self._jobs, visitor)
+            self._check_body(body, visitor)
+        else:
+            await run_in_threadpool(self._check_body, body, visitor)
+        return _again(body, receive)
+
+    def _is_preview(self, body: bytes) -> bool:
+        try:
+            number = json.loads(body).get("fn_index")
+        except (ValueError, RecursionError, AttributeError):
+            return False
+        return isinstance(number, int) and number in self.rules.previews
+
+    def _count(self, limit: RateLimit, visitor: Visitor, what: str = "requests") -> None:
         seconds = math.ceil(limit.wait(visitor.address))
         if seconds:
             raise _Refused(

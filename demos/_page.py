@@ -100,6 +100,15 @@ def build() -> Page:
     return page
 
 
+def previews(page: gr.Blocks) -> frozenset[int]:
+    """The numbers of the events that a page sends while the mouse moves over a canvas."""
+    return frozenset(
+        number
+        for number, fn in page.fns.items()
+        if any(event == "hover" for _, event in fn.targets)
+    )
+
+
 def checkpoints() -> list[dict[str, object]]:
     """List every checkpoint: key, task, tier, whether it is at hand, size, licence, parameters."""
     return weights.listing()

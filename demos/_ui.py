@@ -104,11 +104,13 @@ def on_device(
     trigger_mode: str = "always_last",
     show_progress: str = "minimal",
     queue: tuple[str, int] = DEVICE_QUEUE,
+    progress_on: Any = None,
 ) -> Any:
     """Wire a model event: shared queue, plain errors, not part of the public API.
 
     `LONG_QUEUE` is for jobs of many model calls, which are generators so that they can be
-    cancelled.
+    cancelled. Where `progress_on` is given, only that component shows progress and the place in
+    the queue.
     """
     # gr.on does not know the events of gr.HTML components, which are called by themselves.
     one = triggers[0] if len(triggers) == 1 else functools.partial(gr.on, list(triggers))
@@ -118,6 +120,7 @@ def on_device(
         outputs=list(outputs),
         trigger_mode=trigger_mode,
         show_progress=show_progress,
+        show_progress_on=progress_on,
         concurrency_id=queue[0],
         concurrency_limit=queue[1],
         api_visibility="private",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.images import MAX_BYTES
-from demos import _files, _guard, _visitors
+from demos import _files, _guard, _page, _visitors
 from demos._guard import Guard, Rules
 from demos._visitors import EXAMPLES, RateLimit, Uploads, Visitor
 
@@ -209,6 +209,36 @@ def test_too_many_requests_of_one_visitor(inside):
     assert "please go on in" in answer.detail and int(answer.headers["retry-after"]) <= 20
     assert ask(guard, JOIN, b"{}", address="10.0.0.2").status == 200
     assert ask(guard, "/", method="GET").status == 200
+
+
+def test_previews_leave_the_visitor_s_requests_alone(inside):
+    guard = Guard(inside, Rules(per_minute=3, previews=frozenset({7})))
+    preview, job = b'{"fn_index": 7}', b'{"fn_index": 8}'
+    assert {ask(guard, JOIN, preview).status for _ in range(500)} == {200}  # half a minute of them
+    assert [ask(guard, JOIN, job).status for _ in range(4)] == [200, 200, 200, 429]
+    assert {ask(guard, JOIN, preview).status for _ in range(800)} == {200, 429}, "not for ever"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/gradio_api/call/classify", b'{"fn_index": 7}'),  # says so, and is none
+        (JOIN, b'{"fn_index": [7]}'),
+        (JOIN, b'{"fn_index": "7"}'),
+        (JOIN, b"[7]"),
+        (JOIN, b"no JSON"),
+        (JOIN, b'{"fn_index": 7, "data": "%s"}' % (b"x" * _guard.SMALL_BODY)),
+    ],
+)
+def test_what_is_no_preview_is_counted_as_a_request(inside, path, body):
+    guard = Guard(inside, Rules(per_minute=2, previews=frozenset({7})))
+    statuses = [ask(guard, path, body).status for _ in range(3)]
+    assert statuses[2] == 429 and 429 not in statuses[:2]
+
+
+def test_only_what_follows_the_mouse_is_a_preview():
+    page = _page.build()
+    assert [page.fns[number].fn.__name__ for number in _page.previews(page)] == ["_hover"]
 
 
 def test_tokens_come_back_with_time(monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 import numpy as np
@@ -25,6 +25,7 @@ class Page:
     """In the place of the page: what it would be launched with."""
 
     local_url, share_url = "http://127.0.0.1:7860/", None
+    fns: ClassVar[dict[int, Any]] = {}
 
     def launch(self, **options: Any) -> dict[str, Any]:
         self.trusted = os.environ.get("FORWARDED_ALLOW_IPS")
