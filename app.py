@@ -31,7 +31,7 @@ from starlette.routing import Route
 from core import allocator, collector, compute_threads, weights
 from core.images import MAX_BYTES
 from core.settings import get_settings
-from demos import _guard, _owner, _page, _sessions, _ui
+from demos import _guard, _http, _owner, _page, _sessions, _ui
 
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _log = logging.getLogger("vision-hub")
@@ -92,6 +92,7 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
         "ssr_mode": False,
         "app_kwargs": {"routes": routes, "middleware": [Middleware(_guard.Guard, rules=rules)]},
     }
+    _http.install()
     launched = page.launch(**{**options, **overrides})
     _sessions.install(page)
     return launched

@@ -42,7 +42,7 @@ def claim() -> Path:
     """
     base = os.environ.get("GRADIO_TEMP_DIR")
     user = os.getuid() if hasattr(os, "getuid") else 0
-    folder = Path(base) if base else Path(tempfile.gettempdir())
+    folder = Path(base or tempfile.gettempdir()).absolute()
     if not folder.name.startswith("vision-hub"):  # else it has been claimed already
         folder = folder / f"vision-hub-{user}"
     try:

@@ -24,7 +24,7 @@ from core.errors import InputError
 from core.images import MAX_BYTES
 from demos import _files
 from demos._answer import API, COOKIE, JOBS, Answer, Message, Send
-from demos._visitors import RateLimit, Uploads, Visitor
+from demos._visitors import RateLimit, Uploads, Visitor, is_quick
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -55,7 +55,7 @@ UPLOAD, JOIN = f"{API}/upload", f"{API}/queue/join"
 MEGABYTE = 2**20
 MAX_UPLOAD = MAX_BYTES + MEGABYTE  # the form around the file
 MAX_JSON = MAX_BYTES * 4 // 3 + 2 * MEGABYTE  # a data: URL is base64
-SMALL_BODY = 2**16  # read at once; another thread's turn takes longer
+SMALL_BODY = 2**16  # parsed at once; another thread's turn takes longer
 MAX_VALUES = 100_000  # in one body; millions of small ones would take gigabytes
 MAX_NAME = 128  # characters of a session's name
 LOGINS_PER_MINUTE = 10
@@ -167,20 +167,21 @@ class Guard:
         small = 0 < int(request.headers.get("content-length", "0")) <= SMALL_BODY
         if not small:  # counted before it is read
             self._count(self._jobs, visitor)
-        body = await _read(body_of)
-        if small:
-            preview = by_page and self._is_preview(body)
-            self._count(self._previews if preview else self._jobs, visitor)
-            self._check_body(body, visitor)
+        body, payload = await _read(body_of), None
+        try:
+            payload = _payload(body) if small else await run_in_threadpool(_payload, body)
+        finally:
+            if small:  # what is no JSON counts as well
+                preview = by_page and self._is_preview(payload)
+                self._count(self._previews if preview else self._jobs, visitor)
+        if small and is_quick(payload):
+            self._check(payload, visitor)
         else:
-            await run_in_threadpool(self._check_body, body, visitor)
+            await run_in_threadpool(self._check, payload, visitor)
         return _again(body, receive)
 
-    def _is_preview(self, body: bytes) -> bool:
-        try:
-            number = json.loads(body).get("fn_index")
-        except (ValueError, RecursionError, AttributeError):
-            return False
+    def _is_preview(self, payload: Any) -> bool:
+        number = payload.get("fn_index") if isinstance(payload, dict) else None
         return isinstance(number, int) and number in self.rules.previews
 
     def _count(self, limit: RateLimit, visitor: Visitor, what: str = "requests") -> None:
@@ -192,14 +193,7 @@ class Guard:
                 {"retry-after": str(seconds)},
             )
 
-    def _check_body(self, body: bytes, visitor: Visitor) -> None:
-        # Counted before it is parsed; none of these is in the base64 of a picture.
-        if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
-            raise _Refused(413, "The request holds too many values.")
-        try:
-            payload = json.loads(body)
-        except (ValueError, RecursionError):  # also bytes that are no text
-            raise _Refused(400, "The body of the request is not JSON.") from None
+    def _check(self, payload: Any, visitor: Visitor) -> None:
         session = payload.get("session_hash") if isinstance(payload, dict) else None
         if isinstance(session, str) and len(session) > MAX_NAME:
             raise _Refused(400, f"The session's name is longer than {MAX_NAME} characters.")
@@ -207,6 +201,16 @@ class Guard:
             self.rules.uploads.check(payload, visitor)
         except InputError as error:
             raise _Refused(403, str(error)) from None
+
+
+def _payload(body: bytes) -> Any:
+    # Counted before it is parsed; none of these is in the base64 of a picture.
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise _Refused(413, "The request holds too many values.")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):  # also bytes that are no text
+        raise _Refused(400, "The body of the request is not JSON.") from None
 
 
 def _told(error: Exception, request: Request) -> tuple[int, str]:

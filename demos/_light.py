@@ -51,6 +51,7 @@ async def moved(
     if postprocess:
         file = data.model_dump() if isinstance(data, GradioModel) else data
         if isinstance(file, dict) and _files.is_result(file.get("path")):
+            block.temp_files.add(file["path"])  # Gradio removes them as the hub ends
             return {**file, "url": f"{API_PREFIX}/file={encode_file_path(file['path'])}"}
         if file is None or isinstance(file, (bool, int, float, str)):
             return file

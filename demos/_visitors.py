@@ -75,6 +75,12 @@ class Uploads:
             return False
 
 
+def is_quick(payload: Any) -> bool:
+    """Whether `Uploads.check` has little to look for: few names of files, and short ones."""
+    names = list(paths_in(payload))
+    return len(names) <= 4 and all(len(name) <= 512 for name in names)
+
+
 def _is_example(path: Path, root: Path) -> bool:
     """Whether this is the copy of a bundled example that the page itself made."""
     original = EXAMPLES / path.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -234,6 +235,28 @@ def test_what_is_no_preview_is_counted_as_a_request(inside, path, body):
     guard = Guard(inside, Rules(per_minute=2, previews=frozenset({7})))
     statuses = [ask(guard, path, body).status for _ in range(3)]
     assert statuses[2] == 429 and 429 not in statuses[:2]
+
+
+@pytest.mark.parametrize(
+    ("data", "quick"),
+    [
+        ([], True),
+        ([{"path": "/a/b.png"}], True),
+        ([{"path": "/" + "a/" * 300}], False),
+        ([{"path": "/a.png"}] * 5, False),
+        ([[[{"x": {"path": "/a.png"}}]]], True),
+    ],
+)
+def test_names_of_files_are_looked_for_beside_the_others_requests(inside, monkeypatch, data, quick):
+    threads = []
+    guard = Guard(inside, Rules())
+
+    def check(payload, visitor):
+        threads.append(threading.current_thread())
+
+    monkeypatch.setattr(guard.rules.uploads, "check", check)
+    assert ask(guard, JOIN, json.dumps({"data": data}).encode()).status == 200
+    assert (threads == [threading.current_thread()]) is quick
 
 
 def test_only_what_follows_the_mouse_is_a_preview():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import anyio
@@ -19,6 +20,7 @@ from demos import _files, _light, _page
 from demos._canvas import PointPrompter
 from demos._image import ImageIn
 from demos._picture import PictureIn
+from tests.conftest import wait_for
 
 
 @pytest.fixture
@@ -135,9 +137,7 @@ def test_a_call_goes_to_another_thread_only_for_its_handler(monkeypatch):
     page.queue(api_open=False)
     page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", show_error=False)
     try:
-        # The loop and the parser of requests that uvicorn takes where they are there.
-        config = page.server.config
-        assert "httptools" in config.http_protocol_class.__module__
+        config = page.server.config  # the loop that uvicorn takes where it is there
         if sys.platform != "win32":
             assert "uvloop" in config.get_loop_factory().__module__
         client = Client(page.local_url, verbose=False)
@@ -147,6 +147,27 @@ def test_a_call_goes_to_another_thread_only_for_its_handler(monkeypatch):
         page.close()
     assert ran and ran[0] is not threading.main_thread()
     assert asked.count("work") == 1 and not {"preprocess", "postprocess"} & set(asked)
+
+
+def test_results_go_with_the_hub(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    made = []
+
+    def work():
+        made.append(written())
+        return made[0]
+
+    _light.install()
+    with _page.Page(delete_cache=(3600, 3600)) as page:
+        gr.Button().click(work, None, gr.Image(format="png"), api_name="work")
+    page.queue(api_open=False)
+    page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", show_error=False)
+    try:
+        Client(page.local_url, verbose=False, download_files=False).predict(api_name="/work")
+        assert Path(made[0]).exists()
+    finally:
+        page.close()
+    wait_for(lambda: not Path(made[0]).exists())
 
 
 def test_gradio_still_has_what_is_replaced():
