@@ -25,7 +25,8 @@ class Fault:
     """One way to break the hub.
 
     `inject` breaks it, with a folder of its own to write into; `says` is what the visitor's answer
-    must match; `call` is who meets it: an endpoint and its parameters.
+    must match; `endpoint` and `checkpoint` are what that visitor asks. `alike` are tabs that cannot
+    do without what is broken either.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Fault:
     says: str
     endpoint: str = "/classify"
     checkpoint: str = "auto"
+    alike: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -149,12 +151,13 @@ def _overwrite(path: Path) -> None:
 def _own(folder: Path, content: bytes) -> Iterator[None]:
     """The owner's folder of checkpoints holds a damaged file."""
     (folder / "mine.safetensors").write_bytes(content)
-    with _settings(VISION_HUB_CHECKPOINTS=str(folder)):
+    with changed_settings(VISION_HUB_CHECKPOINTS=str(folder)):
         yield
 
 
 @contextmanager
-def _settings(**variables: str) -> Iterator[None]:
+def changed_settings(**variables: str) -> Iterator[None]:
+    """The settings with other environment variables."""
     from core.settings import get_settings
 
     with mock.patch.dict(os.environ, variables):
@@ -173,7 +176,9 @@ def _silent_hub(folder: Path) -> Iterator[None]:
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        with _settings(HF_ENDPOINT=address, VISION_HUB_OFFLINE="0", HF_HUB_CACHE=str(folder)):
+        with changed_settings(
+            HF_ENDPOINT=address, VISION_HUB_OFFLINE="0", HF_HUB_CACHE=str(folder)
+        ):
             hub.forget_probe()
             yield
             hub.forget_probe()
@@ -183,6 +188,8 @@ def _model(error: BaseException, times: int = 10**6) -> Inject:
     return lambda _: _failing_model(error, times)
 
 
+# What answers with a file; Classify and Segment's embedding need none.
+WRITERS = ("/detect", "/segment", "/reconstruct", "/denoise", "/super_resolve", "/deblur")
 DAMAGED = "damaged|not a safetensors"
 FAULTS = (
     Fault("the device's memory ends once", _model(MemoryError(), 1), re.escape(ANSWERED)),
@@ -203,13 +210,17 @@ FAULTS = (
     Fault(
         "an own checkpoint is damaged",
         lambda folder: _own(folder, b"\x10" + b"\0" * 7 + b"{broken header!}"),
-        "no checkpoint called own:mine",
-        checkpoint="own:mine",
+        r"mine\.safetensors is damaged",
+        checkpoint="own:mine.safetensors",
     ),
     Fault(
-        "the disk is full when a result is written", _unwritable(errno.ENOSPC), "full", "/denoise"
+        "the disk is full when a result is written",
+        _unwritable(errno.ENOSPC),
+        "full",
+        "/denoise",
+        alike=WRITERS,
     ),
-    Fault("the folder of results is read-only", _no_folder, "read-only", "/denoise"),
+    Fault("the folder of results is read-only", _no_folder, "read-only", "/denoise", alike=WRITERS),
     Fault(
         "the model hub says nothing",
         _silent_hub,

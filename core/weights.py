@@ -77,6 +77,7 @@ def find(key: str, task: Task) -> Checkpoint:
 
     Raises:
         InputError: there is none, or it does another task.
+        CheckpointError: it is an own file that cannot be used.
     """
     if not isinstance(key, str):  # callers can send anything
         raise InputError("The checkpoint must be a name, such as auto.")
@@ -85,6 +86,9 @@ def find(key: str, task: Task) -> Checkpoint:
     for checkpoint in named:  # an own restoration network can stand under two tasks
         if checkpoint.task == task:
             return checkpoint
+    for problem in _own_problems():
+        if key.startswith("own:") and problem.startswith(f"{key[4:]} "):
+            raise CheckpointError(problem)
     known = ", ".join(c.key for c in of_task(task))
     name = " ".join(key.split())[:80]
     what = f"{name} does another task" if named else f"There is no checkpoint called {name}"
@@ -138,6 +142,12 @@ def _own() -> tuple[Checkpoint, ...]:
     from core import own  # knows the file formats; not needed where nobody has own files
 
     return own.scan().checkpoints
+
+
+def _own_problems() -> tuple[str, ...]:
+    from core import own
+
+    return own.scan().problems
 
 
 def _local(checkpoint: Checkpoint) -> Path:

@@ -402,7 +402,7 @@ def test_a_file_cut_short_is_refused(copy, picture):
     (checkpoint,) = own.scan().checkpoints
     file = copy / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1000])
-    with pytest.raises(InputError, match="no checkpoint called own:mine"):
+    with pytest.raises(CheckpointError, match="mine is damaged"):
         answer(picture)  # the scan does not offer it any more
     for path, words in ((file, "damaged"), (copy / "gone.safetensors", "not there")):
         with pytest.raises(CheckpointError, match=words):  # it was cut after the scan
