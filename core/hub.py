@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils._http import default_client_factory
 from tqdm import tqdm
 
@@ -56,6 +57,7 @@ READ_LIMIT = 4.0  # seconds without a byte before one request gives up
 STALL = 8.0  # seconds without a new byte, over all retries, before a download gives up
 REMEMBER_DOWN = 300.0  # seconds that "the hub does not answer" is believed
 REMEMBER_UP = 60.0
+CUT = 900.0  # seconds without a new byte after which a partial file belongs to nobody any more
 
 _log = logging.getLogger(__name__)
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
@@ -210,6 +212,7 @@ def download(
         HubError: one of `core.errors`, with a sentence that names `title`.
     """
     install_limits()
+    _remove_cut(repo)
     try:
         with _watched():
             url = hf_hub_url(repo, filename, revision=revision, endpoint=endpoint())
@@ -228,6 +231,16 @@ def download(
     except Exception as error:  # every kind is told apart in `explain`
         raise explain(error, title, repo) from error
     return Path(path)
+
+
+def _remove_cut(repo: str) -> None:
+    """Remove what killed processes left of this repository: the client begins a new file each time,
+    and gigabytes would pile up. Other programs may share the cache, so young ones stay."""
+    blobs = cache_dir() / repo_folder_name(repo_id=repo, repo_type="model") / "blobs"
+    for partial in blobs.glob("*.incomplete"):
+        with suppress(OSError):
+            if time.time() - partial.stat().st_mtime > CUT:
+                partial.unlink()
 
 
 # --- errors ---

@@ -8,8 +8,10 @@ from contextlib import ExitStack
 import gradio as gr
 import pytest
 
+from core.errors import InputError
 from demos import _ui
-from tests.browser import chromium, page_of
+from tests.browser import chromium, page_of, tab
+from tests.live import EXAMPLES, hub
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SECONDS = 60_000
@@ -43,3 +45,34 @@ def test_the_place_in_the_queue_is_shown():
     finally:
         go_on.set()
         page.close()
+
+
+def test_everything_mode_shows_it_too(monkeypatch):
+    from core import segment
+
+    go_on = threading.Event()
+
+    def stream(*_: object, **__: object):
+        go_on.wait(120)
+        raise InputError("It went on.")
+        yield
+
+    monkeypatch.setattr(segment, "everything_stream", stream)
+    with hub() as url, chromium() as browser, ExitStack() as opened:
+        try:
+            for number in range(_ui.LONG_QUEUE[1] + 1):
+                one = opened.enter_context(page_of(browser))
+                one.set_default_timeout(SECONDS)
+                one.goto(url)
+                tab(one, "Segment")
+                picture = one.locator("#segment-image input[type=file]").first
+                picture.set_input_files(EXAMPLES / "coffee.jpg")
+                status = one.locator("#segment-canvas .pp-status")
+                status.get_by_text("Ready").first.wait_for()
+                one.locator("#segment-everything").get_by_text("Everything mode").first.click()
+                one.locator("#everything-run").click()
+                line = one.locator("#everything-info")
+                words = "Prompting" if number < _ui.LONG_QUEUE[1] else "queue: 1/1"
+                line.get_by_text(words).first.wait_for()
+        finally:
+            go_on.set()

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import random
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from benchmarks import soak, soak_report
 from benchmarks.startup import free_port
+from core import hub
 from demos import _files
+from tests import hub_server
+from tests.conftest import wait_for
 
 
 @pytest.mark.slow
@@ -36,6 +43,60 @@ def test_after_kill_9_the_answers_are_the_same_also_with_a_home_that_cannot_be_w
     os.utime(cut, (past, past))
     _files.sweep(own, _files.KEEP_SECONDS, 10**9)
     assert not cut.exists()
+
+
+FETCH = """
+from core import hub
+print(hub.download("me/net", "model.safetensors", None, "Net"), flush=True)
+"""
+
+
+def test_a_download_that_kill_9_cut_off_neither_blocks_the_next_nor_stays_on_the_disk(tmp_path):
+    content = random.Random(0).randbytes(30_000_000)
+    with hub_server.serve() as local:
+        local.put("me/net", "model.safetensors", content)
+        local.faults["me/net"] = "stall"  # after one half
+        there = {"HF_ENDPOINT": local.url, "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path)}
+        command = [sys.executable, "-c", FETCH]
+        env = {**os.environ, **there, "VISION_HUB_OFFLINE": "0", "HF_HUB_OFFLINE": "0"}
+
+        def cut_off() -> Path:
+            before, local.cuts = partial(), 0
+            process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+            try:
+                wait_for(lambda: any(f.stat().st_size > 10**6 for f in partial() - before))
+            finally:
+                process.kill()
+                process.communicate(timeout=20)
+            (left,) = partial() - before
+            return left
+
+        def partial() -> set[Path]:
+            return set(tmp_path.rglob("*.incomplete"))
+
+        old, young = cut_off(), cut_off()
+        past = time.time() - hub.CUT - 60
+        os.utime(old, (past, past))
+        local.faults.clear()
+        began = time.monotonic()
+        done = subprocess.run(
+            command, env=env, capture_output=True, text=True, timeout=60, check=True
+        )
+        assert time.monotonic() - began < 30, "no lock of a killed process is waited for"
+    assert Path(done.stdout.strip()).read_bytes() == content
+    assert partial() == {young}, "another program may still be writing it"
+
+
+@pytest.mark.slow
+def test_a_short_soak_has_no_errors_and_leaves_nobody_out(tmp_path):
+    port, report = free_port(), soak_report.Report(8)
+    with soak.running(port, tmp_path) as process:
+        soak.beside_long_jobs(port, 2, report)
+        soak.soak(port, process.pid, tmp_path, report)
+    assert report.errors == [] and min(report.served) > 0
+    assert report.alone and report.beside
+    assert 0 < report.files < soak_report.FILES_MB
+    assert min(mb for _, mb in report.memory) > 100
 
 
 def test_jain():
