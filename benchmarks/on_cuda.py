@@ -170,13 +170,8 @@ def _served(
     """The hub over the bare forward, and beside the usual demo, in absolute values."""
     size = (320, 240) if quick else (480, 360)
     tasks = ("classify",) if quick else networks.TASKS
-    overheads = [task for task in on_cpu.OVERHEAD_TASKS if task in tasks]
-    section.check(
-        *(
-            on_cpu.overhead(task, folder, known[task], size, 3 if quick else 30, device)
-            for task in overheads
-        )
-    )
+    rounds = 3 if quick else 30
+    section.check(*on_cpu.overheads(tasks, folder, known, size, rounds, device))
     section.say("Beside the usual demo, which loads its model in the function:")
     rows = []
     for task in tasks:

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import driver, goals, networks, on_cpu, on_cuda, on_sim, serve
 from core.settings import get_settings
 
-# The stand-in needs no processor, but clients and pages do.
+# The stand-in needs no processor, but 16 threads that are to lose no moment do.
 on_a_free_machine = pytest.mark.skipif(
     os.getloadavg()[0] > 2 * (os.cpu_count() or 1), reason="this machine is busy with other work"
 )
@@ -33,13 +33,11 @@ def test_a_lone_request_is_not_held_up(settings):
     assert best_of(on_sim.penalty, lambda ms: ms <= 1) <= 1
 
 
-@on_a_free_machine
 def test_short_requests_do_not_wait_for_long_jobs(settings):
     assert best_of(on_sim.beside_long, lambda times: times <= 3) <= 3
 
 
 @pytest.mark.slow
-@on_a_free_machine
 @pytest.mark.parametrize("task", ["detect", "classify", "reconstruct"])
 def test_hub_serves_more_than_the_usual_demo(task):
     def gain():
@@ -114,8 +112,9 @@ def published(settings, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_processor_s_rows_are_measured(published):
     folder, key = published
-    row = on_cpu.overhead("classify", folder, key, (96, 64), rounds=2)
+    row, rest = on_cpu.overhead("classify", folder, key, (96, 64), rounds=2)
     assert row.limit >= on_cpu.FLOOR_MS and row.value > 0
+    assert rest.limit is None and 0 < rest.value < 10_000
     task, clients, *times, _, errors = on_cpu.against_naive(
         "classify", folder, key, (96, 64), clients=2, budget=2
     )
@@ -139,6 +138,7 @@ def test_the_gpu_s_script_runs_without_one(published, tmp_path_factory):
         "classify: reload from pinned RAM",
         "classify: reload from disk",
         "classify: server over bare forward",
+        "classify: the answer without its input's preparation and forward",
     ]
     row = next(line for line in section.lines if line.startswith("| classify | 4 |"))
     *figures, errors = (float(cell) for cell in row.strip("| ").split(" | ")[2:])
