@@ -14,10 +14,41 @@ from core.errors import HubError
 # After a download, so that whoever asked for it has an answer before its precision is measured.
 LATER = 30.0  # seconds
 _log = logging.getLogger(__name__)
+_importing = threading.Lock()
+_imported = False
+
+
+def libraries() -> None:
+    """Import what the tasks need, in one thread while others wait; at once from the second call on.
+
+    Large libraries import their parts when they are asked for, and two threads that do so at a time
+    can meet parts that are half done.
+    """
+    global _imported  # noqa: PLW0603
+    if _imported:
+        return
+    with _importing:
+        if _imported:
+            return
+        import segment_anything  # noqa: F401
+        import spandrel  # noqa: F401
+        import timm.data  # noqa: F401
+        from transformers import (  # noqa: F401
+            DetrConfig,
+            DetrForObjectDetection,
+            ViTMAEConfig,
+            ViTMAEForPreTraining,
+        )
+        from transformers.models.detr import image_processing_pil_detr  # noqa: F401
+
+        from core import classify, detect, reconstruct, restore, segment  # noqa: F401
+
+        _imported = True
 
 
 def everything() -> None:
     """Run each task once on a small grey picture with the best checkpoint at hand."""
+    libraries()
     from core import classify, detect, hub, precision, reconstruct, restore, segment
 
     hub.install_limits()  # before any library asks the hub something without a time limit

@@ -39,7 +39,7 @@ class Api:
         """Offer `fn` as `/name`; its docstring is what clients read. `queue`: as in `_ui`."""
         parameters = inspect.signature(fn).parameters.values()
         self._trigger.click(
-            guarded(_checked(fn, inputs)),
+            guarded(_checked(fn, inputs), libraries="image" in inputs),
             [self._input(kind, p) for kind, p in zip(inputs, parameters, strict=True)],
             [self._component(kind, f"output {n}", None) for n, kind in enumerate(outputs)],
             api_name=name,

@@ -41,15 +41,19 @@ _warned: TTLCache[tuple[str, str], bool] = TTLCache(1024, 5.0)  # by session
 _lock = threading.Lock()
 
 
-def guarded(fn: F) -> F:
+def guarded(fn: F, libraries: bool = False) -> F:
     """`fn`, with every error turned into one sentence on the page.
 
-    Plain functions and generators keep their kind: only generators stop when they are cancelled.
+    With `libraries` it begins once those of the tasks are imported, which takes seconds after the
+    start; threads that import parts of one library at a time can fail. Plain functions and
+    generators keep their kind: only generators stop when they are cancelled.
     """
 
     @functools.wraps(fn)
     def call(*args: Any) -> Any:
         try:
+            if libraries:
+                _import_libraries()
             return fn(*args)
         except Exception as error:
             raise as_gradio_error(error) from None
@@ -57,11 +61,19 @@ def guarded(fn: F) -> F:
     @functools.wraps(fn)
     def generate(*args: Any) -> Iterator[Any]:
         try:
+            if libraries:
+                _import_libraries()
             yield from fn(*args)
         except Exception as error:
             raise as_gradio_error(error) from None
 
     return generate if inspect.isgeneratorfunction(fn) else call  # type: ignore[return-value]
+
+
+def _import_libraries() -> None:
+    from core import warm
+
+    warm.libraries()
 
 
 def as_gradio_error(error: Exception) -> gr.Error:
@@ -115,7 +127,7 @@ def on_device(
     # gr.on does not know the events of gr.HTML components, which are called by themselves.
     one = triggers[0] if len(triggers) == 1 else functools.partial(gr.on, list(triggers))
     return one(
-        fn=guarded(fn),
+        fn=guarded(fn, libraries=True),
         inputs=list(inputs),
         outputs=list(outputs),
         trigger_mode=trigger_mode,

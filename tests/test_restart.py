@@ -87,6 +87,49 @@ def test_a_download_that_kill_9_cut_off_neither_blocks_the_next_nor_stays_on_the
     assert partial() == {young}, "another program may still be writing it"
 
 
+COLD = """
+import threading
+import numpy as np
+grey, errors = np.full((64, 64, 3), 127, np.uint8), []
+def classify():
+    from core import classify
+    classify.predict(grey)
+def detect():
+    from core import detect
+    detect.predict(grey)
+def reconstruct():
+    from core import reconstruct
+    reconstruct.predict(grey)
+def segment():
+    from core import segment
+    segment.predict(grey, [[5, 5, 1]])
+def denoise():
+    from core import restore
+    restore.denoise(grey)
+def run(task):
+    try:
+        from demos import _ui
+        _ui.guarded(task, libraries=True)()
+    except Exception as error:
+        errors.append(repr(error))
+threads = [threading.Thread(target=run, args=(task,))
+           for task in (classify, detect, reconstruct, segment, denoise) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(errors)
+"""
+
+
+@pytest.mark.slow
+def test_many_at_once_are_answered_while_the_libraries_come_in():
+    done = subprocess.run(
+        [sys.executable, "-c", COLD], capture_output=True, text=True, timeout=200, check=True
+    )
+    assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
+
+
 @pytest.mark.slow
 def test_a_short_soak_has_no_errors_and_leaves_nobody_out(tmp_path):
     port, report = free_port(), soak_report.Report(8)
