@@ -80,6 +80,7 @@ def build(
         [image, checkpoint, session, side, least, own, iou, stable],
         [canvas, line, files],
         trigger_mode="once",
+        show_progress="full",
         queue=_ui.LONG_QUEUE,
         progress_on=line,
     )
