@@ -188,7 +188,7 @@ def _model(error: BaseException, times: int = 10**6) -> Inject:
     return lambda _: _failing_model(error, times)
 
 
-# What answers with a file; Classify and Segment's embedding need none.
+# Whose answers are files; Classify's is none.
 WRITERS = ("/detect", "/segment", "/reconstruct", "/denoise", "/super_resolve", "/deblur")
 DAMAGED = "damaged|not a safetensors"
 FAULTS = (

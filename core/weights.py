@@ -16,11 +16,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core import checkpoints, hub
 from core.checkpoints import ROOT, Checkpoint, Task, Tier
 from core.errors import Busy, CheckpointError, DamagedFile, HubUnreachable, InputError
 from core.hub import Progress
+
+if TYPE_CHECKING:
+    from core import own
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -86,8 +90,8 @@ def find(key: str, task: Task) -> Checkpoint:
     for checkpoint in named:  # an own restoration network can stand under two tasks
         if checkpoint.task == task:
             return checkpoint
-    for problem in _own_problems():
-        if key.startswith("own:") and problem.startswith(f"{key[4:]} "):
+    for problem in _scan().problems if key.startswith("own:") else ():
+        if problem.startswith(f"{key.removeprefix('own:')} "):
             raise CheckpointError(problem)
     known = ", ".join(c.key for c in of_task(task))
     name = " ".join(key.split())[:80]
@@ -138,16 +142,14 @@ def _size_mb(checkpoint: Checkpoint) -> float:
 # --- the steps of the order ---
 
 
-def _own() -> tuple[Checkpoint, ...]:
+def _scan() -> own.Scan:
     from core import own  # knows the file formats; not needed where nobody has own files
 
-    return own.scan().checkpoints
+    return own.scan()
 
 
-def _own_problems() -> tuple[str, ...]:
-    from core import own
-
-    return own.scan().problems
+def _own() -> tuple[Checkpoint, ...]:
+    return _scan().checkpoints
 
 
 def _local(checkpoint: Checkpoint) -> Path:
