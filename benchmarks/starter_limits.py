@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.starters import Row
+from benchmarks.starter_rows import Row
 
 ROUNDS = 5
 SIDE = 512

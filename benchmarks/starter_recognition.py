@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skimage.color import rgb2gray, rgb2hsv
 from skimage.feature import hog
 
-from benchmarks.starters import Row
+from benchmarks.starter_rows import Row
 from training import classify as recipe
 from training import reconstruct as mae
 from training.recognition_data import Pictures, cifar10, held_out

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.starters import Row
+from benchmarks.starter_rows import Row
 from training import restore_eval
 from training.denoise import denoise as run_denoiser
 from training.restore_export import load

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.starters import Row
+from benchmarks.starter_rows import Row
 from core.metrics import mask_iou
 from training import detect_data, detect_eval, segment_eval
-from training.segment import tight_box
+from training.segment_data import tight_box
 
 DETECT_GOAL = 0.6
 #: score of `segment_eval` -> (what it is, goal)

@@ -11,7 +11,6 @@ with the weights of a starter instead of ones that change nothing.
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,20 +21,23 @@ from torch import nn
 from torch.nn import functional as F
 
 from core import state_dicts
-from training import common
+from training import common, restore_eval
 from training.common import LoopConfig, Trainer
+from training.degradations import (
+    HELD_OUT_GAUSSIAN,
+    HELD_OUT_MOTION,
+    SIDE,
+    blur,
+    gaussian,
+    motion,
+)
 from training.muon import MuonTrainer
-from training.restore_data import Patches, to_array, training_pictures
+from training.restore_data import Patches, training_pictures
 from training.restore_export import export
 
 KEY = "deblur-starter"
 # First and last layer, depthwise kernels, and the scales of the residual branches
 NOT_MUON = ("intro", "ending", "conv2", "beta", "gamma")
-SIDE = 17  # of every kernel, px
-
-# Measured on, never trained on: sigma of Gaussian blur in px; (length in px, degrees) of motion
-HELD_OUT_GAUSSIAN = (1.0, 1.5, 2.0)
-HELD_OUT_MOTION = ((5.0, 20.0), (7.0, 65.0), (9.0, 110.0), (9.0, 155.0))
 
 
 @dataclass(frozen=True)
@@ -73,28 +75,6 @@ def build(config: Config) -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
-def gaussian(sigma: float, side: int = SIDE) -> np.ndarray:
-    """(side, side) float32 isotropic Gaussian that sums to 1."""
-    x = np.arange(side) - side // 2
-    line = np.exp(-0.5 * (x / sigma) ** 2)
-    kernel = np.outer(line, line)
-    return (kernel / kernel.sum()).astype(np.float32)
-
-
-def motion(length: float, angle: float, side: int = SIDE) -> np.ndarray:
-    """(side, side) float32 line of `length` px at `angle` degrees through the centre, sum 1."""
-    centre, turn = side // 2, math.radians(angle)
-    along = np.linspace(-0.5, 0.5, 8 * side) * max(length - 1.0, 0.0)
-    x, y = centre + along * math.cos(turn), centre - along * math.sin(turn)
-    kernel = np.zeros((side, side))
-    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    for dx in (0, 1):  # share each sample among its four pixels
-        for dy in (0, 1):
-            share = np.abs(1 - dx - (x - left)) * np.abs(1 - dy - (y - top))
-            np.add.at(kernel, (top + dy, left + dx), share)
-    return (kernel / kernel.sum()).astype(np.float32)
-
-
 def held_out(length: float, angle: float) -> bool:
     """Is a motion close to one that is kept for measuring?"""
     return any(
@@ -118,16 +98,6 @@ def random_kernel(config: Config, rng: np.random.Generator, progress: float) -> 
             return motion(length, angle)
 
 
-def blur(pictures: torch.Tensor, kernels: np.ndarray) -> torch.Tensor:
-    """(N, 3, H, W) and (N, k, k) -> (N, 3, H-k+1, W-k+1): each picture with its own kernel."""
-    batch, side = len(pictures), kernels.shape[-1]
-    weight = torch.from_numpy(kernels).repeat_interleave(3, 0)[:, None]
-    flat = pictures.reshape(1, 3 * batch, *pictures.shape[2:])
-    blurred = F.conv2d(flat, weight, groups=3 * batch)
-    height, width = pictures.shape[2] - side + 1, pictures.shape[3] - side + 1
-    return blurred.reshape(batch, 3, height, width)
-
-
 def loss_of(
     patches: Patches, config: Config, trainer: Trainer, model: nn.Module, rng: np.random.Generator
 ) -> torch.Tensor:
@@ -142,12 +112,6 @@ def loss_of(
     rim = SIDE // 2
     sharp = wide[..., rim:-rim, rim:-rim]
     return F.l1_loss(model(blurred).float(), sharp)
-
-
-@torch.inference_mode()
-def deblur(model: nn.Module, blurred: np.ndarray) -> np.ndarray:
-    """(H, W, 3) float in 0..1 -> the same, sharper."""
-    return to_array(model(torch.from_numpy(blurred).float().permute(2, 0, 1)[None]))
 
 
 def train(
@@ -171,8 +135,6 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="starter file to begin with")
     options = common.read_options(parser, measured_on="benchmarks")
     if options.evaluate:
-        from training import restore_eval
-
         path = common.measured_file(options, KEY)
         restore_eval.report(restore_eval.evaluate_deblur(path, options.benchmarks))
         return

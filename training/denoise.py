@@ -19,10 +19,10 @@ from spandrel.architectures.DRUNet import DRUNet
 from torch import nn
 from torch.nn import functional as F
 
-from training import common
+from training import common, restore_eval
 from training.common import LoopConfig
 from training.muon import MuonTrainer
-from training.restore_data import Patches, to_array, training_pictures
+from training.restore_data import Patches, training_pictures
 from training.restore_export import export
 
 KEY = "denoise-starter"
@@ -67,16 +67,6 @@ def loss_of(
     return F.l1_loss(model(torch.cat([noisy, level], 1)).float(), clean)
 
 
-@torch.inference_mode()
-def denoise(model: nn.Module, noisy: np.ndarray, sigma: float) -> np.ndarray:
-    """(H, W, 3) float in 0..1 with noise of `sigma` (of 255) -> the same, cleaned."""
-    x = torch.from_numpy(noisy).float().permute(2, 0, 1)[None]
-    height, width = x.shape[2:]
-    x = F.pad(x, (0, -width % 8, 0, -height % 8), mode="reflect")
-    level = torch.full_like(x[:, :1], sigma / 255.0)
-    return to_array(model(torch.cat([x, level], 1))[..., :height, :width])
-
-
 def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> nn.Module:
     """Train, or go on with a run that was stopped; the averaged network."""
     torch.manual_seed(config.loop.seed)
@@ -90,8 +80,6 @@ def main() -> None:
     """Command line of this recipe."""
     options = common.read_options(common.arguments(__doc__ or "", 45.0), measured_on="benchmarks")
     if options.evaluate:
-        from training import restore_eval
-
         path = common.measured_file(options, KEY)
         restore_eval.report(restore_eval.evaluate_denoise(path, options.benchmarks))
         return

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 from torchvision.ops import generalized_box_iou_loss
@@ -28,16 +27,15 @@ from transformers import DetrConfig, DetrForObjectDetection
 from transformers.loss.loss_for_object_detection import ForObjectDetectionLoss
 
 from core import state_dicts
-from training import common, detect_data, detect_scenes
+from training import common, detect_data, detect_eval, detect_scenes
 from training.common import LoopConfig, Trainer, log
-from training.detect_data import CLASSES
+from training.detect_data import CLASSES, MEAN, STD, normalise
 from training.muon import MuonTrainer
 
 KEY = "detect-starter"
 #: weight of queries that find nothing; with few queries the usual one leaves duplicates
 EOS, USUAL_EOS = 0.3, 0.1
 NOT_MUON = ("position_embeddings", "classifier", "bbox_predictor", "token_")
-MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SIZE = {"shortest_edge": 144, "longest_edge": 224}
 
 
@@ -148,12 +146,6 @@ class Batch:
 
     pixels: torch.Tensor
     targets: list[dict[str, torch.Tensor]]
-
-
-def normalise(images: NDArray[np.uint8]) -> torch.Tensor:
-    """(B, H, W, 3) -> (B, 3, H, W)."""
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
 def make_batch(stock: detect_data.Stock, config: Config, rng: np.random.Generator) -> Batch:
@@ -287,8 +279,6 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="starter file to begin with")
     options = common.read_options(parser)
     if options.evaluate:
-        from training import detect_eval
-
         detect_eval.report(common.measured_file(options, KEY), options.data)
         return
     loop = common.budgeted(LoopConfig(lr=1e-3, plain_lr=0.5, weight_decay=1e-4), options)

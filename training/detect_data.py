@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
@@ -23,6 +24,7 @@ from skimage.feature import match_template
 Picture = NDArray[np.uint8]
 Boxes = NDArray[np.float64]
 
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 CLASSES = ("face", "airplane", "motorbike", "watch", "umbrella", "laptop")
 FOLDERS = {"motorbike": "Motorbikes", "watch": "watch", "umbrella": "umbrella", "laptop": "laptop"}
 #: what a face covers of its `Faces_easy` picture: left, top, right, bottom
@@ -167,3 +169,9 @@ def load(data: Path) -> tuple[Stock, Stock]:
             else:
                 stock.distractors.append(Thing(path.name, -1, image, mask_box(mask), mask))
     return stocks
+
+
+def normalise(images: NDArray[np.uint8]) -> torch.Tensor:
+    """(B, H, W, 3) -> (B, 3, H, W)."""
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)

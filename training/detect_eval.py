@@ -25,8 +25,7 @@ from core import draw, state_dicts
 from core.types import Detections, RunInfo
 from training import detect_data, detect_scenes, pages
 from training.common import log
-from training.detect import normalise
-from training.detect_data import CLASSES, Boxes, Picture, Stock
+from training.detect_data import CLASSES, Boxes, Picture, Stock, normalise
 
 PICTURES_PER_CLASS = 80
 SCENES = 240

@@ -17,7 +17,8 @@ from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import denoise_nl_means, richardson_lucy, wiener
 
 from core import metrics
-from training import deblur, denoise, super_resolve
+from training import degradations, restore_run
+from training.degradations import gaussian
 from training.restore_data import read_rgb
 from training.restore_export import load
 
@@ -56,7 +57,7 @@ def mean_scores(rows: list[Scores]) -> Scores:
 def evaluate_denoise(path: Path, benchmarks: Path) -> Iterator[tuple[str, Scores]]:
     """CBSD68, whole pictures, noise level given; non-local means on a few of them."""
     model = load(path).model
-    starter: dict[str, Denoiser] = {"starter": functools.partial(denoise.denoise, model)}
+    starter: dict[str, Denoiser] = {"starter": functools.partial(restore_run.denoise, model)}
     every = len(benchmark(benchmarks, "cbsd68")) // NLM_PICTURES + 1
     for sigma in SIGMAS:
         for methods, step in ((starter, 1), (starter | {"nlm": nlm}, every)):
@@ -102,11 +103,11 @@ def evaluate_super_resolve(path: Path, benchmarks: Path) -> Iterator[tuple[str, 
     for name in ("set5", "set14"):
         rows = list[Scores]()
         for picture in benchmark(benchmarks, name):
-            truth = super_resolve.crop_to_multiple(picture, scale)
-            small = super_resolve.reduce(truth, scale)
+            truth = degradations.crop_to_multiple(picture, scale)
+            small = degradations.reduce(truth, scale)
             size = (truth.shape[1], truth.shape[0])
             cubic = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC))
-            large = super_resolve.enlarge(descriptor.model, small)
+            large = restore_run.enlarge(descriptor.model, small)
             results = {"bicubic": cubic, "starter": np.round(large * 255).astype(np.uint8)}
             y = luma(truth, scale)
             rows.append(
@@ -120,8 +121,11 @@ def evaluate_super_resolve(path: Path, benchmarks: Path) -> Iterator[tuple[str, 
 
 def held_out_kernels() -> dict[str, np.ndarray]:
     """The blurs that training leaves out, by name."""
-    gaussians = {f"gaussian {s} px": deblur.gaussian(s) for s in deblur.HELD_OUT_GAUSSIAN}
-    motions = {f"motion {n:g} px {a:g} deg": deblur.motion(n, a) for n, a in deblur.HELD_OUT_MOTION}
+    gaussians = {f"gaussian {s} px": gaussian(s) for s in degradations.HELD_OUT_GAUSSIAN}
+    motions = {
+        f"motion {n:g} px {a:g} deg": degradations.motion(n, a)
+        for n, a in degradations.HELD_OUT_MOTION
+    }
     return gaussians | motions
 
 
@@ -137,7 +141,7 @@ def evaluate_deblur(path: Path, benchmarks: Path) -> Iterator[tuple[str, Scores]
                 "input": blurred,
                 "wiener": by_channel(wiener_guess, blurred),
                 "richardson-lucy": by_channel(lucy_guess, blurred),
-                "starter": deblur.deblur(model, blurred),
+                "starter": restore_run.deblur(model, blurred),
             }
             rows.append({key: psnr(result, truth) for key, result in results.items()})
         worst = min(row["starter"] - row["input"] for row in rows)
@@ -153,7 +157,7 @@ def blurred_pair(
     """(blurred float picture in 0..1 on 8-bit steps, the part of the original that it shows)."""
     rim = kernel.shape[0] // 2
     x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255.0
-    blurred = deblur.blur(x, kernel[None])[0].permute(1, 2, 0).numpy()
+    blurred = degradations.blur(x, kernel[None])[0].permute(1, 2, 0).numpy()
     noise = np.random.default_rng(index).normal(0, DEBLUR_NOISE / 255.0, blurred.shape)
     steps = np.round(np.clip(blurred + noise, 0, 1) * 255).astype(np.float32)
     return steps / np.float32(255), picture[rim:-rim, rim:-rim]
@@ -161,12 +165,12 @@ def blurred_pair(
 
 def wiener_guess(channel: np.ndarray) -> np.ndarray:
     """Wiener filter (scikit-image) for a guessed Gaussian."""
-    return wiener(channel, deblur.gaussian(GUESS), balance=0.02, clip=True)
+    return wiener(channel, gaussian(GUESS), balance=0.02, clip=True)
 
 
 def lucy_guess(channel: np.ndarray) -> np.ndarray:
     """Ten rounds of Richardson-Lucy (scikit-image) for a guessed Gaussian."""
-    return richardson_lucy(channel, deblur.gaussian(GUESS), num_iter=10)
+    return richardson_lucy(channel, gaussian(GUESS), num_iter=10)
 
 
 def by_channel(method: Callable[[np.ndarray], np.ndarray], picture: np.ndarray) -> np.ndarray:

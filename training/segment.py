@@ -27,9 +27,10 @@ from torch.nn import functional as F
 
 from core import state_dicts
 from core.models import sam as small_sam
-from training import common, segment_data
+from training import common, segment_data, segment_eval, segment_judge
 from training.common import LoopConfig, Trainer, log
 from training.muon import MuonTrainer
+from training.segment_data import tight_box
 
 KEY = "segment-starter"
 # What everything mode keeps: a small net's predicted IoU and its masks' stability stay well below
@@ -164,12 +165,6 @@ def make_batch(
     )
 
 
-def tight_box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """xyxy pixels of the mask's extent; right and bottom are its last column and row."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return np.array([columns[0], rows[0], columns[-1], rows[-1]], float)
-
-
 def _jittered_box(mask: NDArray[np.bool_], rng: np.random.Generator) -> list[float]:
     """Each side moved by up to a tenth of the box, some boxes more than others.
 
@@ -268,8 +263,6 @@ def train(data: Path, loop: LoopConfig, folder: Path, start: Path | None = None)
 
 def export(trainer: Trainer, data: Path, path: Path) -> None:
     """Write the averaged weights, with the predicted IoU fitted anew, as a starter file."""
-    from training import segment_judge  # which needs this module
-
     samples = [s for group in segment_data.load_training(data).values() for s in group]
     assert isinstance(trainer.ema, Sam)
     segment_judge.fit(trainer.ema, samples)
@@ -283,8 +276,6 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="starter file to begin with")
     options = common.read_options(parser)
     if options.evaluate:
-        from training import segment_eval
-
         segment_eval.report(common.measured_file(options, KEY), options.data)
         return
     loop = common.budgeted(LoopConfig(lr=3e-3, weight_decay=0.02), options)

@@ -263,3 +263,9 @@ class Mixer:
             np.pad(image, ((0, below), (0, right), (0, 0))),
             np.pad(label, ((0, below), (0, right))),
         )
+
+
+def tight_box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """xyxy pixels of the mask's extent; right and bottom are its last column and row."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return np.array([columns[0], rows[0], columns[-1], rows[-1]], float)

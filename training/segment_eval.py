@@ -27,7 +27,7 @@ from core.metrics import mask_iou
 from core.models import sam as small_sam
 from training import pages, segment_data
 from training.common import log
-from training.segment import tight_box
+from training.segment_data import tight_box
 
 Mask = NDArray[np.bool_]
 BASELINE_PICTURES = 60

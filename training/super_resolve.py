@@ -16,16 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from spandrel.architectures.Compact import Compact
 from torch import nn
 from torch.nn import functional as F
 
 from core import state_dicts
-from training import common
+from training import common, restore_eval
 from training.common import LoopConfig
+from training.degradations import crop_to_multiple, reduce
 from training.muon import MuonTrainer
-from training.restore_data import Patches, to_array, to_tensor, training_pictures
+from training.restore_data import Patches, training_pictures
 from training.restore_export import export
 
 KEYS = {2: "super-resolve-x2-starter", 4: "super-resolve-x4-starter"}
@@ -62,18 +62,6 @@ def build(config: Config) -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
-def reduce(picture: np.ndarray, scale: int) -> np.ndarray:
-    """(H, W, 3) uint8, sides divisible by `scale` -> reduced by Pillow's bicubic filter."""
-    size = (picture.shape[1] // scale, picture.shape[0] // scale)
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
-
-
-def crop_to_multiple(picture: np.ndarray, scale: int) -> np.ndarray:
-    """Cut rows and columns off until both sides divide by `scale`."""
-    height, width = picture.shape[:2]
-    return np.ascontiguousarray(picture[: height - height % scale, : width - width % scale])
-
-
 def pairs(pictures: list[np.ndarray], scale: int) -> Patches:
     """Patches of each picture with its reduced copy."""
     whole = [crop_to_multiple(p, scale) for p in pictures]
@@ -86,12 +74,6 @@ def loss_of(
     """Mean absolute error on the full-size patch."""
     large, small = patches.draw(rng, config.batch, config.patch)
     return F.l1_loss(model(small).float(), large)
-
-
-@torch.inference_mode()
-def enlarge(model: nn.Module, small: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (H * scale, W * scale, 3) float in 0..1."""
-    return to_array(model(to_tensor(small[None])))
 
 
 def train(
@@ -118,8 +100,6 @@ def main() -> None:
     if (options.start or options.weights) and len(options.scale) != 1:
         parser.error("--start and --weights are the file of one scale: name that one with --scale.")
     if options.evaluate:
-        from training import restore_eval
-
         for scale in options.scale:
             path = common.measured_file(options, KEYS[scale])
             restore_eval.report(restore_eval.evaluate_super_resolve(path, options.benchmarks))
