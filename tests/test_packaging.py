@@ -23,7 +23,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 SYSTEMS = (("linux", "x86_64"), ("darwin", "arm64"), ("win32", "AMD64"))
-RUN_PARTS = ("app.py", "core", "demos")
+RUN_PARTS = ("app.py", "core", "demos", "vision_hub")
 DEV_PARTS = ("training", "benchmarks", "scripts", "tests")
 #: module -> distribution of what only the benchmark of the starters needs
 BY_UVICORN = {"httptools", "uvloop"}  # which takes them where they are there
