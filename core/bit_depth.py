@@ -20,6 +20,10 @@ from core.errors import BadImage
 
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 FULL = 65535
+UNREADABLE = (
+    "The picture's colours are stored in a way that cannot be read here; please save it "
+    "again as a plain RGB JPEG or PNG."
+)
 _BAND_PIXELS = 2**18  # converted at a time, to save memory
 Convert = Callable[[NDArray[np.unsignedinteger]], NDArray[np.uint8]]
 
@@ -114,6 +118,33 @@ def grey(
     if clear is not None:
         picture.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
     return picture
+
+
+# Where libtiff unpacks, it also turns the bytes of a number into the machine's order; Pillow knows
+# that of 16-bit integers only.
+_NATIVE_ORDER = {"F;32BF": "F;32NF", "I;32BS": "I;32NS", "I;16BS": "I;16NS"}
+
+
+def mend_tiff(image: Image.Image) -> None:
+    """Have a TIFF picture, just opened, read rightly where Pillow would mix up its bytes.
+
+    Raises:
+        BadImage: it cannot be read rightly.
+    """
+    tags = getattr(image, "tag_v2", None)
+    if tags is None:
+        return
+    codecs = {tile.codec_name for tile in image.tile}  # type: ignore[attr-defined]
+    planes = tags.get(284) == 2 and image.mode != "L"  # PlanarConfiguration: channel by channel
+    if codecs == {"libtiff"}:
+        args = image.tile[0].args  # type: ignore[attr-defined]
+        if args[0] in _NATIVE_ORDER:
+            with_raw_mode(image, _NATIVE_ORDER[args[0]])
+        unread = planes and image.mode in ("LA", "PA")
+    else:
+        unread = planes and max(tags.get(258, (8,))) > 8
+    if unread:
+        raise BadImage(UNREADABLE)
 
 
 # ---- 16-bit colour ----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from core import bit_depth, colour_tags, icc
 from core.colour_spaces import Space
 from core.errors import BadImage
 
-_WHITE_IS_ZERO = 0  # PhotometricInterpretation
+_WHITE_IS_ZERO = 0  # as PhotometricInterpretation
 _HEAD_BYTES = 2**20
 _BAND_PIXELS = 2**18
 
@@ -27,13 +27,15 @@ _BAND_PIXELS = 2**18
 class Encoding:
     """How the numbers of a picture file are meant: by a `profile` or a `space`, else as sRGB.
 
-    `bits` is the depth of deep grey whose white is known; `negative` deep grey has 0 for white.
+    `bits` is the depth of deep grey whose white is known; `negative` deep grey has 0 for white;
+    `unsigned` integers of 32 bits are signed ones for Pillow.
     """
 
     profile: bytes = b""
     space: Space | None = None
     bits: int | None = None
     negative: bool = False
+    unsigned: bool = False
 
 
 def encoding(image: Image.Image, data: bytes | None = None) -> Encoding:
@@ -44,9 +46,11 @@ def encoding(image: Image.Image, data: bytes | None = None) -> Encoding:
     """
     if data is None:
         data = _head(image)
-    bits, negative = _depth(image)
     profile, space = _colours(image, data)
-    return Encoding(profile, space, bits, negative)
+    tags = getattr(image, "tag_v2", {})
+    bits, negative = _bits(image), tags.get(262) == _WHITE_IS_ZERO
+    unsigned = image.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,)
+    return Encoding(profile, space, bits, negative, unsigned)
 
 
 def _head(image: Image.Image) -> bytes:
@@ -62,15 +66,13 @@ def _head(image: Image.Image) -> bytes:
     return b""
 
 
-def _depth(image: Image.Image) -> tuple[int | None, bool]:
-    if image.mode not in bit_depth.DEEP_MODES:
-        return None, False
-    tags = getattr(image, "tag_v2", {})
-    if image.mode.startswith("I;16"):
-        bits = tags.get(258, (16,))  # BitsPerSample
-        return int(bits[0] if isinstance(bits, tuple) else bits), tags.get(262) == _WHITE_IS_ZERO
-    # Pillow scales all grey of more than 8 bits in PPM files to 16
-    return 16 if image.format == "PPM" else None, tags.get(262) == _WHITE_IS_ZERO
+def _bits(image: Image.Image) -> int | None:
+    """The depth of integers whose largest number is white; None for 32 bits and for floats."""
+    if not image.mode.startswith("I;16"):
+        # Pillow scales all grey of more than 8 bits in PPM files to 16
+        return 16 if image.mode == "I" and image.format == "PPM" else None
+    bits = getattr(image, "tag_v2", {}).get(258, (16,))  # BitsPerSample
+    return int(bits[0] if isinstance(bits, tuple) else bits)
 
 
 def _colours(image: Image.Image, data: bytes) -> tuple[bytes, Space | None]:
@@ -118,10 +120,7 @@ def to_rgb(
     except (BadImage, MemoryError):
         raise
     except Exception as error:
-        raise BadImage(
-            "The picture's colours are stored in a way that cannot be read here; please save it "
-            "again as a plain RGB JPEG or PNG."
-        ) from error
+        raise BadImage(bit_depth.UNREADABLE) from error
     rgb.info = {}
     return rgb
 
@@ -141,7 +140,9 @@ def _eight_bits(
         convert = space.converter(16) if space else None
         clear = image.info.get("transparency")
         clear = clear if isinstance(clear, int) else None
-        picture = bit_depth.grey(np.asarray(image), bits, meant.negative, convert, clear)
+        values = np.asarray(image)
+        values = values.view(np.uint32) if meant.unsigned else values
+        picture = bit_depth.grey(values, bits, meant.negative, convert, clear)
         return picture, profile
     if low is not None:
         clear = image.info.pop("transparency", None)

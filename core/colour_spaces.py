@@ -89,8 +89,8 @@ CURVES: dict[int, Curve] = {
 }
 
 
-def to_xyz(primaries: Sequence[float]) -> Numbers:
-    """(3, 3): linear RGB to CIE XYZ, white becoming D50 by Bradford's adaptation.
+def _weights(primaries: Sequence[float]) -> tuple[Numbers, Numbers]:
+    """(3, 3): linear RGB to CIE XYZ, and its white.
 
     Raises:
         ValueError: the eight numbers are no primaries.
@@ -100,11 +100,19 @@ def to_xyz(primaries: Sequence[float]) -> Numbers:
         raise ValueError("a primary without luminance")
     x, y = points.T
     columns = np.stack([x / y, np.ones(4), (1 - x - y) / y])
-    white = columns[:, 3]
     try:
-        matrix = columns[:, :3] * np.linalg.solve(columns[:, :3], white)
+        return columns[:, :3] * np.linalg.solve(columns[:, :3], columns[:, 3]), columns[:, 3]
     except np.linalg.LinAlgError as error:
         raise ValueError("primaries on a line") from error
+
+
+def to_xyz(primaries: Sequence[float]) -> Numbers:
+    """(3, 3): linear RGB to CIE XYZ, white becoming D50 by Bradford's adaptation.
+
+    Raises:
+        ValueError: the eight numbers are no primaries.
+    """
+    matrix, white = _weights(primaries)
     cones = (_BRADFORD @ _D50) / (_BRADFORD @ white)
     return np.linalg.inv(_BRADFORD) @ (cones[:, None] * _BRADFORD) @ matrix
 
@@ -126,14 +134,14 @@ def _encoded() -> NDArray[np.uint8]:
 class Space:
     """An RGB space: one `curve` for each channel, and `xyz`, linear RGB to XYZ (D50).
 
-    `peak` is the brightest of an HDR picture in units of its white, None for all others; `scene`
-    says that the curve gives the light before the camera (HLG), not that of a screen.
+    `peak` is the brightest of an HDR picture in units of its white, None for all others. Where the
+    curve gives the light before the camera (HLG), `luminance` holds the weights of the channels.
     """
 
     curves: tuple[Curve, Curve, Curve]
     xyz: Numbers
     peak: float | None = None
-    scene: bool = False
+    luminance: Numbers | None = None
 
     def converter(self, depth: int) -> Callable[[NDArray[np.unsignedinteger]], NDArray[np.uint8]]:
         """What turns (h, w, 3) codes of `depth` bits, 8 or 16, into sRGB uint8."""
@@ -142,11 +150,11 @@ class Space:
         tables = [np.clip(curve(codes), -1e4, 1e4).astype(np.float32) for curve in self.curves]
         first = between(self.xyz, SRGB if self.peak is None else BT2020)
         second = between(to_xyz(BT2020), SRGB)
-        luminance = self.xyz[1].astype(np.float32)
+        luminance = None if self.luminance is None else self.luminance.astype(np.float32)
 
         def convert(pixels: NDArray[np.unsignedinteger]) -> NDArray[np.uint8]:
             light = np.stack([tables[i][pixels[..., i]] for i in range(3)], axis=-1)
-            if self.scene:  # BT.2100's OOTF for a screen of 1000 nits
+            if luminance is not None:  # BT.2100's OOTF for a screen of 1000 nits
                 light *= np.maximum(light @ luminance, 0)[..., None] ** 0.2
                 light *= HDR_NITS / WHITE_NITS
             light = light @ first.T
@@ -170,7 +178,8 @@ def coded(primaries: int, transfer: int, nits: float = 0) -> Space | None:
         return None
     peak = max(1.0, (nits or HDR_NITS) / WHITE_NITS) if transfer in (PQ, HLG) else None
     curve = CURVES[transfer]
-    return Space((curve,) * 3, to_xyz(PRIMARIES[primaries]), peak, transfer == HLG)
+    luminance = _weights(PRIMARIES[primaries])[0][1] if transfer == HLG else None
+    return Space((curve,) * 3, to_xyz(PRIMARIES[primaries]), peak, luminance)
 
 
 def _tone_mapped(light: Floats, peak: float) -> Floats:

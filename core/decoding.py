@@ -79,6 +79,7 @@ def decode(source: Path | bytes) -> Image.Image:
         image = _open(data)
         check_size(*image.size)
         _check_effort(image, data)
+        bit_depth.mend_tiff(image)
         meant, low = colour.encoding(image, data), bit_depth.low_bytes(image)
         image = load(image, own=True)
         check_size(*image.size)  # once more: what was decoded, not what the header said

@@ -78,6 +78,8 @@ def _conversion(profile: bytes, kind: str) -> Conversion:
     older = bytearray(srgb())
     older[8] = 2
     target = ImageCms.ImageCmsProfile(io.BytesIO(bytes(older)))
+    # A grey profile is asked for 256 values only: exactly, where littleCMS would fit a curve.
+    exact = ImageCms.Flags.NOOPTIMIZE if kind == "L" else ImageCms.Flags.HIGHRESPRECALC
     perceptual = kind != "CMYK"
     transform = ImageCms.buildTransform(
         source,
@@ -85,7 +87,7 @@ def _conversion(profile: bytes, kind: str) -> Conversion:
         kind,
         "RGBA" if kind == "RGBA" else "RGB",
         ImageCms.Intent.PERCEPTUAL if perceptual else ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags(_KEEP_WHITE if perceptual else 0),
+        exact | ImageCms.Flags(_KEEP_WHITE) if perceptual else ImageCms.Flags.NONE,
     )
     if kind == "CMYK":
         return Conversion(transform)

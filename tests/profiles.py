@@ -101,7 +101,7 @@ def grey(shape: Curve, major: int = 2) -> bytes:
 
 
 def table(space: bytes, to_lab: Callable[..., tuple[float, float, float]], points: int) -> bytes:
-    """A profile whose `A2B0` is an 8-bit table with `points` along each channel."""
+    """A profile of an 8-bit table with `points` along each channel, for two intents."""
     channels = {b"RGB ": 3, b"CMYK": 4}[space]
     entries = bytearray()
     for values in itertools.product(np.linspace(0, 1, points), repeat=channels):
@@ -113,7 +113,7 @@ def table(space: bytes, to_lab: Callable[..., tuple[float, float, float]], point
     lut = b"mft1\0\0\0\0" + bytes([channels, 3, points, 0])
     lut += b"".join(map(_fixed, np.eye(3).ravel()))
     lut += straight * channels + bytes(entries) + straight * 3
-    return _profile(space, b"Lab ", b"prtr", {b"A2B0": lut}, 2)
+    return _profile(space, b"Lab ", b"prtr", {b"A2B0": lut, b"A2B1": lut}, 2)
 
 
 def ink(c: float, m: float, y: float, k: float) -> tuple[float, float, float]:
@@ -125,3 +125,14 @@ def ink(c: float, m: float, y: float, k: float) -> tuple[float, float, float]:
         60 * (red - green) - 1,
         50 * (0.5 * (red + green) - blue) + 3,
     )
+
+
+def named(primaries: int, transfer: int) -> bytes:
+    """A profile of version 4.4 that names code points of H.273 (tag `cicp`), for HDR."""
+    tags = {
+        tag: _xyz(column)
+        for tag, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colorants("rec2020").T, strict=True)
+    }
+    tags |= {tag: curve(2.4) for tag in (b"rTRC", b"gTRC", b"bTRC")}
+    tags[b"cicp"] = b"cicp\0\0\0\0" + bytes([primaries, transfer, 0, 1])
+    return _profile(b"RGB ", b"XYZ ", b"mntr", tags, 4)
