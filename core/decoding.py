@@ -1,6 +1,6 @@
 """Decode a picture file that a stranger sent: header first, bounded in time and memory.
 
-Colour profiles are left as they are: pixel values are taken at face value.
+What its numbers mean, colours and depth, is for `core.colour`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import time
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from core import bit_depth, colour
 from core.errors import BadImage
 
 MAX_BYTES = 25 * 1024 * 1024
@@ -34,7 +33,6 @@ MAX_JPEG_MARKERS = 10_000
 # CPU seconds of the calling thread, so that a busy machine refuses nothing.
 MAX_SECONDS = 6.0
 
-_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -60,11 +58,12 @@ class _TimedFile(io.BytesIO):
 
 
 def decode(source: Path | bytes) -> Image.Image:
-    """A picture file as an upright RGB image without metadata.
+    """A picture file as an upright sRGB image without metadata.
 
     The header is read first, and size and kind are checked before any pixel is decoded. The first
-    frame of an animation is taken, alpha is laid over white, 16-bit and float grey is stretched
-    from its lowest to its highest value, CMYK and palettes are converted.
+    frame of an animation is taken. Colours are converted from the file's profile or colour space
+    and HDR is tone-mapped, as a browser shows them (`core.colour`); alpha is laid over white. More
+    than 8 bits, and floats, become 8 by the rule of `core.bit_depth`.
 
     Args:
         source: path of a file, or its content; at most 25 MB.
@@ -80,9 +79,12 @@ def decode(source: Path | bytes) -> Image.Image:
         image = _open(data)
         check_size(*image.size)
         _check_effort(image, data)
+        bit_depth.mend_tiff(image)
+        meant, low = colour.encoding(image, data), bit_depth.low_bytes(image)
         image = load(image, own=True)
         check_size(*image.size)  # once more: what was decoded, not what the header said
-        return to_rgb(image)
+        rest = load(bit_depth.with_raw_mode(_open(data), low), own=True) if low else None
+        return colour.to_rgb(image, meant, rest)
     except MemoryError as error:
         raise BadImage(
             "There is not enough memory for this picture now; please choose a smaller one."
@@ -215,40 +217,3 @@ def load(image: Image.Image, own: bool = False) -> Image.Image:
     except Exception:  # damaged EXIF says nothing about the pixels
         pass
     return image
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode of Pillow as RGB without metadata."""
-    try:
-        if image.mode in _DEEP_MODES:
-            return Image.fromarray(stretch(np.asarray(image))).convert("RGB")
-        if image.has_transparency_data:
-            rgba = image.convert("RGBA")
-            rgb = Image.new("RGB", image.size, "white")
-            rgb.paste(rgba, mask=rgba.getchannel("A"))
-        else:
-            rgb = image.convert("RGB")
-    except (BadImage, MemoryError):
-        raise
-    except Exception as error:
-        raise BadImage(
-            "The picture's colours are stored in a way that cannot be read here; please save it "
-            "again as a plain RGB JPEG or PNG."
-        ) from error
-    rgb.info = {}
-    return rgb
-
-
-def stretch(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Numbers of any range to 0..255, lowest to 0 and highest to 255; not-a-number to 0."""
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    if finite.size == 0:
-        raise BadImage("The picture holds no numbers; please save it again as a PNG.")
-    low, high = float(finite.min()), float(finite.max())
-    if low == high:  # one even tone: nothing to stretch, mid-grey is as good as any
-        return np.full(values.shape, 128, np.uint8)
-    out = np.empty(values.shape, np.uint8)
-    for top in range(0, len(values), 256):  # float64 is exact for 32 bits; by bands to save memory
-        band = np.nan_to_num(values[top : top + 256].astype(np.float64), nan=low)
-        out[top : top + 256] = np.rint((np.clip(band, low, high) - low) / (high - low) * 255)
-    return out

@@ -64,7 +64,7 @@ def cutout(rgb: RGB, mask: Masks, crop: bool = False) -> RGB:
 
 def cutout_png(rgb: RGB, mask: Masks, crop: bool = False) -> bytes:
     """`cutout` as PNG."""
-    return _png(Image.fromarray(cutout(rgb, mask, crop)))
+    return images.rgba_to_png_bytes(cutout(rgb, mask, crop))
 
 
 def index_map(objects: Objects) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -87,7 +87,7 @@ def index_png(objects: Objects) -> bytes:
         colours = np.vstack([np.zeros((1, 3), np.uint8), draw.mask_palette(len(objects))])
         picture = picture.convert("P")  # the values stay
         picture.putpalette(colours.tobytes())
-    return _png(picture)
+    return images.to_png_bytes(picture)
 
 
 def svg(objects: Objects, tolerance: float = 0.0) -> str:
@@ -193,12 +193,6 @@ def _slug(name: str) -> str:
 
 def _json(content: object) -> bytes:
     return json.dumps(content, indent=1, ensure_ascii=False).encode()
-
-
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def _zip(files: Mapping[str, bytes]) -> bytes:

@@ -1,6 +1,6 @@
 """Pictures in and out: what a caller may give as a picture, and how pictures are written.
 
-Inside the project a picture is an upright (H, W, 3) uint8 RGB array. Files are decoded by
+Inside the project a picture is an upright (H, W, 3) uint8 sRGB array. Files are decoded by
 `core.decoding`, whose `decode` and limits are also names of this module.
 """
 
@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from core import png
+from core import bit_depth, colour, icc, png
 from core.decoding import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -26,8 +27,6 @@ from core.decoding import (
     check_size,
     decode,
     load,
-    stretch,
-    to_rgb,
 )
 from core.errors import InputError, ResourceError
 
@@ -91,9 +90,9 @@ def from_any(image: ImageLike) -> RGB:
 
     Args:
         image: a path; a `Picture`; a Pillow image (handled as `decode` does); or an array (H, W),
-            (H, W, 1), (H, W, 3) or (H, W, 4), where uint8 is taken as it is, uint16 is stretched,
-            floats are in 0..1, other integers in 0..255, bool is black and white, and a fourth
-            channel is alpha, laid over white.
+            (H, W, 1), (H, W, 3) or (H, W, 4), where uint8 is taken as it is, uint16 by the rule of
+            `core.bit_depth`, floats are in 0..1, other integers in 0..255, bool is black and white,
+            and a fourth channel is alpha, laid over white.
 
     Returns:
         (H, W, 3) uint8; a uint8 RGB array is passed on without a copy.
@@ -110,7 +109,8 @@ def from_any(image: ImageLike) -> RGB:
         return np.array(decode(Path(image)))
     if isinstance(image, Image.Image):
         check_size(*image.size)
-        return np.array(to_rgb(load(image)))
+        meant = colour.encoding(image)
+        return np.array(colour.to_rgb(load(image), meant))
     if isinstance(image, np.ndarray):
         return _from_array(image)
     raise InputError("Please give a picture as a path, a Pillow image or a NumPy array.")
@@ -124,7 +124,7 @@ def digest(rgb: RGB) -> str:
 
 
 def save_png(rgb: RGB, path: Path) -> Path:
-    """Write (H, W, 3) uint8 losslessly, without metadata, and return the path.
+    """Write (H, W, 3) uint8 losslessly, with no metadata but that it is sRGB, and return the path.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
@@ -133,23 +133,23 @@ def save_png(rgb: RGB, path: Path) -> Path:
 
 
 def save_jpeg(rgb: RGB, path: Path, quality: int = 90) -> Path:
-    """Write (H, W, 3) uint8 as JPEG, without metadata, and return the path.
+    """Write (H, W, 3) uint8 as JPEG, with no metadata but an sRGB profile, and return the path.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
-    return _write(path, _encode(Image.fromarray(rgb), "JPEG", quality=quality))
+    return _write(path, _jpeg(rgb, quality))
 
 
 def to_data_url(rgb: RGB, max_side: int = 1024) -> str:
     """`data:image/jpeg;base64,…` of (H, W, 3) uint8, shrunk so that no side exceeds `max_side`."""
-    content = _encode(Image.fromarray(resize_max(rgb, max_side)), "JPEG", quality=88)
+    content = _jpeg(resize_max(rgb, max_side), quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
 
 
 def mask_to_png_bytes(mask: NDArray[np.bool_]) -> bytes:
     """A (H, W) bool mask as a PNG of one bit per pixel, white where True."""
-    return _encode(Image.fromarray(mask.astype(bool)), "PNG", compress_level=1)
+    return to_png_bytes(Image.fromarray(mask.astype(bool)))
 
 
 def cutout_to_png_bytes(rgb: RGB, mask: NDArray[np.bool_]) -> bytes:
@@ -187,7 +187,7 @@ def _from_array(array: NDArray[np.generic]) -> RGB:
     pixels = np.ascontiguousarray(_to_uint8(array))
     if channels == 1:
         return np.repeat(pixels.reshape(height, width, 1), 3, axis=2)
-    return np.array(to_rgb(Image.fromarray(pixels))) if channels == 4 else pixels
+    return np.array(colour.to_rgb(Image.fromarray(pixels))) if channels == 4 else pixels
 
 
 def _to_uint8(array: NDArray[np.generic]) -> RGB:
@@ -196,7 +196,7 @@ def _to_uint8(array: NDArray[np.generic]) -> RGB:
     if array.dtype == bool:
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype == np.uint16:
-        return stretch(array)
+        return bit_depth.from_array(array.astype(np.uint16, copy=False))
     if array.dtype.kind not in "iuf":
         raise InputError("The array does not hold numbers; please give uint8 values in 0..255.")
     top = 1.0 if array.dtype.kind == "f" else 255.0
@@ -209,9 +209,18 @@ def _to_uint8(array: NDArray[np.generic]) -> RGB:
     return np.rint(array.astype(np.float64) * (255.0 / top)).astype(np.uint8)
 
 
-def _encode(image: Image.Image, kind: str, **options: int) -> bytes:
+def to_png_bytes(image: Image.Image) -> bytes:
+    """A Pillow picture of any mode as a PNG that says it is sRGB; for RGB, `save_png` is faster."""
+    told = PngInfo()
+    told.add(*png.SRGB)
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
+    image.save(buffer, "PNG", compress_level=1, pnginfo=told)
+    return buffer.getvalue()
+
+
+def _jpeg(rgb: RGB, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=quality, icc_profile=icc.srgb())
     return buffer.getvalue()
 
 

@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BAND_BYTES = 2**19  # packed at a time, so that what was just subtracted is still in the cache
 _COLOUR_TYPES = {3: 2, 4: 6}  # channels -> truecolour, truecolour with alpha
+SRGB = (b"sRGB", b"\0")  # the chunk that names the colour space; 0 is the perceptual intent
 _UP = 2  # the filter that subtracts the row above
 
 
 def encode(pixels: NDArray[np.uint8]) -> bytes:
-    """(H, W, 3) RGB or (H, W, 4) RGBA uint8 as the bytes of a PNG file, without metadata.
+    """(H, W, 3) RGB or (H, W, 4) RGBA uint8 as the bytes of a PNG file.
+
+    The file says that it is sRGB, and holds no other metadata.
 
     Raises:
         ValueError: another shape.
@@ -33,7 +36,7 @@ def encode(pixels: NDArray[np.uint8]) -> bytes:
         raise ValueError(f"{channels} channels instead of 3 or 4")
     head = struct.pack(">2I5B", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
     packed = b"".join(_packed(np.ascontiguousarray(pixels).reshape(height, width * channels)))
-    chunks = ((b"IHDR", head), (b"IDAT", packed), (b"IEND", b""))
+    chunks = ((b"IHDR", head), SRGB, (b"IDAT", packed), (b"IEND", b""))
     return SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks)
 
 

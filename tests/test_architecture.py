@@ -27,12 +27,17 @@ ABOVE_CORE = {
 }
 # Plain data and NumPy/Pillow: importable in a moment, on a machine without PyTorch.
 PLAIN = {
+    "bit_depth",
     "checkpoints",
     "coco",
+    "colour",
+    "colour_spaces",
+    "colour_tags",
     "decoding",
     "draw",
     "errors",
     "export",
+    "icc",
     "images",
     "outlines",
     "png",

@@ -248,28 +248,41 @@ def ramp(low: float, high: float) -> np.ndarray:
     return np.linspace(low, high, WIDTH)[None].repeat(HEIGHT, axis=0)
 
 
-DEEP = {
-    "16-bit PNG": (ramp(1000, 60000).astype(np.uint16), "PNG", {}),
-    "12 bits of a 16-bit PNG": (ramp(0, 4095).astype(np.uint16), "PNG", {}),
-    "16-bit TIFF": (ramp(100, 1300).astype(np.uint16), "TIFF", {}),
-    "16-bit TIFF, deflate": (ramp(0, 65535).astype(np.uint16), "TIFF", {"compression": "zip"}),
-    "32-bit TIFF": (ramp(-70000, 70000).astype(np.int32), "TIFF", {}),
-    "float TIFF": (ramp(0, 1).astype(np.float32), "TIFF", {}),
-    "float TIFF, wide": (ramp(-3e38, 3e38).astype(np.float32), "TIFF", {}),
-    "float TIFF, narrow": (ramp(0, 1e-40).astype(np.float32), "TIFF", {}),
+FULL = 65535
+DEEP = {  # the numbers, the file, and the number that is black and the one that is white
+    "16-bit PNG": (ramp(1000, 60000).astype(np.uint16), "PNG", {}, (0, FULL)),
+    "12 bits of a 16-bit PNG": (ramp(0, 4095).astype(np.uint16), "PNG", {}, (0, 4095)),
+    "10 bits of a 16-bit TIFF": (ramp(100, 1000).astype(np.uint16), "TIFF", {}, (0, 1023)),
+    "16-bit TIFF": (ramp(100, 13000).astype(np.uint16), "TIFF", {}, (0, FULL)),
+    "16-bit TIFF, deflate": (
+        ramp(0, 65535).astype(np.uint16),
+        "TIFF",
+        {"compression": "zip"},
+        (0, FULL),
+    ),
+    "32-bit TIFF": (ramp(-70000, 70000).astype(np.int32), "TIFF", {}, (-70000, 70000)),
+    "float TIFF": (ramp(0, 1).astype(np.float32), "TIFF", {}, (0, 1)),
+    "float TIFF, part of 0..1": (ramp(0.2, 0.7).astype(np.float32), "TIFF", {}, (0, 1)),
+    "float TIFF, beyond": (ramp(-1, 255).astype(np.float32), "TIFF", {}, (-1, 255)),
+    "float TIFF, wide": (ramp(-3e38, 3e38).astype(np.float32), "TIFF", {}, (-3e38, 3e38)),
+    "float TIFF, narrow": (ramp(0, 1e-40).astype(np.float32), "TIFF", {}, (0, 1e-40)),
 }
 
 
 @pytest.mark.parametrize("name", DEEP)
-def test_deep_grey_is_stretched_not_clipped(name: str) -> None:
-    values, kind, options = DEEP[name]
+def test_deep_grey_is_scaled_not_clipped(name: str) -> None:
+    values, kind, options, (black, white) = DEEP[name]
     picture = np.asarray(images.decode(file_of(values, kind, **options)))
-    assert close(picture, np.rint(ramp(0, 255))[..., None].repeat(3, axis=2), tolerance=1)
+    expected = np.rint((values.astype(np.float64) - black) / (white - black) * 255)
+    assert close(picture, expected[..., None].repeat(3, axis=2), tolerance=1)
 
 
-def test_big_endian_16_bit() -> None:
-    data = b"P5 48 32 65535\n" + ramp(5, 500).astype(">u2").tobytes()
-    assert close(images.decode(data), np.rint(ramp(0, 255))[..., None].repeat(3, axis=2), 1)
+@pytest.mark.parametrize(("top", "white"), [(500, 511), (50_000, FULL)])
+def test_big_endian_16_bit(top: int, white: int) -> None:
+    values = ramp(5, top).astype(">u2")
+    expected = np.rint(values.astype(float) / white * 255)
+    data = b"P5 48 32 65535\n" + values.tobytes()
+    assert close(images.decode(data), expected[..., None].repeat(3, axis=2), 1)
 
 
 def test_float_with_gaps_and_even_tones() -> None:
@@ -615,7 +628,12 @@ ARRAYS = {
     "float32": ((corners() / 255.0).astype(np.float32), "RGB"),
     "float16": ((corners() / 255.0).astype(np.float16), "RGB"),
     "int64": (corners().astype(np.int64), "RGB"),
-    "uint16, stretched": (corners().astype(np.uint16) * 100, "RGB"),
+    "uint16": (corners().astype(np.uint16) * 257, "RGB"),
+    "uint16, 12 bits": (corners().astype(np.uint16) * 273 // 17, "RGB"),
+    "uint16, alpha": (
+        np.dstack([corners(), np.full((HEIGHT, WIDTH), 255)]).astype(np.uint16) * 257,
+        "RGB",
+    ),
     "not contiguous": (corners()[:, ::-1][:, ::-1], "RGB"),
     "alpha": (np.dstack([corners(), np.full((HEIGHT, WIDTH), 255, np.uint8)]), "RGB"),
 }
@@ -689,7 +707,7 @@ def test_png_files_are_lossless_and_in_order(size: tuple[int, int], channels: in
         found = Image.open(io.BytesIO(content))
         assert found.mode == {3: "RGB", 4: "RGBA"}[channels]
         np.testing.assert_array_equal(np.array(found), pixels)
-        assert not found.info, "metadata"
+        assert found.info == {"srgb": 0}, "metadata"
     if size == (90, 200):
         assert len(png.encode(np.ascontiguousarray(slope))) < slope.size / 20, "not packed"
 
