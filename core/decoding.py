@@ -1,16 +1,14 @@
 """Decode a picture file that a stranger sent: header first, bounded in time and memory.
 
 What a file says beside its pixels must not keep them from being read, so some formats are first
-reduced to what makes the picture (`decoding_png`, `decoding_jpeg`, `decoding_riff`), and the page
-that is the picture is looked for (`decoding_tiff`).
+reduced to what makes the picture, and in a TIFF the page that is the picture is looked for
+(`decoding_files`).
 
 Colour profiles are left as they are: pixel values are taken at face value.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -18,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core import decoding_bmp, decoding_deep, decoding_jpeg, decoding_png, decoding_riff
+from core import decoding_bmp, decoding_deep, decoding_jpeg
 from core import decoding_tiff as tiff
+from core.decoding_files import File, prepare, read
 from core.decoding_limits import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -42,8 +41,6 @@ __all__ = ["MAX_BYTES", "MAX_PIXELS", "MIN_SIDE", "READABLE", "check_size", "dec
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 FTYP_FORMATS: tuple[str, ...] = ("AVIF", "HEIF")  # share one container, whose first box is "ftyp"
 
-# The entry of an EXIF item in these, which a damaged one spoils; orientation stands elsewhere.
-_EXIF_ITEM = re.compile(rb"(infe.{8}(?:..)?)Exif", re.DOTALL)
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _ORIENTATION = 0x0112  # EXIF tag, and how to undo each of its values
@@ -56,20 +53,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-@dataclass(slots=True)
-class _File:
-    """What is handed to a reader, and what was found out about it on the way.
-
-    `profile` is an ICC profile that Pillow would not read; `canvas` as in `decoding_png.Png`.
-    """
-
-    data: bytes
-    profile: bytes | None = None
-    canvas: tuple[int, int, int, int] | None = None
-    jpeg: decoding_jpeg.Jpeg | None = None
-    tiff: tiff.Tiff | None = None
 
 
 def decode(source: Path | bytes) -> Image.Image:
@@ -91,7 +74,7 @@ def decode(source: Path | bytes) -> Image.Image:
     """
     clock = Clock()
     try:
-        file = _prepared(_read(source), clock)
+        file = prepare(read(source), clock)
         image = _open(file, clock)
         check_size(*image.size)
         _check_effort(image, file)
@@ -110,28 +93,6 @@ def decode(source: Path | bytes) -> Image.Image:
         ) from error
 
 
-def _read(source: Path | bytes) -> bytes:
-    """The file's content; size and kind of file are checked before it is read."""
-    if isinstance(source, Path):
-        try:
-            if not source.is_file():  # a folder, a device, a pipe
-                raise BadImage("The picture is no longer there; please choose or upload it again.")
-            with source.open("rb") as file:
-                source = file.read(MAX_BYTES + 1)
-        except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-            if isinstance(error, BadImage):
-                raise
-            raise BadImage("The picture cannot be opened; please upload it again.") from error
-    if not source:
-        raise BadImage("The file is empty; please choose another picture.")
-    if len(source) > MAX_BYTES:
-        raise BadImage(
-            f"The file is larger than {MAX_BYTES // 2**20} MB; please save the picture smaller "
-            "or as a JPEG."
-        )
-    return source
-
-
 @cache
 def _register_heif() -> None:
     from pillow_heif import register_heif_opener
@@ -139,29 +100,7 @@ def _register_heif() -> None:
     register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
-def _prepared(data: bytes, clock: Clock) -> _File:
-    """The file as a reader is to get it."""
-    if tiff.is_raw(data):
-        raise tiff.raw()
-    if data.startswith(decoding_png.MAGIC):
-        png = decoding_png.clean(data, clock)
-        if png.canvas:
-            check_size(*png.canvas[:2])
-        return _File(png.data, png.profile, png.canvas)
-    if data.startswith(b"\xff\xd8\xff"):
-        jpeg = decoding_jpeg.clean(data)
-        return _File(jpeg.data, jpeg=jpeg)
-    if data.startswith(b"RIFF"):
-        return _File(decoding_riff.clean(data, clock))
-    if data[4:8] == b"ftyp":
-        return _File(_EXIF_ITEM.sub(rb"\1skip", data))
-    if data.startswith(tiff.MAGICS):
-        chosen = tiff.choose(data, clock)
-        return _File(chosen.data if chosen else data, tiff=chosen)
-    return _File(data)
-
-
-def _open(file: _File, clock: Clock) -> Image.Image:
+def _open(file: File, clock: Clock) -> Image.Image:
     """Read the header. Which errors a reader raises on odd bytes is not specified: all are met."""
     if decoding_bmp.is_run_length(file.data):
         return decoding_bmp.decode(file.data, clock)
@@ -211,7 +150,7 @@ def _from_numbers(file: tiff.Tiff) -> Image.Image:
     return image
 
 
-def _check_effort(image: Image.Image, file: _File) -> None:
+def _check_effort(image: Image.Image, file: File) -> None:
     """Refuse files whose pixels cost far more time or memory than their size in pixels says."""
     if file.jpeg:
         decoding_jpeg.check_effort(file.jpeg, image.width * image.height)
