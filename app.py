@@ -31,7 +31,7 @@ from starlette.routing import Route
 from core import allocator, collector, compute_threads, weights
 from core.images import MAX_BYTES
 from core.settings import get_settings
-from demos import _guard, _http, _owner, _page, _sessions, _ui
+from demos import _guard, _http, _owner, _page, _preview, _sessions, _ui
 
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _log = logging.getLogger("vision-hub")
@@ -90,7 +90,10 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
-        "app_kwargs": {"routes": routes, "middleware": [Middleware(_guard.Guard, rules=rules)]},
+        "app_kwargs": {
+            "routes": routes,
+            "middleware": [Middleware(_guard.Guard, rules=rules), Middleware(_preview.Previews)],
+        },
     }
     _http.install()
     launched = page.launch(**{**options, **overrides})

@@ -106,16 +106,16 @@ def _no_folder(_: Path) -> AbstractContextManager[Any]:
 def _no_memory_to_decode(_: Path) -> AbstractContextManager[Any]:
     from core import decoding
 
-    real = decoding.load
+    real = decoding.to_rgb
     failed: list[bool] = []
 
-    def load(image: Any, own: bool = False) -> Any:
+    def to_rgb(image: Any) -> Any:
         if not failed:
             failed.append(True)
             raise MemoryError
-        return real(image, own)
+        return real(image)
 
-    return mock.patch.object(decoding, "load", load)
+    return mock.patch.object(decoding, "to_rgb", to_rgb)
 
 
 def _starter(change: Callable[[Path], object]) -> Inject:

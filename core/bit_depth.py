@@ -81,6 +81,19 @@ def _unit(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.fl
     return (np.clip(band, low, high) - low) / (high - low)
 
 
+def stretched(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """(H, …) floats or integers without a known white, with 8 bits; all channels by one range.
+
+    Raises:
+        BadImage: there is no number in it, only not-a-number.
+    """
+    low, high = extent(values)
+    out = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), 256):
+        out[top : top + 256] = np.rint(_unit(values[top : top + 256], low, high) * 255)
+    return out
+
+
 def grey_codes(
     values: NDArray[np.generic], bits: int | None, negative: bool
 ) -> Iterator[NDArray[np.uint16]]:

@@ -1,69 +1,64 @@
 """Decode a picture file that a stranger sent: header first, bounded in time and memory.
 
-What its numbers mean, colours and depth, is for `core.colour`.
+What a file says beside its pixels must not keep them from being read, so some formats are first
+reduced to what makes the picture, and in a TIFF the page that is the picture is looked for
+(`decoding_files`). What its numbers mean, colours and depth, is for `core.colour`.
 """
 
 from __future__ import annotations
 
-import io
-import re
-import time
 from functools import cache
 from pathlib import Path
 
-from PIL import Image, ImageOps
+import numpy as np
+from PIL import Image
 
-from core import bit_depth, colour
+from core import bit_depth, colour, decoding_bmp, decoding_deep, decoding_jpeg
+from core import decoding_tiff as tiff
+from core.decoding_files import File, prepare, read
+from core.decoding_limits import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    MIN_SIDE,
+    READABLE,
+    Clock,
+    TimedFile,
+    TooSlow,
+    check_size,
+    damaged,
+    not_a_picture,
+    too_heavy,
+    too_large,
+)
 from core.errors import BadImage
 
-MAX_BYTES = 25 * 1024 * 1024
-MAX_PIXELS = 50_000_000
-MAX_SIDE = 65_535
-MIN_SIDE = 8
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "MIN_SIDE", "READABLE", "check_size", "decode", "load"]
 # Naming the formats keeps Pillow from trying its other readers, one of which (EPS) starts a
 # program; the name of the file plays no part.
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 FTYP_FORMATS: tuple[str, ...] = ("AVIF", "HEIF")  # share one container, whose first box is "ftyp"
-READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
-# Every scan of a progressive JPEG walks over the whole picture, so a small file with thousands of
-# scans decodes for minutes. Encoders write about ten.
-MAX_JPEG_SCANS = 100
-MAX_JPEG_SCAN_PIXELS = 20 * MAX_PIXELS
-MAX_JPEG_MARKERS = 10_000
-# CPU seconds of the calling thread, so that a busy machine refuses nothing.
-MAX_SECONDS = 6.0
 
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-
-
-class _TooSlow(Exception):
-    pass
-
-
-class _TimedFile(io.BytesIO):
-    """Bytes that stop being readable when the time is up.
-
-    Readers walk over chunks, blocks and markers in Python, with a read for each; millions of empty
-    ones, or comments that are appended to one another, would keep them busy for minutes.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self.deadline = time.thread_time() + MAX_SECONDS
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if time.thread_time() > self.deadline:
-            raise _TooSlow
-        return super().read(size)
+_ORIENTATION = 0x0112  # EXIF tag, and how to undo each of its values
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def decode(source: Path | bytes) -> Image.Image:
     """A picture file as an upright sRGB image without metadata.
 
     The header is read first, and size and kind are checked before any pixel is decoded. The first
-    frame of an animation is taken. Colours are converted from the file's profile or colour space
-    and HDR is tone-mapped, as a browser shows them (`core.colour`); alpha is laid over white. More
-    than 8 bits, and floats, become 8 by the rule of `core.bit_depth`.
+    frame of an animation is taken, of a TIFF the first page that is no preview. Colours are
+    converted from the file's profile or colour space and HDR is tone-mapped, as a browser shows
+    them (`core.colour`); alpha is laid over white. More than 8 bits, and floats, become 8 by the
+    rule of `core.bit_depth`. The orientation is that of EXIF or of the container, not of XMP.
 
     Args:
         source: path of a file, or its content; at most 25 MB.
@@ -74,43 +69,25 @@ def decode(source: Path | bytes) -> Image.Image:
     Raises:
         BadImage: anything else; the message says what to do.
     """
-    data = _read(source)
+    clock = Clock()
     try:
-        image = _open(data)
+        file = prepare(read(source), clock)
+        image = _open(file, clock)
         check_size(*image.size)
-        _check_effort(image, data)
+        _check_effort(image, file)
+        frame = _frame(image)
         bit_depth.mend_tiff(image)
-        meant, low = colour.encoding(image, data), bit_depth.low_bytes(image)
-        image = load(image, own=True)
+        meant, low = colour.encoding(image, file.data), bit_depth.low_bytes(image)
+        image = _loaded(image, file)
         check_size(*image.size)  # once more: what was decoded, not what the header said
-        rest = load(bit_depth.with_raw_mode(_open(data), low), own=True) if low else None
-        return colour.to_rgb(image, meant, rest)
+        rest = _loaded(bit_depth.with_raw_mode(_open(file, clock), low), file) if low else None
+        return _on_canvas(colour.to_rgb(image, meant, rest), file.canvas, frame)
+    except TooSlow as error:
+        raise too_heavy() from error
     except MemoryError as error:
         raise BadImage(
             "There is not enough memory for this picture now; please choose a smaller one."
         ) from error
-
-
-def _read(source: Path | bytes) -> bytes:
-    """The file's content; size and kind of file are checked before it is read."""
-    if isinstance(source, Path):
-        try:
-            if not source.is_file():  # a folder, a device, a pipe
-                raise BadImage("The picture is no longer there; please choose or upload it again.")
-            with source.open("rb") as file:
-                source = file.read(MAX_BYTES + 1)
-        except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-            if isinstance(error, BadImage):
-                raise
-            raise BadImage("The picture cannot be opened; please upload it again.") from error
-    if not source:
-        raise BadImage("The file is empty; please choose another picture.")
-    if len(source) > MAX_BYTES:
-        raise BadImage(
-            f"The file is larger than {MAX_BYTES // 2**20} MB; please save the picture smaller "
-            "or as a JPEG."
-        )
-    return source
 
 
 @cache
@@ -120,100 +97,131 @@ def _register_heif() -> None:
     register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(file: File, clock: Clock) -> Image.Image:
     """Read the header. Which errors a reader raises on odd bytes is not specified: all are met."""
+    if decoding_bmp.is_run_length(file.data):
+        return decoding_bmp.decode(file.data, clock)
+    if file.tiff and file.tiff.page.get(tiff.COMPRESSION) == tiff.WEBP:
+        return decoding_deep.webp(file.tiff, clock)
     formats = FORMATS
-    if data[4:8] == b"ftyp":
+    if file.data[4:8] == b"ftyp":
         _register_heif()
         formats = FTYP_FORMATS
     try:
-        return Image.open(_TimedFile(data), formats=formats)
-    except MemoryError:
+        image = Image.open(TimedFile(file.data, clock), formats=formats)
+    except (MemoryError, TooSlow):
         raise
-    except _TooSlow as error:
-        raise _too_heavy() from error
     except _BOMBS as error:
-        raise _too_large() from error
+        raise too_large() from error
     except Exception as error:
-        raise BadImage(
-            f"This is not a picture that can be read here; please choose a {READABLE} file."
-        ) from error
+        if file.tiff:
+            return _from_numbers(file.tiff)
+        if decoding_bmp.has_masks(file.data):
+            return decoding_bmp.decode_masks(file.data)
+        raise not_a_picture() from error
+    for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow turns by what it says, which no viewer does
+        image.info.pop(name, None)
+    if file.profile:
+        image.info["icc_profile"] = file.profile
+    return image
 
 
-def _too_large(size: tuple[int, int] | None = None) -> BadImage:
-    is_ = f"is {size[0]} x {size[1]} pixels" if size else "is too large"
-    return BadImage(
-        f"The picture {is_}; please shrink it to at most {MAX_PIXELS // 10**6} megapixels."
-    )
+def _from_numbers(file: tiff.Tiff) -> Image.Image:
+    """A page of a depth that Pillow has no mode for, by the rule of `core.bit_depth`."""
+    values, has_alpha = decoding_deep.numbers(file)
+    if values.dtype == np.uint16:
+        shown = bit_depth.from_array(values)
+    else:
+        shown = bit_depth.stretched(values[..., :-1] if has_alpha else values)
+        if has_alpha:
+            top = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype.name).max)
+            alpha = np.clip(np.nan_to_num(values[..., -1:].astype(np.float32)) / top, 0, 1)
+            shown = np.concatenate((shown, np.rint(alpha * 255).astype(np.uint8)), axis=2)
+    image = Image.fromarray(shown[..., 0] if shown.shape[2] == 1 else shown)
+    exif = Image.Exif()
+    exif[_ORIENTATION] = file.page.get(tiff.ORIENTATION, 1)
+    image.info["exif"] = exif.tobytes()
+    return image
 
 
-def _too_heavy() -> BadImage:
-    return BadImage(
-        "The file is built in a way that takes too long to open; please save the picture again "
-        "as a plain JPEG or PNG."
-    )
-
-
-def check_size(width: int, height: int) -> None:
-    """Raise BadImage for a picture over 50 megapixels or with a side under 8 or over 65,535 px."""
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        raise _too_large((width, height))
-    if min(width, height) < MIN_SIDE:
-        raise BadImage(
-            f"The picture is only {width} x {height} pixels; please choose one of at least "
-            f"{MIN_SIDE} x {MIN_SIDE}."
-        )
-
-
-def _check_effort(image: Image.Image, data: bytes) -> None:
+def _check_effort(image: Image.Image, file: File) -> None:
     """Refuse files whose pixels cost far more time or memory than their size in pixels says."""
-    pixels = image.width * image.height
-    heavy = False
-    if image.format in ("JPEG", "MPO"):
-        scans = _count_jpeg_scans(data)
-        heavy = scans > MAX_JPEG_SCANS or scans * pixels > MAX_JPEG_SCAN_PIXELS
+    if file.jpeg:
+        decoding_jpeg.check_effort(file.jpeg, image.width * image.height)
     elif image.format == "TIFF":
         tags = getattr(image, "tag_v2", {})
-        tile = [tags.get(tag, 0) for tag in (322, 323)]  # TileWidth, TileLength
-        heavy = not all(isinstance(n, int) for n in tile) or tile[0] * tile[1] > MAX_PIXELS
-    if heavy:
-        raise _too_heavy()
+        tile = [tags.get(tag, 0) for tag in (tiff.TILE_WIDTH, tiff.TILE_LENGTH)]
+        if not all(isinstance(n, int) for n in tile) or tile[0] * tile[1] > MAX_PIXELS:
+            raise too_heavy()
 
 
-def _count_jpeg_scans(data: bytes) -> int:
-    """SOS markers up to the end of the first image; headers are stepped over by their length."""
-    # In coded data FF is followed by 00 or a restart marker, so any other FF xx is a marker.
-    marker = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
-    scans, found = 0, marker.search(data, 2)
-    for _ in range(MAX_JPEG_MARKERS):
-        if not found or found[1] == b"\xd9":
-            return scans
-        scans += found[1] == b"\xda"
-        length = int.from_bytes(data[found.end() : found.end() + 2], "big")
-        found = marker.search(data, found.end() + length)
-    raise _too_heavy()
+def load(image: Image.Image) -> Image.Image:
+    """Decode the pixels of somebody else's Pillow image; an upright one, which may be the same.
+
+    Raises:
+        BadImage: it is damaged, or too large.
+    """
+    try:
+        _load_pixels(image)
+    except TooSlow as error:
+        raise too_heavy() from error
+    return _upright(image)
 
 
-def load(image: Image.Image, own: bool = False) -> Image.Image:
-    """Decode the pixels and turn the picture upright; `own` ones themselves, others as a copy."""
+def _loaded(image: Image.Image, file: File) -> Image.Image:
+    """Decoded and upright.
+
+    Raises:
+        BadImage: pixels are missing.
+    """
+    _load_pixels(image)
+    if file.jpeg:
+        decoding_jpeg.check_whole(file.jpeg, image)
+    return _upright(image)
+
+
+def _load_pixels(image: Image.Image) -> None:
     try:
         image.load()
-    except MemoryError:
+    except (MemoryError, TooSlow):
         raise
-    except _TooSlow as error:
-        raise _too_heavy() from error
     except _BOMBS as error:
-        raise _too_large() from error
+        raise too_large() from error
     except Exception as error:  # as in _open
-        raise BadImage(
-            "The picture is damaged or cut off; please save or upload it again."
-        ) from error
+        raise damaged() from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF says; for a TIFF, HEIC or AVIF the reader has done it, or has
+    put into the EXIF what the container says."""
+    exif = Image.Exif()
     try:
-        if not own:
-            return ImageOps.exif_transpose(image)
-        ImageOps.exif_transpose(image, in_place=True)  # no copy where nothing is to be turned
+        exif.load(image.info.get("exif") or b"")
+        turn = _TURNS.get(exif.get(_ORIENTATION, 1))
     except MemoryError:
         raise
     except Exception:  # damaged EXIF says nothing about the pixels
-        pass
-    return image
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _frame(image: Image.Image) -> tuple[int, int, int, int] | None:
+    """Where on its canvas a GIF has its first picture; the rest is empty, not of a colour."""
+    tiles = getattr(image, "tile", None)
+    return tuple(tiles[0][1]) if image.format == "GIF" and tiles else None
+
+
+def _on_canvas(
+    rgb: Image.Image,
+    canvas: tuple[int, int, int, int] | None,
+    frame: tuple[int, int, int, int] | None,
+) -> Image.Image:
+    """The first picture of an animation at its place, the rest of which is empty."""
+    if canvas is None and frame in (None, (0, 0, *rgb.size)):
+        return rgb
+    whole = Image.new("RGB", canvas[:2] if canvas else rgb.size, "white")
+    if canvas:
+        whole.paste(rgb, canvas[2:])
+    elif frame:
+        whole.paste(rgb.crop(frame), frame[:2])
+    return whole

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import threading
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,7 @@ import gradio as gr
 import numpy as np
 from cachetools import LRUCache
 
-from core import images
+from core import data_urls, images
 from core.errors import BadImage, HubError
 from demos import _files
 
@@ -22,6 +21,7 @@ _GONE = "This picture is no longer on the server; please upload it again."
 _DECODED_BYTES = 128 * 2**20
 _decoded: LRUCache[tuple[str, int], images.RGB] = LRUCache(_DECODED_BYTES, lambda rgb: rgb.nbytes)
 _lock = threading.Lock()
+_turns: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)
 
 
 class ImageIn(gr.Image):
@@ -72,7 +72,7 @@ class ImageIn(gr.Image):
         if payload is None:
             return None
         try:
-            if not payload.path and str(payload.url).startswith("data:"):
+            if not payload.path and data_urls.is_data_url(str(payload.url)):
                 return from_data_url(payload.url)
             return load_upload(payload.path)
         except HubError as error:
@@ -93,30 +93,30 @@ def load_upload(name: str | None) -> images.RGB:
     with _lock:
         if key in _decoded:
             return _decoded[key]
-    rgb = np.asarray(images.decode(path))
-    rgb.flags.writeable = False  # shared between requests
-    with _lock:
-        if rgb.nbytes <= _decoded.maxsize:
-            _decoded[key] = rgb
+        turn = _turns[key]
+    with turn:  # the page shows a picture while a model looks at it: decoded once for both
+        with _lock:
+            if key in _decoded:
+                return _decoded[key]
+        try:
+            rgb = np.asarray(images.decode(path))
+            rgb.flags.writeable = False  # shared between requests
+            with _lock:
+                if rgb.nbytes <= _decoded.maxsize:
+                    _decoded[key] = rgb
+        finally:
+            with _lock:
+                _turns.pop(key, None)
     return rgb
 
 
 def from_data_url(url: str) -> images.RGB:
-    """The picture that a `data:…;base64,…` URL holds.
+    """The picture that a `data:` URL holds, in every form that a browser reads.
 
     Raises:
-        BadImage: it is larger than a file may be, is not base64, or is no picture.
+        BadImage: it is larger than a file may be, is no valid URL, or is no picture.
     """
-    head, _, content = url.partition(",")
-    if not head.endswith(";base64"):
-        raise BadImage("The data: URL must be base64, like data:image/png;base64,…")
-    if len(content) > images.MAX_BYTES * 4 // 3 + 4:  # before it is decoded
-        raise BadImage(f"The picture is larger than {images.MAX_BYTES // 2**20} MB; shrink it.")
-    try:
-        data = base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadImage("The data: URL is not valid base64; please send the file again.") from error
-    return np.asarray(images.decode(data))
+    return np.asarray(images.decode(data_urls.content(url)))
 
 
 @cache

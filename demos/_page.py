@@ -14,6 +14,7 @@ from demos import _answer, _api, _examples, _handoff, _light, _owner, _picker, _
 
 status = _owner.status
 CSS = Path(__file__).with_name("style.css")
+_ANY_FILE = Path(__file__).with_name("_any_file.js").read_text(encoding="utf-8")
 QUEUE_SIZE = 64
 LONG_WAITING = 32  # long jobs among them; a crowd of those must not shut short requests out
 HEAD = """
@@ -94,6 +95,7 @@ def build() -> Page:
         api.add("checkpoints", checkpoints, (), ("json",))
         api.add("status", status, (), ("json",))
         page.load(None, None, None, js=_handoff.OPEN_LINKED, api_visibility="private")
+        page.load(None, None, None, js=_ANY_FILE, api_visibility="private")
         page.load(None, None, None, js=_examples.NAME_THUMBNAILS, api_visibility="private")
     # Without api_open=False a POST to /run passes the queue, and its limits, by.
     page.queue(max_size=QUEUE_SIZE, api_open=False)

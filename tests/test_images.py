@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from core import decoding, images, png
+from core import decoding, decoding_jpeg, decoding_limits, images, png
 from core.errors import BadImage, HubError, InputError, ResourceError
 
 WIDTH, HEIGHT = 48, 32
@@ -483,7 +483,7 @@ def test_fifty_megapixels_pass_the_check() -> None:
 def test_jpeg_of_a_thousand_scans() -> None:
     data = file_of(corners(), "JPEG", progressive=True)
     scan = data[data.rindex(b"\xff\xda") : -2]
-    assert 1 < decoding._count_jpeg_scans(data) < 20
+    assert 1 < len(decoding_jpeg.clean(data).scans) < 20
     assert images.decode(data).size == (WIDTH, HEIGHT)
     assert "too long" in refusal(data[:-2] + scan * 1000 + b"\xff\xd9")
 
@@ -491,7 +491,7 @@ def test_jpeg_of_a_thousand_scans() -> None:
 def test_scans_are_not_counted_in_headers_or_after_the_end() -> None:
     """A thumbnail in the header and a film behind the picture (as phones append) are no scans."""
     data = file_of(corners(), "JPEG", comment=b"\xff\xda" * 5000)
-    assert decoding._count_jpeg_scans(data) == 1
+    assert len(decoding_jpeg.clean(data).scans) == 1
     assert images.decode(data + b"\xff\xda\0\x08" * 20000).size == (WIDTH, HEIGHT)
 
 
@@ -508,7 +508,7 @@ def test_time_limit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "jpeg": jpeg[:2] + b"\xff\xfe\0\2" * 300_000 + jpeg[2:],
         "png": png[:33] + png_chunk(b"teSt", b"") * 300_000 + png[33:],
     }[name]
-    monkeypatch.setattr(decoding, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(decoding_limits, "MAX_SECONDS", 0.05)
     assert "too long" in refusal(data)
 
 

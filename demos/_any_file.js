@@ -1,0 +1,68 @@
+() => {
+  // Lets every file into the picture inputs. Gradio's front end goes by the type that the browser
+  // guesses from a file's name, and browsers know none for HEIC or for names without a suffix; what
+  // is a picture is for the server to say.
+  const input = (node) =>
+    node instanceof HTMLInputElement && node.type === "file" && node.closest('[data-testid="image"]');
+  // Of a name that ends in .svg the page would read the file as text.
+  const fits = (file) => file.type.startsWith("image/") && !/\.svgz?$/i.test(file.name);
+  const fitted = (file) =>
+    fits(file) ? file : new File([file], file.name.replace(/\.svgz?$/i, ""), { type: "image/unknown" });
+  const carrier = (files) => {
+    const transfer = new DataTransfer();
+    for (const file of files) transfer.items.add(fitted(file));
+    return transfer;
+  };
+
+  const open = () =>
+    document
+      .querySelectorAll('[data-testid="image"] input[type="file"][accept]')
+      .forEach((one) => one.removeAttribute("accept"));
+  new MutationObserver(open).observe(document.body, { childList: true, subtree: true });
+  open();
+
+  document.addEventListener(
+    "change",
+    (event) => {
+      const chosen = event.target;
+      if (!input(chosen) || [...chosen.files].every(fits)) return;
+      chosen.files = carrier(chosen.files).files;
+    },
+    true,
+  );
+
+  const sent = new WeakSet();
+  document.addEventListener(
+    "drop",
+    (event) => {
+      const files = [...(event.dataTransfer?.files ?? [])];
+      const target = event.target;
+      if (sent.has(event) || files.every(fits)) return;
+      if (!(target instanceof Element) || !target.closest('[data-testid="image"]')) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      const again = new DragEvent("drop", {
+        bubbles: true,
+        cancelable: true,
+        dataTransfer: carrier(files),
+      });
+      sent.add(again);
+      target.dispatchEvent(again);
+    },
+    true,
+  );
+
+  // Ctrl+V anywhere on the page, of a picture or of a copied file.
+  document.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    const typing = event.target instanceof Element && event.target.closest("input, textarea");
+    if (!files.length || typing) return;
+    const shown = [...document.querySelectorAll('[data-testid="image"] input[type="file"]')].find(
+      (one) => one.closest('[data-testid="image"]').offsetParent,
+    );
+    if (!shown) return;
+    event.preventDefault();
+    shown.files = carrier(files.slice(0, 1)).files;
+    shown.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+}
