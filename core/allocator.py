@@ -8,6 +8,7 @@ does. The price is that freed memory stays with the process until `trim`.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -30,18 +31,25 @@ def tune() -> bool:
     # No mapping by block, no giving back at the top of the heap, and one heap for all threads:
     # those of threads are too small for large tensors, which would be mapped again.
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_ARENA_MAX, 1))
-    return all(libc.mallopt(name, value) for name, value in settings)
+    try:
+        return all(libc.mallopt(name, value) for name, value in settings)
+    except (AttributeError, RuntimeError):  # a C library that only calls itself glibc
+        return False
 
 
 def trim() -> None:
     """Give memory that is free back to the system, as after a model was evicted or loaded."""
     libc = _glibc()
     if libc is not None:
-        libc.malloc_trim(0)
+        with contextlib.suppress(AttributeError):
+            libc.malloc_trim(0)
 
 
 @lru_cache(maxsize=1)
 def _glibc() -> ctypes.CDLL | None:
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return None
-    return ctypes.CDLL(None)
+    try:
+        return ctypes.CDLL(None)
+    except OSError:
+        return None

@@ -35,6 +35,7 @@ PLAIN = {
     "export",
     "images",
     "outlines",
+    "own_ways",
     "png",
     "prompts",
     "regions",
