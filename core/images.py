@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core import png
+from core import bands, png
 from core.decoding import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -107,10 +107,10 @@ def from_any(image: ImageLike) -> RGB:
     if image is None:
         raise InputError("Please give a picture: upload one or choose an example.")
     if isinstance(image, (str, Path)):
-        return np.array(decode(Path(image)))
+        return bands.to_array(decode(Path(image)))
     if isinstance(image, Image.Image):
         check_size(*image.size)
-        return np.array(to_rgb(load(image)))
+        return bands.to_array(to_rgb(load(image)))
     if isinstance(image, np.ndarray):
         return _from_array(image)
     raise InputError("Please give a picture as a path, a Pillow image or a NumPy array.")
@@ -129,16 +129,17 @@ def save_png(rgb: RGB, path: Path) -> Path:
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
-    return _write(path, png.encode(rgb))
+    return _write(path, png.parts(rgb))
 
 
-def save_jpeg(rgb: RGB, path: Path, quality: int = 90) -> Path:
-    """Write (H, W, 3) uint8 as JPEG, without metadata, and return the path.
+def save_jpeg(rgb: RGB | Image.Image, path: Path, quality: int = 90) -> Path:
+    """Write (H, W, 3) uint8, or what `core.draw` made, as JPEG without metadata; the path.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
-    return _write(path, _encode(Image.fromarray(rgb), "JPEG", quality=quality))
+    image = rgb if isinstance(rgb, Image.Image) else Image.fromarray(rgb)
+    return _write(path, [_encode(image, "JPEG", quality=quality)])
 
 
 def to_data_url(rgb: RGB, max_side: int = 1024) -> str:
@@ -215,9 +216,10 @@ def _encode(image: Image.Image, kind: str, **options: int) -> bytes:
     return buffer.getvalue()
 
 
-def _write(path: Path, content: bytes) -> Path:
+def _write(path: Path, parts: Iterable[bytes]) -> Path:
     try:
-        path.write_bytes(content)
+        with path.open("wb") as file:
+            file.writelines(parts)
     except OSError as error:
         raise ResourceError(
             "The picture cannot be written: the disk is full or the folder is read-only."

@@ -27,6 +27,7 @@ ABOVE_CORE = {
 }
 # Plain data and NumPy/Pillow: importable in a moment, on a machine without PyTorch.
 PLAIN = {
+    "bands",
     "checkpoints",
     "coco",
     "decoding",

@@ -9,9 +9,11 @@ from __future__ import annotations
 import copy
 import ctypes
 import io
+import subprocess
 import sys
 import threading
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from torch import nn
 from core import allocator, compute_threads, linear, png, precision, runtime, sam_attention
 from core.own_ways import OwnWay
 
+ROOT = Path(__file__).resolve().parent.parent
 BREAKS = ["raises", "missing", "wrong"]
 
 
@@ -226,3 +229,47 @@ def test_a_pass_runs_where_the_system_gives_no_more_threads(monkeypatch):
 def test_a_pytorch_that_cannot_tell_about_the_processor_computes_in_fp32(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert precision.is_supported(torch.device("cpu")) is False
+
+
+# ---- the server's parser and loop
+HTTP_SCRIPT = """
+import subprocess
+import sys
+name, how = sys.argv[1:]
+if how == "no package":
+    sys.modules[name] = None
+else:
+    import httptools, uvloop
+    def refused(*_, **__):
+        raise RuntimeError("not on this machine")
+    httptools.HttpRequestParser = uvloop.new_event_loop = refused
+import urllib.request, app
+with app.served_page() as page:
+    print("SERVES", page.server.config.http_protocol_class.__name__, end=" ")
+    print(page.server.config.get_loop_factory().__module__, end=" ")
+    print(urllib.request.urlopen(str(page.local_url) + "healthz").status)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "how", "protocol"),
+    [
+        ("httptools", "no package", "H11Protocol"),
+        ("uvloop", "no package", "BoundedProtocol"),
+        ("both", "raises", "H11Protocol"),
+    ],
+)
+def test_the_hub_serves_without_them(name, how, protocol):
+    done = subprocess.run(
+        [sys.executable, "-c", HTTP_SCRIPT, name, how],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found, loop, status = done.stdout.partition("SERVES")[2].split()[:3]
+    assert (found, status) == (protocol, "200")
+    if name != "httptools":
+        assert "uvloop" not in loop

@@ -122,7 +122,7 @@ def test_two_users_click_refine_and_run_everything_side_by_side(sam, picture):
     clicks = [[[30, 40, 1], [90, 60, 0]], [[33, 44, 1], [20, 80, 1]], [[200, 50, 1], [9, 9, 0]]]
 
     def everything(image):
-        return [mask.counts for mask in segment.everything(image, points_per_side=4)[0]]
+        return [mask.counts.tolist() for mask in segment.everything(image, points_per_side=4)[0]]
 
     def answers(user):
         image, points = images[user], clicks[user]
