@@ -1,4 +1,4 @@
-"""The steps of Segment Anything on a network: encode a picture, decode prompts, enlarge masks.
+"""The steps of Segment Anything on a network: encode a picture, decode prompts, place masks.
 
 An engine holds a module and no state of a request, so any number of requests share it; pictures
 and prompts pass through it as values. segment_anything's networks are here, those of transformers

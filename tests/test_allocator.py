@@ -15,7 +15,7 @@ import gradio as gr
 import pytest
 
 from core import allocator
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
@@ -51,7 +51,7 @@ def run(mode: str, **environment: str) -> tuple[str, int, int]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     tuned, faults, given_back = done.stdout.split()
     return tuned, int(faults), int(given_back)
