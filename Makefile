@@ -10,6 +10,9 @@ DEV_STAMP := $(VENV)/.installed-dev
 VERSION_OK := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.13 python3.11 python3.10 python)
 
+# As many workers as there are cores; the tests of one file stay together, since they share a server.
+SIDE_BY_SIDE := -n auto --dist loadfile
+
 TASK ?=
 MINUTES ?= 2
 DATA ?=
@@ -17,7 +20,7 @@ BENCHMARKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format starters bench-starters screenshots bench performance faults soak install install-dev clean
+.PHONY: help run test test-fast perf check format starters bench-starters screenshots bench performance faults memory soak install install-dev clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +28,14 @@ help:  ## list the targets
 run: $(RUN_STAMP)  ## serve the hub on port 7860 (PORT, HOST, SHARE=1, … from the environment)
 	@$(PY) app.py
 
-test: $(DEV_STAMP)  ## run every test (ARGS="-k segment" picks some)
-	$(PY) -m pytest $(ARGS)
+test: $(DEV_STAMP)  ## run every test but those of speed (ARGS="-k segment" picks some)
+	$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+test-fast: $(DEV_STAMP)  ## run those that need no browser and take no more than seconds
+	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not slow and not perf and not browser" $(ARGS)
+
+perf: $(DEV_STAMP)  ## run the tests of speed, on a machine that does nothing else
+	$(PY) -m pytest -m perf $(ARGS)
 
 check: $(DEV_STAMP)  ## formatting, lint, types, layers
 	$(PY) -m ruff format --check .
@@ -69,6 +78,9 @@ performance: $(DEV_STAMP)  ## measure how fast the hub serves, and write docs/pe
 
 faults: $(DEV_STAMP)  ## break the hub in every known way; the table goes into docs/reliability.md
 	$(PY) -m benchmarks.faults --write
+
+memory: $(DEV_STAMP)  ## what a large picture takes in each endpoint; the table goes into docs/reliability.md
+	$(PY) -m benchmarks.memory --write
 
 soak: $(DEV_STAMP)  ## eight visitors for five minutes; the report goes into docs/reliability.md
 	$(PY) -m benchmarks.soak --write

@@ -56,13 +56,17 @@ LONG_JOB = ("super_resolve", ["auto", 4], 640)
 class Caller:
     """One visitor: uploads a picture that the hub has not seen and waits for the answer."""
 
-    def __init__(self, port: int, seed: int) -> None:
-        self.port = port
+    def __init__(self, port: int, seed: int, seconds: float = 120) -> None:
+        self.port, self.seconds = port, seconds
         self._rng = np.random.default_rng(seed)
 
     def ask(self, endpoint: str, values: list[Any], side: int, fresh: bool = True) -> Any:
         """What an endpoint answers; raises RuntimeError with what else it said."""
-        path = self._upload(self._picture(side, fresh))
+        return self.ask_about(endpoint, values, self._picture(side, fresh))
+
+    def ask_about(self, endpoint: str, values: list[Any], content: bytes) -> Any:
+        """The same of a picture file."""
+        path = self._upload(content)
         image = {"path": path, "meta": {"_type": "gradio.FileData"}}
         body = json.dumps({"data": [image, *values]}).encode()
         kind = {"Content-Type": "application/json"}
@@ -89,7 +93,7 @@ class Caller:
     def _request(
         self, method: str, path: str, body: bytes | None = None, headers: Any = None
     ) -> bytes:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.seconds)
         try:
             connection.request(method, f"/gradio_api/{path}", body, headers or {})
             response = connection.getresponse()

@@ -8,17 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import outlines
+from core.types import Mask
 
 
-def encode(mask: NDArray[np.bool_], score: float) -> dict[str, object]:
-    """One (H, W) mask as {"score", "area", "bbox": [x, y, w, h], "rle": {"size", "counts"}}.
+def encode(mask: NDArray[np.bool_] | Mask, score: float) -> dict[str, object]:
+    """One mask as {"score", "area", "bbox": [x, y, w, h], "rle": {"size", "counts"}}.
 
+    It is given as (H, W) bool, or as everything mode has it.
     `area` counts pixels, `bbox` is in pixels, `counts` is COCO's compressed string. `score` is the
     model's own guess, which nothing keeps below 1.
     """
     from pycocotools import mask as coco
 
-    rle = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    if isinstance(mask, Mask):
+        height, width = mask.size
+        runs = {"size": [height, width], "counts": mask.counts.tolist()}
+        rle = coco.frPyObjects(runs, height, width)
+    else:
+        rle = coco.encode(np.asfortranarray(mask).view(np.uint8))
     return {
         "score": float(score),
         "area": int(coco.area(rle)),
@@ -28,7 +35,7 @@ def encode(mask: NDArray[np.bool_], score: float) -> dict[str, object]:
 
 
 def document(
-    masks: Iterable[NDArray[np.bool_]], scores: Iterable[float], size: tuple[int, int]
+    masks: Iterable[NDArray[np.bool_] | Mask], scores: Iterable[float], size: tuple[int, int]
 ) -> dict[str, object]:
     """The answer of `/segment`: the picture's [W, H] and every mask. `size` is (W, H)."""
     rows = [encode(mask, score) for mask, score in zip(masks, scores, strict=True)]
@@ -36,7 +43,7 @@ def document(
 
 
 def dataset(
-    masks: Sequence[NDArray[np.bool_]],
+    masks: Sequence[NDArray[np.bool_] | Mask],
     names: Sequence[str],
     scores: Sequence[float | None],
     size: tuple[int, int],
@@ -47,7 +54,7 @@ def dataset(
     """A COCO data set (images, annotations, categories) of one picture of `size` (H, W).
 
     Args:
-        masks: (H, W) bool each; they are read one at a time.
+        masks: (H, W) bool each, or masks of everything mode.
         names: one category for each different name, in the order in which they come.
         scores: predicted IoU, written as `score` where there is one.
         polygons: `segmentation` holds polygons in place of run lengths. A part with holes is one
@@ -81,9 +88,9 @@ def dataset(
     }
 
 
-def _polygons(mask: NDArray[np.bool_], tolerance: float) -> list[list[float]]:
+def _polygons(mask: NDArray[np.bool_] | Mask, tolerance: float) -> list[list[float]]:
     """[[x1, y1, x2, y2, …], …], one for each part of the mask."""
-    parts = outlines.outlines(mask, tolerance)
+    parts = outlines.outlines(mask.mask if isinstance(mask, Mask) else mask, tolerance)
     return [outlines.keyholed(part).ravel().tolist() for part in parts]
 
 

@@ -9,6 +9,7 @@ script or notebook, which compute in one thread anyway, nothing changes.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import queue
 import threading
@@ -66,11 +67,20 @@ class ComputeThread:
         done: Future[T] = Future()
         context = contextvars.copy_context()
         with self._starting:
-            self._jobs.put((done, lambda: context.run(action)))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="forward", daemon=True)
-                self._thread.start()
-        return done.result()
+            started = self._thread is not None or self._start()
+            if started:
+                self._jobs.put((done, lambda: context.run(action)))
+        return done.result() if started else action()
+
+    def _start(self) -> bool:
+        """Whether there is a thread now; the system may give no more of them."""
+        thread = threading.Thread(target=self._work, name="forward", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._thread = thread
+        return True
 
     def _work(self) -> None:
         _take_all_threads()
@@ -98,5 +108,6 @@ def _take_all_threads() -> None:
         torch.get_num_threads()  # a thread's first question sets it to what new threads have
         torch.set_num_threads(_threads)
         others = threading.Thread(target=torch.set_num_threads, args=(1,))
-        others.start()
-        others.join()
+        with contextlib.suppress(RuntimeError):  # no more threads: there will be no others
+            others.start()
+            others.join()

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from core.types import Detections, Masks
+from core import bands
+from core.types import Detections, Mask, Masks
 
 RGB = NDArray[np.uint8]
 Colour = tuple[int, int, int]
+Stack = Masks | NDArray[np.bool_] | Sequence[NDArray[np.bool_]] | Sequence[Mask]
 Rect = tuple[int, int, int, int]  # x1, y1, x2, y2; x2 and y2 are outside
 
 # Pillow's own font has Latin letters only. These names are looked up where the system keeps fonts,
@@ -30,6 +32,11 @@ _WIDE_FONTS = (
 
 
 def boxes(rgb: RGB, detections: Detections, threshold: float = 0.0) -> RGB:
+    """`boxes_image` as (H, W, 3) uint8, a new array."""
+    return bands.to_array(boxes_image(rgb, detections, threshold))
+
+
+def boxes_image(rgb: RGB, detections: Detections, threshold: float = 0.0) -> Image.Image:
     """Boxes with a label and score each; no two labels overlap, and none leaves the picture.
 
     Line width and letters grow with the picture. A label keeps its colour from picture to picture.
@@ -41,7 +48,7 @@ def boxes(rgb: RGB, detections: Detections, threshold: float = 0.0) -> RGB:
         threshold: boxes with a lower score (0..1) are left out.
 
     Returns:
-        (H, W, 3) uint8, a new array.
+        A new picture of mode "RGB", ready to be saved.
     """
     canvas = Image.fromarray(rgb)
     pen = ImageDraw.Draw(canvas)
@@ -68,12 +75,10 @@ def boxes(rgb: RGB, detections: Detections, threshold: float = 0.0) -> RGB:
             pen.rectangle((place[0], place[1], place[2] - 1, place[3] - 1), fill=fill)
             middle = ((place[0] + place[2]) / 2, (place[1] + place[3]) / 2)
             pen.text(middle, tag, fill=text_colour(fill), font=_font_for(tag, size), anchor="mm")
-    return np.array(canvas)
+    return canvas
 
 
-def masks(
-    rgb: RGB, masks: Masks | NDArray[np.bool_] | Sequence[NDArray[np.bool_]], alpha: float = 0.45
-) -> RGB:
+def masks(rgb: RGB, masks: Stack, alpha: float = 0.45) -> RGB:
     """Each mask tinted in its colour of `mask_palette`, with a contour; small masks lie on top.
 
     Args:
@@ -84,25 +89,49 @@ def masks(
     Returns:
         (H, W, 3) uint8, a new array.
     """
-    stack = masks.masks if isinstance(masks, Masks) else masks
     out = rgb.copy()
-    palette = mask_palette(len(stack))
-    width = max(1, round((rgb.shape[0] * rgb.shape[1]) ** 0.5 * 0.003))
-    areas = [int(np.count_nonzero(mask)) for mask in stack]
-    for index in sorted(range(len(stack)), key=lambda i: -areas[i]):
-        if not areas[index]:
-            continue
-        whole = stack[index]
-        rows, columns = _extent(whole)
-        part, mask = out[rows, columns], whole[rows, columns]
-        edge = mask & ~_shrunk(mask, width)
-        for channel in range(3):
-            tone = int(palette[index, channel])
-            table = np.rint(np.arange(256) * (1 - alpha) + tone * alpha).astype(np.uint8)
-            plane = part[..., channel]
-            np.copyto(plane, table[plane], where=mask)
-            np.copyto(plane, np.uint8(tone), where=edge)
+    _paint_all(out, masks, alpha)
     return out
+
+
+def masks_image(rgb: RGB, masks: Stack, alpha: float = 0.45) -> Image.Image:
+    """`masks` as a new picture of mode "RGBX", ready to be saved as JPEG."""
+    padded = bands.to_padded(rgb)
+    _paint_all(padded[..., :3], masks, alpha)
+    return bands.to_image(padded)
+
+
+def _paint_all(out: RGB, masks: Stack, alpha: float) -> None:
+    stack = masks.masks if isinstance(masks, Masks) else masks
+    palette = mask_palette(len(stack))
+    width = max(1, round((out.shape[0] * out.shape[1]) ** 0.5 * 0.003))
+    areas = [one.area if isinstance(one, Mask) else int(np.count_nonzero(one)) for one in stack]
+    for index in sorted(range(len(stack)), key=lambda i: -areas[i]):
+        one = stack[index]
+        if areas[index]:
+            _paint(out, one.mask if isinstance(one, Mask) else one, palette[index], alpha, width)
+
+
+def _paint(
+    out: RGB, mask: NDArray[np.bool_], colour: NDArray[np.uint8], alpha: float, width: int
+) -> None:
+    """One mask that is not empty, some rows at a time."""
+    rows, columns = _extent(mask)
+    tables = [
+        np.rint(np.arange(256) * (1 - alpha) + int(tone) * alpha).astype(np.uint8)
+        for tone in colour
+    ]
+    for band in bands.bands(rows.stop - rows.start, columns.stop - columns.start):
+        top, bottom = rows.start + band.start, rows.start + band.stop
+        # The rim is as wide as this, so it depends on as many rows above and below.
+        first, last = max(rows.start, top - width), min(rows.stop, bottom + width)
+        seen = mask[first:last, columns]
+        edge = (seen & ~_shrunk(seen, width))[top - first : bottom - first]
+        inside = mask[top:bottom, columns]
+        for channel, table in enumerate(tables):
+            plane = out[top:bottom, columns, channel]
+            np.copyto(plane, table[plane], where=inside)
+            np.copyto(plane, colour[channel], where=edge)
 
 
 def mask_palette(count: int) -> NDArray[np.uint8]:

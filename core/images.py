@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from core import bit_depth, colour, icc, png
+from core import bands, bit_depth, colour, icc, png
 from core.decoding import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -106,11 +106,11 @@ def from_any(image: ImageLike) -> RGB:
     if image is None:
         raise InputError("Please give a picture: upload one or choose an example.")
     if isinstance(image, (str, Path)):
-        return np.array(decode(Path(image)))
+        return bands.to_array(decode(Path(image)))
     if isinstance(image, Image.Image):
         check_size(*image.size)
         meant = colour.encoding(image)
-        return np.array(colour.to_rgb(load(image), meant))
+        return bands.to_array(colour.to_rgb(load(image), meant))
     if isinstance(image, np.ndarray):
         return _from_array(image)
     raise InputError("Please give a picture as a path, a Pillow image or a NumPy array.")
@@ -129,16 +129,17 @@ def save_png(rgb: RGB, path: Path) -> Path:
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
-    return _write(path, png.encode(rgb))
+    return _write(path, png.parts(rgb))
 
 
-def save_jpeg(rgb: RGB, path: Path, quality: int = 90) -> Path:
-    """Write (H, W, 3) uint8 as JPEG, with no metadata but an sRGB profile, and return the path.
+def save_jpeg(rgb: RGB | Image.Image, path: Path, quality: int = 90) -> Path:
+    """Write (H, W, 3) uint8, or what `core.draw` made, as JPEG with no metadata but an sRGB
+    profile; the path.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
-    return _write(path, _jpeg(rgb, quality))
+    return _write(path, [_jpeg(rgb, quality)])
 
 
 def to_data_url(rgb: RGB, max_side: int = 1024) -> str:
@@ -218,15 +219,17 @@ def to_png_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _jpeg(rgb: RGB, quality: int) -> bytes:
+def _jpeg(rgb: RGB | Image.Image, quality: int) -> bytes:
+    image = rgb if isinstance(rgb, Image.Image) else Image.fromarray(rgb)
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "JPEG", quality=quality, icc_profile=icc.srgb())
+    image.save(buffer, "JPEG", quality=quality, icc_profile=icc.srgb())
     return buffer.getvalue()
 
 
-def _write(path: Path, content: bytes) -> Path:
+def _write(path: Path, parts: Iterable[bytes]) -> Path:
     try:
-        path.write_bytes(content)
+        with path.open("wb") as file:
+            file.writelines(parts)
     except OSError as error:
         raise ResourceError(
             "The picture cannot be written: the disk is full or the folder is read-only."

@@ -34,7 +34,8 @@ def is_supported(where: torch.device) -> bool:
     if where.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if where.type == "cpu":
-        return _processor_has_bf16(torch.cpu.get_capabilities())
+        ask = getattr(torch.cpu, "get_capabilities", dict)  # an older PyTorch does not tell
+        return _processor_has_bf16(ask())
     return False  # on MPS nothing of it was measured
 
 

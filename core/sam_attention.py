@@ -16,6 +16,8 @@ import torch
 from segment_anything.modeling.image_encoder import Attention, PatchEmbed, get_rel_pos
 from torch import nn
 
+from core.own_ways import OwnWay
+
 TILE = 2**20  # entries of the table at a time: 2 to 4 MB
 WINDOW = 256  # places up to which the whole table is small
 
@@ -26,6 +28,9 @@ class TiledAttention(Attention):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.device.type != "cpu" or not self.use_rel_pos:
             return super().forward(x)
+        return TILED.run(lambda: self._tiled(x), lambda: Attention.forward(self, x))
+
+    def _tiled(self, x: torch.Tensor) -> torch.Tensor:
         batch, height, width, channels = x.shape
         qkv = self.qkv(x).reshape(batch, height * width, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).flatten(1, 2).unbind(0)  # (B * heads, H * W, C/heads)
@@ -48,7 +53,12 @@ class OrderedPatchEmbed(PatchEmbed):
 
 
 def speed_up(encoder: nn.Module) -> None:
-    """Let the layers of an encoder of segment_anything be computed so; other encoders stay."""
+    """Let the layers of an encoder of segment_anything be computed so; other encoders stay.
+
+    Does nothing where that does not work on this machine.
+    """
+    if not TILED.works():
+        return
     faster: dict[type[nn.Module], type[nn.Module]] = {
         Attention: TiledAttention,
         PatchEmbed: OrderedPatchEmbed,
@@ -86,3 +96,21 @@ def _in_tiles(
             table = torch.addmm(bias, q[head, there], keys)  # (step * W, N)
             mixed[head, there] = table.softmax(-1) @ v[head]
     return mixed
+
+
+def _trial() -> bool:
+    """One layer in a window and one in tiles, against segment_anything's own."""
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        return all(_agrees(height, width) for height, width in ((3, 5), (4, WINDOW // 4 + 1)))
+
+
+def _agrees(height: int, width: int) -> bool:
+    layer = TiledAttention(8, num_heads=2, use_rel_pos=True, input_size=(height, width))
+    torch.nn.init.normal_(layer.rel_pos_h)
+    torch.nn.init.normal_(layer.rel_pos_w)
+    x = torch.randn(1, height, width, 8)
+    with torch.autocast("cpu", enabled=False):
+        return torch.allclose(layer._tiled(x), Attention.forward(layer, x), atol=1e-4)
+
+
+TILED = OwnWay("attention in tiles", _trial)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core import regions, runtime
+from core import regions, runtime, sam_masks
 from core.errors import CheckpointError
 from core.sam_engines import Embedding, Engine, Size
 from core.types import PointPrompts
@@ -118,32 +118,25 @@ def _digest(logits: Logits | None) -> str:
     return hashlib.sha256(content.data).hexdigest()
 
 
-def _areas(masks: torch.Tensor) -> torch.Tensor:
-    """(K, H, W) bool -> (K,), how many are True."""
-    if masks.device.type != "cpu":
-        return torch.count_nonzero(masks, dim=(1, 2))
-    return torch.tensor([np.count_nonzero(mask) for mask in masks.numpy()])  # many times as fast
-
-
 def enlarged(
     engine: Engine, low_res: Logits, size: Size, view: Size, min_area: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Masks (K, H, W) at the size `view` of a picture of `size`, and their stability (K,).
 
-    Stability is the IoU of the mask cut off one above and one below the threshold of its logits,
-    as `SamAutomaticMaskGenerator` has it; 0 for an empty mask. `min_area` is in pixels of `size`.
+    `min_area` is in pixels of `size`.
     """
 
-    def compute() -> tuple[torch.Tensor, torch.Tensor]:
-        batch = torch.as_tensor(low_res.copy(), device=runtime.device())[None]
-        logits = engine.enlarge(batch, size, view)[0]  # (K, H, W)
-        inner = _areas(logits > engine.mask_threshold + 1.0)
-        outer = _areas(logits > engine.mask_threshold - 1.0)
-        return logits > engine.mask_threshold, torch.nan_to_num(inner / outer)
+    found = np.empty((len(low_res), *view), bool)
 
-    masks, stability = runtime.forward(compute, full_precision=True)
-    found = masks.cpu().numpy()
+    def compute() -> list[np.float32]:
+        batch = torch.as_tensor(low_res.copy(), device=runtime.device())[None]
+        logits = engine.on_picture(batch, size)[0]  # (K, h', w')
+        threshold = engine.mask_threshold
+        return [sam_masks.draw(*both, threshold) for both in zip(logits, found, strict=True)]
+
+    stability = np.array(runtime.forward(compute, full_precision=True), np.float32)
     if min_area > 0:
         share = view[0] * view[1] / (size[0] * size[1])
-        found = np.stack([regions.remove_small(mask, min_area * share) for mask in found])
-    return found, stability.cpu().numpy()
+        for mask in found:
+            mask[:] = regions.remove_small(mask, min_area * share)
+    return found, stability

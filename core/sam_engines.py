@@ -1,4 +1,4 @@
-"""The steps of Segment Anything on a network: encode a picture, decode prompts, enlarge masks.
+"""The steps of Segment Anything on a network: encode a picture, decode prompts, place masks.
 
 An engine holds a module and no state of a request, so any number of requests share it; pictures
 and prompts pass through it as values. segment_anything's networks are here, those of transformers
@@ -14,8 +14,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 
+from core import bands
 from core.images import RGB
 
 Size = tuple[int, int]
@@ -67,8 +70,11 @@ class Engine(Protocol):
         Gives low-resolution logits (B, K, h, w) and predicted IoU (B, K), K = 3 if `multimask`.
         """
 
-    def enlarge(self, low_res: torch.Tensor, original_size: Size, view: Size) -> torch.Tensor:
-        """(B, K, h, w) logits -> (B, K, *view) logits on the picture, drawn at the size `view`."""
+    def on_picture(self, low_res: torch.Tensor, original_size: Size) -> torch.Tensor:
+        """(B, K, h, w) logits -> (B, K, h', w') logits that cover the picture and no padding.
+
+        What is left to do is to draw them at the size of the picture; see `core.sam_masks`.
+        """
 
     def places(self, embedding: Embedding) -> Size:
         """(rows, columns) of the embedding that lie on the picture, and not on its padding."""
@@ -91,6 +97,14 @@ def unpadded_places(resize: Any, embedding: Embedding) -> Size:
     return max(1, round(height * grid / side)), max(1, round(width * grid / side))
 
 
+def without_padding(resize: Any, low_res: torch.Tensor, original_size: Size) -> torch.Tensor:
+    """`Engine.on_picture` for a `ResizeLongestSide`: the first half of `Sam.postprocess_masks`."""
+    side = resize.target_length
+    height, width = resize.get_preprocess_shape(*original_size, side)
+    framed = F.interpolate(low_res, (side, side), mode="bilinear", align_corners=False)
+    return framed[..., :height, :width]
+
+
 class SamEngine:
     """Networks of segment_anything, Meta's and the project's own small one.
 
@@ -111,8 +125,11 @@ class SamEngine:
         return height, width
 
     def encode(self, rgb: RGB) -> tuple[torch.Tensor, ...]:
-        resized = torch.as_tensor(self._resize.apply_image(rgb), device=self.module.device)
-        batch = resized.permute(2, 0, 1).contiguous()[None]  # (1, 3, h, w)
+        side = self._resize.target_length
+        height, width = self._resize.get_preprocess_shape(rgb.shape[0], rgb.shape[1], side)
+        resized = bands.resized(rgb, (width, height), Image.Resampling.BILINEAR)
+        pixels = torch.as_tensor(np.array(resized), device=self.module.device)
+        batch = pixels.permute(2, 0, 1).contiguous()[None]  # (1, 3, h, w)
         return (self.module.image_encoder(self.module.preprocess(batch)),)
 
     def to_frame(self, coords: Coords, original_size: Size) -> Coords:
@@ -139,9 +156,8 @@ class SamEngine:
             multimask_output=multimask,
         )
 
-    def enlarge(self, low_res: torch.Tensor, original_size: Size, view: Size) -> torch.Tensor:
-        shape = self._resize.get_preprocess_shape(*original_size, self._resize.target_length)
-        return self.module.postprocess_masks(low_res, shape, view)
+    def on_picture(self, low_res: torch.Tensor, original_size: Size) -> torch.Tensor:
+        return without_padding(self._resize, low_res, original_size)
 
     def places(self, embedding: Embedding) -> Size:
         return unpadded_places(self._resize, embedding)
@@ -187,34 +203,3 @@ def followed(
     finally:
         for handle in handles:
             handle.remove()
-
-
-class GridPredictor:
-    """As much of a `SamPredictor` as `SamAutomaticMaskGenerator` uses, for one request only."""
-
-    def __init__(self, engine: Engine, embedding: Embedding) -> None:
-        self.model = engine  # of which the generator reads `mask_threshold`
-        self.transform = self
-        self.device = embedding.features[-1].device
-        self._embedding = embedding
-
-    def apply_coords(self, coords: Coords, original_size: Size) -> Coords:
-        """As `ResizeLongestSide.apply_coords`."""
-        return self.model.to_frame(coords, original_size)
-
-    def predict_torch(
-        self,
-        point_coords: torch.Tensor,
-        point_labels: torch.Tensor,
-        multimask_output: bool = True,
-        return_logits: bool = False,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """As `SamPredictor.predict_torch` for (B, P, 2) points in the frame."""
-        low_res, scores = self.model.decode(
-            self._embedding, point_coords, point_labels, None, None, multimask_output
-        )
-        size = self._embedding.original_size
-        masks = self.model.enlarge(low_res, size, size)
-        if not return_logits:
-            masks = masks > self.model.mask_threshold
-        return masks, scores, low_res

@@ -1,8 +1,9 @@
 """Everything mode: prompt with a grid of points, keep masks that are sure, stable and not doubled.
 
 The filters and the removal of doubles are those of segment_anything's `SamAutomaticMaskGenerator`
-without crops. Its `generate` cannot be stopped half-way and would encode the picture again, so the
-grid is walked here, batch by batch.
+without crops. Its `generate` cannot be stopped half-way, would encode the picture again and holds
+all masks of a batch at the picture's size, so the grid is walked here, batch by batch, and of a
+batch mask by mask.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from core import regions, runtime
+from core import regions, runtime, sam_masks
 from core.errors import InputError, OutOfMemory
-from core.sam_engines import Embedding, GridPredictor
+from core.sam_engines import Embedding, Engine, Size
 from core.types import GridStep, Mask
 
 # What is kept, as the library has it. A starter, which is less sure of its masks and draws them
 # less sharply, says its own in the `everything` of its header.
 THRESHOLDS = {"pred_iou_thresh": 0.88, "stability_score_thresh": 0.95}
 POINTS_PER_BATCH = 16  # 64, the library's default, takes 2 GB more and is no faster on a CPU
-BATCH_PIXELS = 32_000_000  # points times pixels that are decoded at once: 1.2 GB of masks
+BATCH_PIXELS = 32_000_000  # points times pixels of a batch: it is cancelled between two
 BOX_NMS_THRESH = 0.7  # of two masks whose boxes overlap more, the surer one stays
 Steps = Generator[GridStep, None, list[Mask]]
 
@@ -70,7 +71,7 @@ def steps(run: runtime.Run, embedding: Embedding, options: GridOptions) -> Steps
     from segment_anything.utils.amg import build_point_grid
 
     height, width = embedding.original_size
-    generator = _generator(run.lease.built.extra, embedding, options)
+    settings = _settings(run.lease.built.extra, options)
     grid = build_point_grid(options.points_per_side) * np.array([[width, height]])
     kept, masks = _Kept(options.min_area), []
     done, size = 0, options.points_per_batch or points_per_batch(height, width)
@@ -78,48 +79,56 @@ def steps(run: runtime.Run, embedding: Embedding, options: GridOptions) -> Steps
         points = grid[done : done + size]
         try:
             with run.watch.stage("decode"):
-                batch = _batch(generator, points, (height, width))
+                found = _batch(run.lease.built.extra["engine"], embedding, points, settings)
         except OutOfMemory:
             if size == 1:
                 raise
             size = size // 2
             continue
         done += len(points)
-        masks = kept.add(batch, (height, width))
-        del batch  # its tensors would wait with the generator
+        masks = kept.add(found)
         yield GridStep(done / len(grid), tuple(masks))
     return masks
 
 
-def _generator(extra: dict[str, Any], embedding: Embedding, options: GridOptions) -> Any:
-    """The library's generator around this request's embedding; only its batch step is used."""
-    from segment_anything import SamAutomaticMaskGenerator
-
-    generator: Any = SamAutomaticMaskGenerator.__new__(SamAutomaticMaskGenerator)
-    generator.predictor = GridPredictor(extra["engine"], embedding)  # not of a whole `Sam`
-    for name in THRESHOLDS:
-        given = getattr(options, name)
-        setattr(generator, name, extra[name] if given is None else given)
-    generator.stability_score_offset = 1.0
-    return generator
+def _settings(extra: dict[str, Any], options: GridOptions) -> dict[str, float]:
+    """The thresholds asked for, and the checkpoint's own for the rest."""
+    given = {name: getattr(options, name) for name in THRESHOLDS}
+    return {name: extra[name] if given[name] is None else given[name] for name in THRESHOLDS}
 
 
-def _batch(generator: Any, points: np.ndarray, size: tuple[int, int]) -> Any:
-    """The library's MaskData of one batch."""
-    crop = [0, 0, size[1], size[0]]
-    return runtime.forward(
-        lambda: generator._process_batch(points, size, crop, size),
-        full_precision=True,
-        long=True,
-    )
+def _batch(
+    engine: Engine, embedding: Embedding, points: np.ndarray, settings: dict[str, float]
+) -> list[Mask]:
+    """The masks of (B, 2) points xy that are sure and stable: `_process_batch` of the library."""
+    size, device = embedding.original_size, embedding.features[-1].device
+
+    def compute() -> list[Mask]:
+        coords = torch.as_tensor(engine.to_frame(points, size), device=device)[:, None]  # (B, 1, 2)
+        labels = torch.ones(coords.shape[:2], dtype=torch.int, device=device)
+        low_res, scores = engine.decode(embedding, coords, labels, None, None, True)
+        low_res, scores = low_res.flatten(0, 1), scores.flatten()  # (3 B, h, w), (3 B,)
+        found = []
+        for i, score in enumerate(scores.tolist()):
+            if settings["pred_iou_thresh"] <= 0 or score > settings["pred_iou_thresh"]:
+                logits = engine.on_picture(low_res[i : i + 1][None], size)[0, 0]
+                mask = _stable(logits, engine.mask_threshold, score, size, settings)
+                found += [mask] if mask else []
+        return found
+
+    return runtime.forward(compute, full_precision=True, long=True)
 
 
-def _masks(batch: Any, size: tuple[int, int]) -> list[Mask]:
-    columns = (batch[name].tolist() for name in ("boxes", "iou_preds", "stability_score"))
-    return [
-        Mask(tuple(rle["counts"]), size, tuple(box), score, stability)
-        for rle, box, score, stability in zip(batch["rles"], *columns, strict=True)
-    ]
+def _stable(
+    logits: torch.Tensor, threshold: float, score: float, size: Size, settings: dict[str, float]
+) -> Mask | None:
+    """The mask of (h', w') logits on the picture; None where it is not stable enough."""
+    drawn = np.empty(size, bool, order="F")
+    stability = sam_masks.draw(logits, drawn, threshold)
+    if settings["stability_score_thresh"] > 0 and stability < settings["stability_score_thresh"]:
+        return None
+    counts = sam_masks.runs(drawn)
+    return Mask(counts, size, sam_masks.box(counts, size), score, float(stability))
 
 
 class _Kept:
@@ -128,16 +137,12 @@ class _Kept:
     def __init__(self, min_area: float) -> None:
         self._min_area = min_area
         self._found: list[Mask] = []
-        self._boxes: list[torch.Tensor] = []
-        self._scores: list[torch.Tensor] = []
         self._cleaned: dict[int, Mask] = {}
 
-    def add(self, batch: Any, size: tuple[int, int]) -> list[Mask]:
-        """Take in a batch; those of all masks so far that hold."""
-        self._found += _masks(batch, size)
-        self._boxes.append(batch["boxes"].float())
-        self._scores.append(batch["iou_preds"])
-        sure = _nms(torch.cat(self._boxes), torch.cat(self._scores))
+    def add(self, found: list[Mask]) -> list[Mask]:
+        """Take in the masks of a batch; those of all so far that hold."""
+        self._found += found
+        sure = _nms(_boxes(self._found), torch.tensor([mask.score for mask in self._found]))
         if self._min_area <= 0:
             return [self._found[i] for i in sure]
         return self._without_small(sure)
@@ -152,27 +157,25 @@ class _Kept:
                 self._cleaned[i] = _cleaned(self._found[i], self._min_area)
         masks = [self._cleaned[i] for i in sure]
         untouched = [float(mask is self._found[i]) for mask, i in zip(masks, sure, strict=True)]
-        boxes = torch.tensor([mask.box for mask in masks]).reshape(-1, 4)
-        kept = [masks[i] for i in _nms(boxes, torch.tensor(untouched))]
+        kept = [masks[i] for i in _nms(_boxes(masks), torch.tensor(untouched))]
         return [mask for mask in kept if mask.area >= self._min_area]
+
+
+def _boxes(masks: list[Mask]) -> torch.Tensor:
+    return torch.tensor([mask.box for mask in masks]).reshape(-1, 4)
 
 
 def _nms(boxes: torch.Tensor, scores: torch.Tensor) -> list[int]:
     from torchvision.ops import batched_nms
 
-    one_class = torch.zeros(len(boxes), device=boxes.device)
-    return batched_nms(boxes.float(), scores, one_class, BOX_NMS_THRESH).tolist()
+    return batched_nms(boxes, scores, torch.zeros(len(boxes)), BOX_NMS_THRESH).tolist()
 
 
 def _cleaned(found: Mask, min_area: float) -> Mask:
     """Without small holes and islands; `found` itself where it has none."""
-    from segment_anything.utils.amg import batched_mask_to_box, mask_to_rle_pytorch
-
     whole = found.mask
     mask = regions.remove_small(whole, min_area)
     if mask is whole:
         return found
-    stack = torch.as_tensor(np.ascontiguousarray(mask))[None]
-    counts = tuple(mask_to_rle_pytorch(stack)[0]["counts"])
-    x1, y1, x2, y2 = (float(v) for v in batched_mask_to_box(stack)[0].tolist())
-    return replace(found, counts=counts, box=(x1, y1, x2, y2))
+    counts = sam_masks.runs(mask)
+    return replace(found, counts=counts, box=sam_masks.box(counts, found.size))

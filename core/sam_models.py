@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from core import images, runtime, sam_attention, sam_engines, sam_grid, state_dicts
+from core import images, runtime, sam_engines, sam_grid, state_dicts
 from core.errors import CheckpointError
 from core.runtime import Built
 from core.sam_engines import Embedding, Engine, SamEngine
@@ -89,5 +89,13 @@ def _filled(create: Callable[[], Any], resolved: Resolved, thresholds: dict[str,
     # These two buffers are constants that no file holds, so they are still on `meta`.
     model.pixel_mean = torch.tensor(PIXEL_MEAN).view(-1, 1, 1)
     model.pixel_std = torch.tensor(PIXEL_STD).view(-1, 1, 1)
-    sam_attention.speed_up(model.image_encoder)
+    _speed_up(model.image_encoder)
     return Built(model, {**thresholds, "engine": SamEngine(model)})
+
+
+def _speed_up(encoder: torch.nn.Module) -> None:
+    try:
+        from core import sam_attention
+    except ImportError:  # a segment_anything whose layers have other names
+        return
+    sam_attention.speed_up(encoder)

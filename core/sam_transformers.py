@@ -18,7 +18,7 @@ from core import sam_grid, state_dicts
 from core.errors import CheckpointError
 from core.images import RGB
 from core.runtime import Built
-from core.sam_engines import Coords, Decoded, Embedding, Size, unpadded_places
+from core.sam_engines import Coords, Decoded, Embedding, Size, unpadded_places, without_padding
 from core.weights import Resolved
 
 # What a preprocessor_config.json may say; the sizes are those of the model, which takes no other.
@@ -114,9 +114,8 @@ class SamModelEngine(_TransformersEngine):
     def to_frame(self, coords: Coords, original_size: Size) -> Coords:
         return self._resize.apply_coords(coords, original_size)
 
-    def enlarge(self, low_res: torch.Tensor, original_size: Size, view: Size) -> torch.Tensor:
-        shape = self._resize.get_preprocess_shape(*original_size, self._side)
-        return self._processor.post_process_masks([low_res], [view], [shape], binarize=False)[0]
+    def on_picture(self, low_res: torch.Tensor, original_size: Size) -> torch.Tensor:
+        return without_padding(self._resize, low_res, original_size)
 
     def places(self, embedding: Embedding) -> Size:
         return unpadded_places(self._resize, embedding)
@@ -139,8 +138,8 @@ class Sam2ModelEngine(_TransformersEngine):
         scale = np.array([self._side / width, self._side / height], dtype=np.float32)
         return coords.astype(np.float32) * scale  # in float32, as `Sam2Processor`
 
-    def enlarge(self, low_res: torch.Tensor, original_size: Size, view: Size) -> torch.Tensor:
-        return self._processor.post_process_masks([low_res], [view], binarize=False)[0]
+    def on_picture(self, low_res: torch.Tensor, original_size: Size) -> torch.Tensor:
+        return low_res
 
     def places(self, embedding: Embedding) -> Size:
         height, width = embedding.features[-1].shape[-2:]

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
+from core import bands
 from core.errors import InputError
 
 Rgb = NDArray[np.uint8]
@@ -51,12 +52,22 @@ def detr_transform(
 
     (H, W, 3) uint8 -> (1, 3, h, w) float32, normalised.
     """
+    from transformers.image_transforms import get_size_with_aspect_ratio
     from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
 
     processor = DetrImageProcessorPil(
-        size=size, image_mean=list(mean), image_std=list(std), do_pad=False
+        size=size, image_mean=list(mean), image_std=list(std), do_pad=False, do_resize=False
     )
-    return lambda rgb: processor(Image.fromarray(rgb), return_tensors="pt")["pixel_values"]
+
+    def transform(rgb: Rgb) -> torch.Tensor:
+        # The library's own resize, before which it would lay out all pixels anew three times.
+        height, width = get_size_with_aspect_ratio(
+            rgb.shape[:2], size["shortest_edge"], size.get("longest_edge")
+        )
+        small = bands.resized(rgb, (width, height), Image.Resampling.BILINEAR)
+        return processor(small, return_tensors="pt")["pixel_values"]
+
+    return transform
 
 
 def square_transform(
@@ -111,8 +122,24 @@ def _resized(rgb: Rgb, height: int, width: int, mode: str) -> torch.Tensor:
 
     PyTorch resizes bytes in that order five times as fast as Pillow.
     """
-    batch = torch.tensor(rgb)[None].permute(0, 3, 1, 2)  # a copy, since shared ones are read-only
+    batch = torch.from_numpy(_Borrowed.of(rgb))[None].permute(0, 3, 1, 2)
     return F.interpolate(batch, (height, width), mode=mode, antialias=True)
+
+
+class _Borrowed:
+    """Pixels that PyTorch only reads. It warns of arrays that are read-only, as shared ones are,
+    and a copy of a large picture is 150 MB."""
+
+    def __init__(self, rgb: Rgb) -> None:
+        rgb = np.ascontiguousarray(rgb)
+        self._rgb = rgb  # alive as long as the view
+        place, _ = rgb.__array_interface__["data"]
+        self.__array_interface__ = {**rgb.__array_interface__, "data": (place, False)}
+
+    @classmethod
+    def of(cls, rgb: Rgb) -> Rgb:
+        """A view of `rgb` that calls itself writable, and is not to be written to."""
+        return np.asarray(cls(rgb))
 
 
 def _nearest(side: int, wanted: int) -> NDArray[np.intp]:

@@ -119,11 +119,11 @@ class Masks:
 class Mask:
     """One mask of everything mode: `box` xyxy pixels; `score` (predicted IoU), `stability` 0..1.
 
-    `counts` are lengths of runs down the columns, outside and inside by turns: a picture has
-    hundreds of masks, which as arrays would fill the memory. `size` is (H, W).
+    `counts` (R,) int32 are lengths of runs down the columns, outside and inside by turns: a picture
+    has hundreds of masks, which as arrays would fill the memory. `size` is (H, W).
     """
 
-    counts: tuple[int, ...]
+    counts: NDArray[np.int32]
     size: tuple[int, int]
     box: tuple[float, float, float, float]
     score: float
@@ -138,7 +138,7 @@ class Mask:
     @property
     def area(self) -> int:
         """Pixels inside."""
-        return sum(self.counts[1::2])
+        return int(self.counts[1::2].sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -168,7 +168,7 @@ def _download(session: Session, size: tuple[int, int]) -> Any:
     path, masks = _ui.result_path("coco.json"), session.found
     scores = [mask.score for mask in masks]
     names = ["mask"] * len(masks)
-    made = coco.dataset(_OneByOne(masks), names, scores, size, FILE_NAME)
+    made = coco.dataset(masks, names, scores, size, FILE_NAME)
     path.write_text(json.dumps(made))
     return gr.DownloadButton(value=str(path), interactive=True)
 
@@ -251,26 +251,9 @@ def _covers(mask: Mask, x: int, y: int) -> bool:
     return bool(run % 2)
 
 
-class _OneByOne(Sequence[Any]):
-    """The masks as arrays, each made when it is read: all of them at once fill the memory."""
-
-    def __init__(self, masks: Sequence[Mask]) -> None:
-        self._masks = masks
-
-    def __len__(self) -> int:
-        return len(self._masks)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._masks[index].mask
-
-
-def _document(masks: Sequence[Mask], size: tuple[int, int]) -> dict[str, object]:
-    return coco.document(_OneByOne(masks), [m.score for m in masks], size)
-
-
 def _overlay(image: images.RGB, masks: Sequence[Mask]) -> str:
     path = _ui.result_path("overlay.jpg")
-    images.save_jpeg(draw.masks(image, _OneByOne(masks)), path)
+    images.save_jpeg(draw.masks_image(image, masks), path)
     return str(path)
 
 
@@ -295,4 +278,5 @@ def segment_everything(
     steps = task.everything_steps(rgb, checkpoint, int(points_per_side))
     masks, info = _ui.run_while_wanted(steps)
     size = (rgb.shape[1], rgb.shape[0])
-    return _overlay(rgb, masks), _document(masks, size), info.to_dict()
+    document = coco.document(masks, [mask.score for mask in masks], size)
+    return _overlay(rgb, masks), document, info.to_dict()

@@ -9,12 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 from uvicorn import config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from core.own_ways import OwnWay
+
+try:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as _Base
+except ImportError:  # no httptools on this machine
+    from uvicorn.protocols.http.h11_impl import H11Protocol as _Base  # type: ignore[assignment]
 
 MAX_HEAD = 2**16  # bytes, as in h11; up to three times as much where it comes at once
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(_Base):
     """Refuses a request whose head, or whose trailers, are too long."""
 
     _head = 0  # bytes since the last sign of a body
@@ -47,7 +53,42 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
 
+def _parses() -> bool:
+    import httptools
+
+    class Seen:
+        url = b""
+
+        def on_url(self, url: bytes) -> None:
+            self.url += url
+
+    seen = Seen()
+    httptools.HttpRequestParser(seen).feed_data(b"GET /here HTTP/1.1\r\nHost: a\r\n\r\n")
+    return seen.url == b"/here"
+
+
+def _loops() -> bool:
+    import uvloop
+
+    async def answer() -> int:
+        return 1
+
+    loop = uvloop.new_event_loop()
+    try:
+        return bool(loop.run_until_complete(answer()))
+    finally:
+        loop.close()
+
+
+HTTPTOOLS = OwnWay("httptools", _parses)
+UVLOOP = OwnWay("uvloop", _loops)
+
+
 def install() -> None:
-    """Let servers of this process use it."""
+    """Let servers of this process use it, and leave out what does not work on this machine."""
     protocols: Any = config.HTTP_PROTOCOLS
-    protocols["auto"] = f"{__name__}:{BoundedProtocol.__name__}"
+    bounded = f"{__name__}:{BoundedProtocol.__name__}"
+    protocols["auto"] = bounded if HTTPTOOLS.works() else protocols["h11"]
+    loops: Any = config.LOOP_FACTORIES
+    if not UVLOOP.works():
+        loops["auto"] = loops["asyncio"]

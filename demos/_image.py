@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
-import numpy as np
 from cachetools import LRUCache
 
-from core import data_urls, images
+from core import bands, data_urls, images
 from core.errors import BadImage, HubError
 from demos import _files
 
@@ -99,7 +98,7 @@ def load_upload(name: str | None) -> images.RGB:
             if key in _decoded:
                 return _decoded[key]
         try:
-            rgb = np.asarray(images.decode(path))
+            rgb = bands.to_array(images.decode(path))
             rgb.flags.writeable = False  # shared between requests
             with _lock:
                 if rgb.nbytes <= _decoded.maxsize:
@@ -116,7 +115,7 @@ def from_data_url(url: str) -> images.RGB:
     Raises:
         BadImage: it is larger than a file may be, is no valid URL, or is no picture.
     """
-    return np.asarray(images.decode(data_urls.content(url)))
+    return bands.to_array(images.decode(data_urls.content(url)))
 
 
 @cache

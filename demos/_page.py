@@ -9,9 +9,10 @@ from typing import Any
 
 import gradio as gr
 
-from core import weights
+from core import allocator, weights
 from demos import _answer, _api, _examples, _handoff, _light, _owner, _picker, _queue, _ui, discover
 
+_trimmer = allocator.Trimmer()
 status = _owner.status
 CSS = Path(__file__).with_name("style.css")
 _ANY_FILE = Path(__file__).with_name("_any_file.js").read_text(encoding="utf-8")
@@ -74,6 +75,8 @@ class Page(gr.Blocks):
             return await super().process_api(*args, **options)
         except Exception as error:
             raise _ui.as_gradio_error(error) from None
+        finally:
+            _trimmer.note()  # pictures, tensors and masks of the call are free now
 
 
 def build() -> Page:

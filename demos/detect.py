@@ -123,7 +123,7 @@ def _none_html(every_box: Detections) -> str:
 
 def _drawn(image: images.RGB, found: Detections) -> str:
     path = _ui.result_path("detections.jpg")
-    images.save_jpeg(draw.boxes(image, found), path)
+    images.save_jpeg(draw.boxes_image(image, found), path)
     return str(path)
 
 

@@ -318,7 +318,7 @@ def segment(
         raise InputError(ONLY_EXCLUDES)
     found = task.predict(rgb, points or [], box, checkpoint, multimask)
     path = _ui.result_path("overlay.jpg")
-    images.save_jpeg(draw.masks(rgb, found.masks[:1]), path)
+    images.save_jpeg(draw.masks_image(rgb, found.masks[:1]), path)
     size = (rgb.shape[1], rgb.shape[0])
     document = coco.document(list(found.masks), found.scores.tolist(), size)
     return str(path), document, found.info.to_dict()

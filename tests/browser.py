@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import PATIENCE
+
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 _ARGUMENTS = [
@@ -80,12 +82,27 @@ def page_of(
         color_scheme="dark" if dark else "light",
     )
     try:
+        context.set_default_timeout(1000 * PATIENCE)
         page = context.new_page()
         errors = watch_errors(page)
         yield page
         assert not errors, errors
     finally:
         context.close()
+
+
+def steady(page: Any, selector: str) -> None:
+    """Wait until an element has the same place and size at two looks, a fifth of a second apart."""
+    page.wait_for_function(
+        """selector => {
+            const box = document.querySelector(selector).getBoundingClientRect();
+            const [now, before] = [JSON.stringify(box), window.steadyBefore];
+            window.steadyBefore = now;
+            return now === before;
+        }""",
+        arg=selector,
+        polling=200,
+    )
 
 
 def watch_errors(page: Any) -> list[str]:

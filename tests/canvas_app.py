@@ -24,6 +24,7 @@ from demos._canvas_answers import (
 )
 from demos._canvas_data import Choice, Painted, Prompted, parse_gesture, parse_object
 from tests.browser import tab
+from tests.conftest import PATIENCE, wait_for
 
 SLOW_SECONDS = 0.7  # of a preview while `Demo.slow` is set
 SIZES = {"wide": (640, 400), "tall": (300, 900), "large": (4000, 3000), "tiny": (40, 30)}
@@ -56,7 +57,8 @@ class Demo:
         self.size = (1, 1)
         self.answered = 0
         self.hold = False  # keep the answer to a first point back until `release`
-        self.slow = threading.Event()  # previews wait while it is set
+        self.slow = threading.Event()  # previews take a while while it is set
+        self.held, self.let_go = threading.Event(), threading.Event()  # or wait for the other
         self.release = threading.Event()
         self.shown: dict[str, Any] = {}
         with gr.Blocks(analytics_enabled=False) as self.page, gr.Tabs():
@@ -94,7 +96,7 @@ class Demo:
         assert active is not None
         self.seen.append({**evt._data, "points": active.points, "box": active.box})
         if self.hold and len(active.points) == 1:
-            assert self.release.wait(60)
+            assert self.release.wait(PATIENCE)
         self.answered += 1
         masks = [self.painted(one) for one in gesture.objects if one.id in gesture.want]
         words = f"{len(active.points)} points"
@@ -119,6 +121,7 @@ class Demo:
         one = parse_object(data["object"])
         if self.slow.is_set():
             time.sleep(SLOW_SECONDS)
+        assert not self.held.is_set() or self.let_go.wait(PATIENCE)
         mask = disc_model([*one.points, data["point"]], one.box, self.size)
         preview = {"picture": data["picture"], "seq": data["seq"], "mask": mask_url(mask)}
         return PointPrompter(preview=preview)
@@ -204,15 +207,17 @@ class Pad:
 
     def settle(self, count: int) -> Pad:
         """Wait until so many gestures were answered and the newest answer is painted."""
+        wait_for(lambda: len(self.demo.seen) >= count)
+        self.painted()
+        assert len(self.demo.seen) == self.sent() - self.base == count
+        return self
+
+    def painted(self) -> None:
+        """Wait until the answer to the newest gesture is painted."""
         self.page.wait_for_function(
             "() => { const { painted, seq } = document.querySelector('#pp .pp').dataset;"
             " return painted === seq; }"
         )
-        until = time.monotonic() + 30
-        while len(self.demo.seen) < count and time.monotonic() < until:
-            self.page.wait_for_timeout(10)
-        assert len(self.demo.seen) == self.sent() - self.base == count
-        return self
 
     def colour(self, x: float, y: float) -> list[int]:
         """What the canvas shows at a pixel of the picture."""

@@ -42,6 +42,7 @@ class Hub:
     requests: list[tuple[str, str]] = field(default_factory=list)  # (method, path)
     cuts: int = 0
     closing: threading.Event = field(default_factory=threading.Event)
+    poured: threading.Event = field(default_factory=threading.Event)  # ends the fault "drip"
 
     def put(self, repo: str, name: str, content: bytes) -> str:
         """Add a file; returns its SHA-256, which is also its ETag."""
@@ -114,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
         }
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        if not body or fault not in ("cut-once", "cut-always", "stall", "slow"):
+        if not body or fault not in ("cut-once", "cut-always", "stall", "slow", "drip"):
             return self.send(206 if start else 200, part, headers, body)
         self.partly(206 if start else 200, part, headers, fault)
 
@@ -124,6 +125,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send(status, part, headers, False)
         if fault == "cut-once" and self.hub.cuts > 1:
             self.wfile.write(part)
+            return
+        if fault == "drip":
+            sent = 0
+            while sent < len(part) and not self.hub.poured.wait(0.1):
+                self.wfile.write(part[sent : sent + 1])
+                self.wfile.flush()
+                sent += 1
+            self.wfile.write(part[sent:])
             return
         if fault == "slow":
             for i in range(0, len(part), 1 + len(part) // 4):
@@ -158,5 +167,6 @@ def serve() -> Iterator[Hub]:
         yield hub
     finally:
         hub.closing.set()
+        hub.poured.set()
         server.shutdown()
         server.server_close()

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import subprocess
 import sys
+import threading
+import time
+import types
 
+import gradio as gr
 import pytest
+
+from core import allocator
+from tests.conftest import PATIENCE, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
@@ -43,7 +51,7 @@ def run(mode: str, **environment: str) -> tuple[str, int, int]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     tuned, faults, given_back = done.stdout.split()
     return tuned, int(faults), int(given_back)
@@ -61,3 +69,46 @@ def test_large_blocks_are_kept_until_trimmed():
 @glibc
 def test_the_owners_own_settings_stand():
     assert run("tuned", MALLOC_ARENA_MAX="4")[0] == "False"
+
+
+@pytest.fixture
+def trims(monkeypatch):
+    """How often memory was given back."""
+    done: list[int] = []
+    monkeypatch.setattr(allocator, "trim", lambda: done.append(1))
+    return done
+
+
+def test_memory_goes_back_once_after_the_work(trims, monkeypatch):
+    done = threading.Event()
+    clock = types.SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: done.wait(300))
+    monkeypatch.setattr(allocator, "time", clock)
+    trimmer = allocator.Trimmer(idle=0.5, at_most=600)
+    for _ in range(5):
+        trimmer.note()
+    assert not trims
+    done.set()
+    wait_for(lambda: trims)
+    wait_for(lambda: not any(thread.name == "trim" for thread in threading.enumerate()))
+    assert trims == [1]
+    trimmer.note()
+    wait_for(lambda: len(trims) == 2)
+
+
+def test_memory_goes_back_while_work_never_ends(trims):
+    trimmer = allocator.Trimmer(idle=60, at_most=0.05)
+    trimmer.note()
+    wait_for(lambda: trims)
+
+
+def test_every_call_of_the_page_is_noted(monkeypatch):
+    """Also one that is refused before its handler begins."""
+    from demos import _page
+
+    noted: list[int] = []
+    monkeypatch.setattr(_page._trimmer, "note", lambda: noted.append(1))
+    with gr.Blocks():
+        page = _page.Page()
+    with pytest.raises(gr.Error):
+        asyncio.run(page.process_api(None, []))
+    assert noted == [1]

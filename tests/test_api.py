@@ -13,6 +13,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from core import coco
+from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
 
 pytestmark = pytest.mark.slow
@@ -163,9 +164,9 @@ def test_checkpoints_and_status(client, url):
     assert len(tasks) == 7
     meter = client.predict(api_name="/status")
     assert meter["used_mb"] <= meter["budget_mb"]
-    with urllib.request.urlopen(f"{url}status", timeout=10) as response:
+    with urllib.request.urlopen(f"{url}status", timeout=PATIENCE) as response:
         assert json.load(response)["budget_mb"] == meter["budget_mb"]
-    with urllib.request.urlopen(f"{url}healthz", timeout=10) as response:
+    with urllib.request.urlopen(f"{url}healthz", timeout=PATIENCE) as response:
         assert response.status == 200
 
 
@@ -218,9 +219,11 @@ def test_a_server_path_is_not_opened(url):
         f"{url}gradio_api/call/classify", body, {"Content-Type": "application/json"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             event = json.load(response)["event_id"]
-        with urllib.request.urlopen(f"{url}gradio_api/call/classify/{event}", timeout=30) as stream:
+        with urllib.request.urlopen(
+            f"{url}gradio_api/call/classify/{event}", timeout=PATIENCE
+        ) as stream:
             answer = stream.read().decode()
     except urllib.error.HTTPError as error:
         answer = f"event: error {error.code}"

@@ -27,6 +27,7 @@ ABOVE_CORE = {
 }
 # Plain data and NumPy/Pillow: importable in a moment, on a machine without PyTorch.
 PLAIN = {
+    "bands",
     "bit_depth",
     "checkpoints",
     "coco",
@@ -49,6 +50,7 @@ PLAIN = {
     "icc",
     "images",
     "outlines",
+    "own_ways",
     "png",
     "previews",
     "prompts",

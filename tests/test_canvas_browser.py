@@ -12,6 +12,7 @@ import pytest
 
 from tests.browser import PHONE, chromium, page_of, tab
 from tests.canvas_app import SIZES, SLOW_SECONDS, Demo, Pad, touch_drag
+from tests.conftest import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -125,9 +126,7 @@ def test_fast_clicks_are_all_kept_and_late_answers_do_not_win(pad: Pad) -> None:
     pad.settle(10)
     pad.demo.hold = False
     pad.demo.release.set()  # the first answer comes after the last one
-    until = time.monotonic() + 30
-    while pad.demo.answered < 10 and time.monotonic() < until:
-        pad.page.wait_for_timeout(10)
+    wait_for(lambda: pad.demo.answered >= 10)
     pad.page.wait_for_timeout(500)  # for the late answer to reach the page
     assert pad.demo.last["points"] == [[x, y, 1] for x, y in spots]
     assert pad.count() == "10 include" and pad.status() == "10 points"
@@ -427,21 +426,23 @@ def test_a_preview_under_the_mouse(pad: Pad) -> None:
     pad.page.mouse.move(*pad.spot(200, 200))
     pad.page.wait_for_function(f"{dataset}.preview")
     assert demo.hovers[-1]["point"] == [200, 200, 1]
-    pad.page.wait_for_timeout(60)
-    assert pad.masked(220, 200), "the preview is painted"
+    wait_for(lambda: pad.masked(220, 200))  # the preview is painted
     demo.slow.set()
     started = time.monotonic()
     for step in range(15):
         pad.page.mouse.move(*pad.spot(200 + 8 * step, 200))
-    pad.page.wait_for_timeout(1800)
+    wait_for(lambda: demo.hovers[-1]["point"] == [312, 200, 1])
     most = 2 + (time.monotonic() - started) / SLOW_SECONDS  # the mouse is slow on a busy machine
-    assert demo.hovers[-1]["point"] == [312, 200, 1] and len(demo.hovers) <= most, "one at a time"
-    pad.page.mouse.move(*pad.spot(100, 300))
-    pad.page.wait_for_timeout(150)
-    pad.page.mouse.move(5, 5)  # away
-    assert not pad.page.evaluate(f"{dataset}.preview || ''")
-    pad.page.wait_for_timeout(1200)
+    assert len(demo.hovers) <= most, "one at a time"
     demo.slow.clear()
+    demo.held.set()
+    pad.page.mouse.move(*pad.spot(100, 300))
+    wait_for(lambda: demo.hovers[-1]["point"] == [100, 300, 1])
+    pad.page.mouse.move(5, 5)  # away
+    pad.page.wait_for_function(f"!{dataset}.preview")
+    demo.held.clear()
+    demo.let_go.set()
+    pad.page.wait_for_timeout(1200)  # for the answer to come, which finds nobody
     assert demo.hovers[-1]["point"] == [100, 300, 1]
     assert not pad.page.evaluate(f"{dataset}.preview || ''"), "the late answer is dropped"
     assert not pad.masked(120, 300) and demo.seen == [], "a preview is no gesture"
@@ -482,8 +483,8 @@ def test_coloured_masks_can_be_hidden_and_shown_again(pad: Pad) -> None:
     assert pick.get_attribute("aria-pressed") == "true"
     shown = pad.colour(300, 40)
     pad.button("veil")
-    pad.page.wait_for_timeout(60)
-    assert pad.colour(300, 40) != shown and pick.is_hidden()
+    wait_for(lambda: pad.colour(300, 40) != shown)
+    assert pick.is_hidden()
     pad.click(300, 40)  # a prompt again
     pad.settle(1)
     assert objects(pad)[0]["points"] == [[300, 40, 1]]
@@ -499,7 +500,7 @@ def test_a_new_object_has_a_colour_that_is_free(pad: Pad) -> None:
         pad.click(100 + 30 * number, 100)
         if number < 11:
             pad.page.locator("#pp .pp-objects li").nth(1).locator(".pp-remove").click()
-    pad.page.wait_for_timeout(500)
+    pad.painted()
     first, second = (one["color"] for one in objects(pad))
     assert first != second
 

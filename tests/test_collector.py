@@ -11,6 +11,7 @@ import weakref
 import pytest
 
 from core import collector, runtime
+from tests.conftest import PATIENCE
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ print(len(built), [key for key, module in built.items() if module() is not None]
 def test_models_that_were_frozen_with_their_libraries_are_given_back():
     # In a process of its own, in which the libraries come in between the models.
     done = subprocess.run(
-        [sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.stdout.split("\n")[-2:] == ["5 []", ""], done.stdout + done.stderr
 

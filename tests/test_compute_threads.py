@@ -13,7 +13,7 @@ from core import compute_threads, runtime
 from core.compute_threads import ComputeThread
 from core.errors import OutOfMemory
 from core.lane import Lane
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE, wait_for
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def elsewhere(action):
     found = []
     thread = threading.Thread(target=lambda: found.append(action()), daemon=True)
     thread.start()
-    thread.join(20)
+    thread.join(PATIENCE)
     assert found, "the thread did not come to its end"
     return found[0]
 
@@ -113,7 +113,7 @@ def test_nothing_is_kept_of_a_pass_that_is_over(dedicated):
     lane = Lane()
     lane.run(lambda held=picture: held, in_thread=True)
     del picture
-    assert gone.wait(2), "the thread still holds it"
+    assert gone.wait(PATIENCE), "the thread still holds it"
 
 
 def test_an_own_file_is_looked_at_with_one_thread(dedicated, tmp_path, monkeypatch):
@@ -145,5 +145,5 @@ def test_many_ask_at_once(dedicated):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert sorted(answers) == [i * i for i in range(40)]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import PATIENCE
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/adding-a-tab.md"]
 GUIDE = (ROOT / "docs" / "adding-a-tab.md").read_text("utf-8")
@@ -50,7 +52,7 @@ def run(folder: Path, *arguments: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=2 * PATIENCE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -13,6 +13,7 @@ import pytest
 
 from core.errors import ResourceError
 from demos import _files
+from tests.conftest import PATIENCE, wait_for
 
 
 @pytest.fixture
@@ -82,17 +83,17 @@ def test_one_thread_looks_and_the_others_go_by_what_was_found_last(folder, setti
         if path == folder:
             walks.append(path)
             entered.set()
-            assert leave.wait(10)
+            assert leave.wait(PATIENCE)
         yield from real(path)
 
     monkeypatch.setattr(_files, "_files", slow)
     found = list[bool]()
     looking = threading.Thread(target=lambda: found.append(_files.is_full()))
     looking.start()
-    assert entered.wait(10)
+    assert entered.wait(PATIENCE)
     assert not _files.is_full()  # at once, although the other still walks
     leave.set()
-    looking.join(10)
+    looking.join(PATIENCE)
     assert found == [True] and len(walks) == 1
 
 
@@ -119,12 +120,10 @@ def test_old_files_go_while_nobody_asks_also_after_a_sweep_that_failed(folder, m
     monkeypatch.setattr(_files, "SWEEP_EVERY", 0.02)
     thread = _files.keep_sweeping(stop)
     try:
-        end = time.monotonic() + 10
-        while old.exists() and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_for(lambda: not old.exists())
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(PATIENCE)
     assert not old.exists() and young.exists() and len(sweeps) > 1
     assert not thread.is_alive()
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from benchmarks.faults import is_clear
 from benchmarks.soak import ROUND, Caller
 from demos import _ui
+from tests.conftest import PATIENCE
 from tests.live import hub
 
 pytestmark = pytest.mark.slow
@@ -66,7 +67,7 @@ ODD = {
     "points": POINTS | st.lists(st.lists(NUMBERS, min_size=3, max_size=3), max_size=2),
     "box": st.lists(NUMBERS, min_size=3, max_size=5),
 }
-SECONDS = 60  # within which an event of the page must have ended
+SECONDS = PATIENCE  # within which an event of the page must have ended
 
 
 def bounded(examples):
@@ -93,7 +94,7 @@ def caller():
 
 def asked(port, method, path, body=None):
     """Status and text of an answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         kind = {"Content-Type": "application/json"}
         connection.request(method, path, body, kind)

@@ -20,10 +20,10 @@ import app
 from core import restore, runtime
 from demos import _page, _ui
 from demos._answer import BUSY
-from tests.conftest import make_picture, wait_for
+from tests.conftest import PATIENCE, make_picture, wait_for
 
 pytestmark = pytest.mark.slow
-SECONDS = 60
+SECONDS = PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,11 @@ def gate(monkeypatch):
 
 def in_use():
     return sum(model["in_use"] for model in runtime.models().stats()["models"])
+
+
+def wanted(page):
+    """The events for whose answer somebody waits."""
+    return [event for event in list(page._queue.event_ids_to_events.values()) if event.alive]
 
 
 def stops(gate, after):
@@ -154,7 +159,7 @@ def test_cancel_by_a_client_stops_an_endpoint(client, picture, gate):
     stops(gate, 3)
 
 
-def test_a_client_that_goes_away_stops_an_endpoint(raw, gate):
+def test_a_client_that_goes_away_stops_an_endpoint(page, raw, gate):
     body = {"data": [{"path": raw.path, "meta": {"_type": "gradio.FileData"}}, "auto", 20]}
     _, answer = raw.post("/gradio_api/call/denoise", body)
     connection = http.client.HTTPConnection(raw.address, timeout=SECONDS)
@@ -164,7 +169,7 @@ def test_a_client_that_goes_away_stops_an_endpoint(raw, gate):
     gate.until(3)
     connection.close()
     response.close()
-    time.sleep(0.5)
+    wait_for(lambda: not wanted(page))
     stops(gate, 3)
 
 
@@ -173,7 +178,7 @@ def test_a_closed_tab_stops_its_job(page, raw, gate):
     with raw.listening():
         gate.let(2)
         gate.until(3)
-    time.sleep(0.5)
+    wait_for(lambda: not wanted(page))
     stops(gate, 3)
 
 
@@ -186,7 +191,7 @@ def test_the_cancel_button_stops_its_job(page, raw, gate):
         cancelled = {"session_hash": raw.session, "fn_index": fn, "event_id": event}
         done = threading.Thread(target=raw.post, args=("/gradio_api/cancel", cancelled))
         done.start()
-        time.sleep(0.3)
+        wait_for(lambda: not wanted(page))
         stops(gate, 3)
         done.join(SECONDS)
 
@@ -221,9 +226,7 @@ def crowd(page, raw, gate, waiting):
 def test_a_full_queue_is_said_at_once(page, client, raw, gate, monkeypatch):
     monkeypatch.setattr(page._queue, "max_size", 2)
     body = crowd(page, raw, gate, waiting=2)
-    started = time.monotonic()
-    status, answer = raw.post("/gradio_api/queue/join", body)
-    assert time.monotonic() - started < 1
+    status, answer = raw.post("/gradio_api/queue/join", body)  # no job ends meanwhile
     assert status == 503
     assert answer["detail"] == BUSY
     with raw.listening():

@@ -11,17 +11,18 @@ import pytest
 from core.errors import InputError
 from demos import _ui
 from tests.browser import chromium, page_of, tab
+from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-SECONDS = 60_000
+SECONDS = 1000 * PATIENCE
 
 
 def test_the_place_in_the_queue_is_shown():
     go_on = threading.Event()
 
     def slow() -> str:
-        go_on.wait(120)
+        go_on.wait(PATIENCE)
         return "<b>done</b>"
 
     with gr.Blocks() as page:
@@ -53,7 +54,7 @@ def test_everything_mode_shows_it_too(monkeypatch):
     go_on = threading.Event()
 
     def stream(*_: object, **__: object):
-        go_on.wait(120)
+        go_on.wait(PATIENCE)
         raise InputError("It went on.")
         yield
 

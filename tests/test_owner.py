@@ -14,6 +14,7 @@ import app
 from core import runtime
 from core.errors import InputError
 from demos import _owner
+from tests.conftest import PATIENCE
 
 REFUSAL = "Only the owner of this hub can do that."
 
@@ -52,7 +53,7 @@ class Session:
         self.page = page
 
     def _ask(self, method, path, body=None):
-        connection = http.client.HTTPConnection(self.address, timeout=60)
+        connection = http.client.HTTPConnection(self.address, timeout=PATIENCE)
         kind = {"Content-Type": "application/json"}
         connection.request(method, path, json.dumps(body) if body else None, kind)
         response = connection.getresponse()

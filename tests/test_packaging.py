@@ -20,6 +20,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tests.conftest import PATIENCE
+
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 SYSTEMS = (("linux", "x86_64"), ("darwin", "arm64"), ("win32", "AMD64"))
@@ -151,7 +153,7 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 
@@ -263,7 +265,7 @@ def test_dockerfile_passes_the_linter():
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stdout
 
@@ -319,9 +321,9 @@ def test_health_check_follows_the_server(dockerfile: DockerfileParser):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         environment = {**os.environ, "PORT": str(server.server_port)}
         ask = [sys.executable, *command[1:]]
-        assert subprocess.run(ask, env=environment, check=False, timeout=30).returncode == 0
+        assert subprocess.run(ask, env=environment, check=False, timeout=PATIENCE).returncode == 0
         server.shutdown()
-    done = subprocess.run(ask, env=environment, check=False, timeout=30, capture_output=True)
+    done = subprocess.run(ask, env=environment, check=False, timeout=PATIENCE, capture_output=True)
     assert done.returncode != 0
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.startup import free_port
+from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -76,7 +77,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while not answers(f"{address}/healthz"):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
@@ -84,12 +85,12 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=60) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
@@ -106,7 +107,7 @@ def test_python_blocks_run_in_order(url: str, tmp_path: Path):
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=3 * PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -127,7 +128,10 @@ def test_curl_commands_work(url: str):
     assert len(commands) == 2
     for command in commands:
         done = subprocess.run(
-            command.replace(ADDRESS, url).split(), capture_output=True, check=False, timeout=60
+            command.replace(ADDRESS, url).split(),
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)

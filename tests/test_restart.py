@@ -16,7 +16,7 @@ from benchmarks.startup import free_port
 from core import hub
 from demos import _files
 from tests import hub_server
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE, wait_for
 
 
 @pytest.mark.slow
@@ -31,18 +31,20 @@ def test_after_kill_9_the_answers_are_the_same_also_with_a_home_that_cannot_be_w
         cut = own / "tmp_cut_off"
         cut.write_bytes(b"half of an upload")
         report = soak.restart(port, uploads, process, endpoints=1, **unwritable)
-    assert report.same
-    seconds, limit = report.restart, soak_report.LIMITS["restart"]
-    if seconds > limit:  # once more, as the machine may have been busy with other work
-        with soak.running(port, uploads, **same) as process:
-            again = soak.restart(port, uploads, process, endpoints=1, **unwritable)
-        seconds = min(seconds, again.restart)
-    assert 0 < seconds <= limit
+    assert report.same and report.restart > 0
     # What the killed process left behind is swept by the next one.
     past = time.time() - _files.CUT_SECONDS - 60
     os.utime(cut, (past, past))
     _files.sweep(own, _files.KEEP_SECONDS, 10**9)
     assert not cut.exists()
+
+
+@pytest.mark.perf
+def test_a_killed_hub_is_back_within_ten_seconds(tmp_path):
+    port = free_port()
+    with soak.running(port, tmp_path) as process:
+        report = soak.restart(port, tmp_path, process, endpoints=1)
+    assert 0 < report.restart <= soak_report.LIMITS["restart"]
 
 
 FETCH = """
@@ -67,7 +69,7 @@ def test_a_download_that_kill_9_cut_off_neither_blocks_the_next_nor_stays_on_the
                 wait_for(lambda: any(f.stat().st_size > 10**6 for f in partial() - before))
             finally:
                 process.kill()
-                process.communicate(timeout=20)
+                process.communicate(timeout=PATIENCE)
             (left,) = partial() - before
             return left
 
@@ -78,11 +80,10 @@ def test_a_download_that_kill_9_cut_off_neither_blocks_the_next_nor_stays_on_the
         past = time.time() - hub.CUT - 60
         os.utime(old, (past, past))
         local.faults.clear()
-        began = time.monotonic()
+        # Where a lock of a killed process were waited for, this would not come to its end.
         done = subprocess.run(
-            command, env=env, capture_output=True, text=True, timeout=60, check=True
+            command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=True
         )
-        assert time.monotonic() - began < 30, "no lock of a killed process is waited for"
     assert Path(done.stdout.strip()).read_bytes() == content
     assert partial() == {young}, "another program may still be writing it"
 
@@ -125,7 +126,11 @@ print(errors)
 @pytest.mark.slow
 def test_many_at_once_are_answered_while_the_libraries_come_in():
     done = subprocess.run(
-        [sys.executable, "-c", COLD], capture_output=True, text=True, timeout=200, check=True
+        [sys.executable, "-c", COLD],
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+        check=True,
     )
     assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
 

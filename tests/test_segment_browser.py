@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from core import images
-from tests.browser import chromium, page_of, tab
+from tests.browser import chromium, page_of, steady, tab
+from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-SECONDS = 120_000
+SECONDS = 1000 * PATIENCE
 SIZE = (4000, 3000)
 DATA = "document.querySelector('#segment-canvas .pp').dataset"
 
@@ -179,7 +180,7 @@ def test_the_picture_under_the_pointer_is_the_original_upright(hand: Hand) -> No
         assert np.abs(around - shown).max() < 30, (x, y)
     hand.act("full")
     hand.page.wait_for_function("document.fullscreenElement")
-    hand.page.wait_for_timeout(300)
+    steady(hand.page, "#segment-canvas .pp-canvas")
     hand.click(3700, 250)
     slack = hand.slack()
     points = hand.settled()["objects"][0]["points"]

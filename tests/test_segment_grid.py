@@ -12,6 +12,7 @@ from segment_anything import SamAutomaticMaskGenerator
 
 from core import regions, runtime, segment
 from core.errors import InputError, OutOfMemory
+from core.sam_engines import SamEngine
 from tests import nets
 
 pytestmark = pytest.mark.usefixtures("stock_layers")
@@ -77,19 +78,19 @@ def test_masks_are_shown_as_they_come(sam, picture):
 
 
 class Narrow:
-    """A generator's batch step that runs out of memory over so many points."""
+    """A decoder that runs out of memory over so many points."""
 
     def __init__(self, monkeypatch, most):
         self.sizes = []
-        step = SamAutomaticMaskGenerator._process_batch
+        step = SamEngine.decode
 
-        def process(generator, points, *rest):
+        def decode(engine, embedding, points, *rest):
             self.sizes.append(len(points))
             if len(points) > most:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            return step(generator, points, *rest)
+            return step(engine, embedding, points, *rest)
 
-        monkeypatch.setattr(SamAutomaticMaskGenerator, "_process_batch", process)
+        monkeypatch.setattr(SamEngine, "decode", decode)
 
 
 def test_a_batch_is_halved_when_memory_runs_out(sam, picture, monkeypatch):
@@ -122,7 +123,7 @@ def tensors() -> int:
 
 
 def test_cancelled_within_one_batch_and_memory_returns(sam, picture, monkeypatch):
-    """A picture whose masks take 23 MB a batch; the grid would go on for 25 batches."""
+    """The grid would go on for 25 batches."""
     image = picture(400, 300)
     segment.embed(image)
     narrow = Narrow(monkeypatch, most=64)

@@ -11,6 +11,7 @@ import torch
 
 from core import runtime, sam_models, segment
 from core.models import sam as own
+from tests.conftest import PATIENCE
 from tests.sams import ask, assert_same
 
 pytestmark = pytest.mark.usefixtures("stock_layers")
@@ -53,18 +54,18 @@ def test_nobody_else_waits_while_a_large_sam_reads_a_picture(sam, picture, monke
 
     def slow(self, x):
         inside.set()
-        assert leave.wait(20)
+        assert leave.wait(PATIENCE)
         return forward(self, x)
 
     monkeypatch.setattr(kind, "forward", slow)
     reader = threading.Thread(target=lambda: segment.embed(picture(90, 64)))
     reader.start()
     try:
-        assert inside.wait(20)
+        assert inside.wait(PATIENCE)
         assert runtime.forward(lambda: 42) == 42  # of another tab, on the processor
     finally:
         leave.set()
-        reader.join(20)
+        reader.join(PATIENCE)
 
 
 @pytest.mark.parametrize(("limit", "long"), [(1e9, False), (0.0, True)])
@@ -122,7 +123,7 @@ def test_two_users_click_refine_and_run_everything_side_by_side(sam, picture):
     clicks = [[[30, 40, 1], [90, 60, 0]], [[33, 44, 1], [20, 80, 1]], [[200, 50, 1], [9, 9, 0]]]
 
     def everything(image):
-        return [mask.counts for mask in segment.everything(image, points_per_side=4)[0]]
+        return [mask.counts.tolist() for mask in segment.everything(image, points_per_side=4)[0]]
 
     def answers(user):
         image, points = images[user], clicks[user]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from segment_anything.utils.amg import (
@@ -229,7 +230,8 @@ def everything_by_hand(reference, image, side, pred_iou_thresh, stability_score_
         _, scores, low_res = reference.ask(image, [[x, y, 1]])
         with runtime.run("segment", reference.key, segment._build) as run:
             engine = run.lease.built.extra["engine"]
-        logits = engine.enlarge(torch.tensor(low_res)[None], (height, width), (height, width))[0]
+        on_picture = engine.on_picture(torch.tensor(low_res)[None], (height, width))
+        logits = F.interpolate(on_picture, (height, width), mode="bilinear")[0]
         stability = calculate_stability_score(logits, 0.0, 1.0).numpy()
         kept += [
             (logits[i] > 0, float(scores[i]))

@@ -11,6 +11,7 @@ import pytest
 import app
 from core.settings import get_settings
 from demos import _page, _ui
+from tests.conftest import PATIENCE
 
 pytestmark = pytest.mark.slow
 RATE = 2  # a token more comes after half a minute only
@@ -36,7 +37,7 @@ def ask():
         port = urlsplit(str(page.local_url)).port
 
         def ask(method, path, body=None, **headers):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
             try:
                 connection.request(method, path, body, headers)
                 response = connection.getresponse()
