@@ -26,6 +26,7 @@ class Page:
 
     local_url, share_url = "http://127.0.0.1:7860/", None
     fns: ClassVar[dict[int, Any]] = {}
+    places = None
 
     def launch(self, **options: Any) -> dict[str, Any]:
         self.trusted = os.environ.get("FORWARDED_ALLOW_IPS")
