@@ -15,7 +15,7 @@ import app
 from core.checkpoints import by_key
 from core.errors import InputError
 from core.settings import get_settings
-from demos import _api, _picker, _ui, classify, segment
+from demos import _api, _page, _picker, _ui, classify, segment
 from demos._guard import Guard
 
 GREY = np.full((8, 10, 3), 127, np.uint8)
@@ -185,3 +185,15 @@ def test_a_wrong_setting_is_named_and_no_password_shown(environment):
         app.main()
     assert "PORT" in str(caught.value) and "AUTH" in str(caught.value)
     assert "onlysecret" not in str(caught.value)
+
+
+def test_an_answer_of_detect_makes_no_further_round_trip():
+    """The boxes to choose among come with the answer."""
+    page = _page.build()
+    ids = {getattr(block, "elem_id", None): number for number, block in page.blocks.items()}
+    run = next(fn for fn in page.fns.values() if (ids["detect-run"], "click") in fn.targets)
+    assert ids["detect-boxes"] in [block._id for block in run.outputs]
+    answered = {block._id for block in run.outputs}
+    assert not [fn for fn in page.fns.values() if answered & {number for number, _ in fn.targets}]
+    public = next(fn for fn in page.fns.values() if fn.api_name == "detect")
+    assert len(public.outputs) == 3
