@@ -31,7 +31,16 @@ from starlette.routing import Route
 from core import allocator, collector, compute_threads, weights
 from core.images import MAX_BYTES
 from core.settings import get_settings
-from demos import _gradio_patches, _guard, _http, _owner, _page, _queue, _sessions, _ui
+from demos import (
+    _gradio_patches,  # noqa: F401  (first: it checks what the others import)
+    _guard,
+    _http,
+    _owner,
+    _page,
+    _queue,
+    _sessions,
+    _ui,
+)
 
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _log = logging.getLogger("vision-hub")
@@ -96,7 +105,6 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
         "ssr_mode": False,
         "app_kwargs": {"routes": routes, "middleware": middleware},
     }
-    _gradio_patches.check(page)
     _http.install()
     launched = page.launch(**{**options, **overrides})
     _sessions.install(page)

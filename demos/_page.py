@@ -10,7 +10,19 @@ from typing import Any
 import gradio as gr
 
 from core import weights
-from demos import _answer, _api, _examples, _handoff, _light, _owner, _picker, _queue, _ui, discover
+from demos import (
+    _answer,
+    _api,
+    _examples,
+    _gradio_patches,
+    _handoff,
+    _light,
+    _owner,
+    _picker,
+    _queue,
+    _ui,
+    discover,
+)
 
 status = _owner.status
 CSS = Path(__file__).with_name("style.css")
@@ -85,6 +97,7 @@ def build() -> Page:
         page.load(None, None, None, js=_examples.NAME_THUMBNAILS, api_visibility="private")
     # Without api_open=False a POST to /run passes the queue, and its limits, by.
     page.queue(max_size=_queue.SIZE, api_open=False)
+    _gradio_patches.check(page)
     return page
 
 

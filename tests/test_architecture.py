@@ -28,6 +28,7 @@ ABOVE_CORE = {
 # Plain data and NumPy/Pillow: importable in a moment, on a machine without PyTorch.
 PLAIN = {
     "checkpoints",
+    "checks",
     "coco",
     "decoding",
     "draw",
