@@ -31,7 +31,17 @@ from starlette.routing import Route
 from core import allocator, collector, compute_threads, weights
 from core.images import MAX_BYTES
 from core.settings import get_settings
-from demos import _guard, _http, _owner, _page, _preview, _sessions, _ui
+from demos import (
+    _gradio_patches,  # noqa: F401  (first: it checks what the others import)
+    _guard,
+    _http,
+    _owner,
+    _page,
+    _preview,
+    _queue,
+    _sessions,
+    _ui,
+)
 
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _log = logging.getLogger("vision-hub")
@@ -59,7 +69,7 @@ def theme() -> gr.themes.Base:
     )
 
 
-def launch(page: gr.Blocks, **overrides: Any) -> Any:
+def launch(page: _page.Page, **overrides: Any) -> Any:
     """Serve `page` with the settings of the environment; `overrides` are for tests."""
     settings = get_settings()
     if settings.space_id:
@@ -75,6 +85,11 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
         same_origin=settings.login is not None,
         previews=_page.previews(page),
     )
+    middleware = [
+        Middleware(_guard.Guard, rules=rules),
+        Middleware(_queue.Listening, places=page.places),
+        Middleware(_preview.Previews),
+    ]
     options: dict[str, Any] = {
         # Unset, Gradio's own GRADIO_SERVER_NAME decides, which Spaces set.
         "server_name": settings.host if "host" in settings.model_fields_set else None,
@@ -90,10 +105,7 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
-        "app_kwargs": {
-            "routes": routes,
-            "middleware": [Middleware(_guard.Guard, rules=rules), Middleware(_preview.Previews)],
-        },
+        "app_kwargs": {"routes": routes, "middleware": middleware},
     }
     _http.install()
     launched = page.launch(**{**options, **overrides})
@@ -102,7 +114,7 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
 
 
 @contextmanager
-def served_page() -> Iterator[gr.Blocks]:
+def served_page() -> Iterator[_page.Page]:
     """The page, served on a free port of this machine, for tests and scripts."""
     page = _page.build()
     launch(

@@ -58,6 +58,7 @@ class Caller:
 
     def __init__(self, port: int, seed: int, seconds: float = 120) -> None:
         self.port, self.seconds = port, seconds
+        self._cookie = f"vision_hub_visitor=soak-{seed}"
         self._rng = np.random.default_rng(seed)
 
     def ask(self, endpoint: str, values: list[Any], side: int, fresh: bool = True) -> Any:
@@ -95,7 +96,8 @@ class Caller:
     ) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.seconds)
         try:
-            connection.request(method, f"/gradio_api/{path}", body, headers or {})
+            headers = {"Cookie": self._cookie, **(headers or {})}
+            connection.request(method, f"/gradio_api/{path}", body, headers)
             response = connection.getresponse()
             content = response.read()
         finally:

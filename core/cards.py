@@ -8,6 +8,13 @@ from pathlib import Path
 from core.checkpoints import ROOT, Checkpoint
 
 _PICTURE = re.compile(r"^!\[(?P<alt>[^\]]*)\]\((?P<name>[\w.-]+)\)\s*$", re.MULTILINE)
+# Where Markdown or HTML could begin; an entity is read as the character itself, never as markup.
+_MARKUP = re.compile(r"[^\w\s,;.%/+()-]|_|(?<=www)\.")
+
+
+def plain(words: str) -> str:
+    """Words that mean themselves in Markdown, such as the name of somebody's file."""
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", " ".join(words.split()))
 
 
 def text(checkpoint: Checkpoint) -> str:
@@ -44,10 +51,10 @@ def _from_catalogue(checkpoint: Checkpoint) -> str:
         "File": "" if own else f"`{checkpoint.filename}`",
         "Revision": f"`{checkpoint.revision}`" if checkpoint.revision else "",
         "SHA-256": f"`{checkpoint.sha256}`" if checkpoint.sha256 else "",
-        "Trained on": checkpoint.trained_on,
-        "Published score": checkpoint.metric,
-        "Licence": checkpoint.licence,
-        "Note": checkpoint.note,
+        "Trained on": plain(checkpoint.trained_on),
+        "Published score": plain(checkpoint.metric),
+        "Licence": plain(checkpoint.licence),
+        "Note": plain(checkpoint.note),
     }
     lines = [f"- **{name}:** {value}" for name, value in facts.items() if value]
-    return "\n".join([f"### {checkpoint.title or checkpoint.key}", "", *lines])
+    return "\n".join([f"### {plain(checkpoint.title or checkpoint.key)}", "", *lines])

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core import images, runtime, state_dicts, transforms
-from core.errors import CheckpointError, InputError
+from core import checks, images, runtime, state_dicts, transforms
+from core.errors import CheckpointError
 from core.runtime import Built
 from core.types import Classification
 from core.weights import Progress, Resolved
@@ -35,15 +35,13 @@ def predict(
     Raises:
         InputError, CheckpointError, OutOfMemory.
     """
-    if not top_k >= 1:
-        raise InputError("Ask for at least one class (top_k of 1 or more).")
-    if not 0.05 <= temperature <= 100:
-        raise InputError("The temperature must lie between 0.05 and 100.")
+    top_k = checks.whole(top_k, "The number of classes (top_k)", low=1)
+    temperature = checks.number(temperature, "The temperature", 0.05, 100)
     rgb = transforms.refuse_narrow(images.from_any(image))
     with runtime.run("classify", checkpoint, _build, progress) as run:
         logits = run.output(("logits", images.digest(rgb)), lambda: _logits(run, rgb))
         scores = softmax(logits / temperature)
-        order = np.argsort(-scores, kind="stable")[: int(top_k)]
+        order = np.argsort(-scores, kind="stable")[:top_k]
         labels = run.lease.built.extra["labels"]
         names = tuple(labels[i] for i in order)
         return Classification(names, scores[order].astype(np.float32), run.info())
@@ -62,7 +60,7 @@ def _logits(run: runtime.Run, rgb: images.RGB) -> NDArray[np.float64]:
         (logits,) = run.batched(lambda batch: (run.lease.built.module(batch),), x)  # (1, K)
     values = logits[0].double().numpy()
     if not np.all(np.isfinite(values)):
-        raise CheckpointError("The model answered with values that are not numbers.")
+        raise checks.not_numbers()
     return values
 
 

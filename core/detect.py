@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core import images, runtime, state_dicts, transforms
-from core.errors import CheckpointError, InputError
+from core import checks, images, runtime, state_dicts, transforms
 from core.runtime import Built
 from core.types import Detections
 from core.weights import Progress, Resolved
@@ -34,8 +33,7 @@ def predict(
     Raises:
         InputError, CheckpointError, OutOfMemory.
     """
-    if not 0 <= threshold <= 1:
-        raise InputError("The threshold must lie between 0 and 1.")
+    threshold = checks.number(threshold, "The threshold", 0, 1)
     rgb = transforms.refuse_narrow(images.from_any(image))
     with runtime.run("detect", checkpoint, _build, progress) as run:
         queries = run.output(("queries", images.digest(rgb)), lambda: _queries(run, rgb))
@@ -85,7 +83,7 @@ def _queries(run: runtime.Run, rgb: images.RGB) -> QueryOutputs:
         out = run.batched(queries, x)  # (1, Q, C + 1), (1, Q, 4)
     logits, boxes = out[0][0].numpy(), out[1][0].numpy()
     if not (np.all(np.isfinite(logits)) and np.all(np.isfinite(boxes))):
-        raise CheckpointError("The model answered with values that are not numbers.")
+        raise checks.not_numbers()
     return logits, boxes  # (Q, C + 1), (Q, 4)
 
 

@@ -10,20 +10,26 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from core import checks
 from core.errors import InputError
 from core.types import PointPrompts
 
 MAX_POINTS = 1000
 Points = Sequence[Sequence[float]]
+_POINTS = "Each point must be [x, y, label]: finite numbers, with label 1 or 0."
 
 
 def parse_points(points: Points, size: tuple[int, ...]) -> PointPrompts:
     """[[x, y, label], …] checked against a picture of `size` (H, W)."""
-    if len(points) > MAX_POINTS:
-        raise InputError(f"There are {len(points)} points; at most {MAX_POINTS} are read.")
-    array = _numbers(points) if len(points) else np.zeros((0, 3), np.float32)
+    array = checks.numbers(points)
+    if array is None or array.ndim not in (1, 2):
+        raise InputError(_POINTS)
+    if len(array) > MAX_POINTS:
+        raise InputError(f"There are {len(array)} points; at most {MAX_POINTS} are read.")
+    if not array.size and len(array) == 0:
+        array = array.reshape(0, 3)
     if array.ndim != 2 or array.shape[1] != 3 or not np.all(np.isin(array[:, 2], (0, 1))):
-        raise InputError("Each point must be [x, y, label]: finite numbers, with label 1 or 0.")
+        raise InputError(_POINTS)
     limits = np.array([size[1], size[0]])
     if np.any(array[:, :2] < 0) or np.any(array[:, :2] > limits):
         raise InputError(
@@ -36,8 +42,8 @@ def parse_box(box: Sequence[float] | None, size: tuple[int, ...]) -> NDArray[np.
     """[x1, y1, x2, y2] with its corners in order and clipped to a picture of `size` (H, W)."""
     if box is None:
         return None
-    corners = _numbers(box)
-    if corners.shape != (4,):
+    corners = checks.numbers(box)
+    if corners is None or corners.shape != (4,):
         raise InputError("A box must be [x1, y1, x2, y2] in pixels.")
     low, high = np.minimum(corners[:2], corners[2:]), np.maximum(corners[:2], corners[2:])
     limits = np.array([size[1], size[0]], dtype=np.float32)
@@ -45,13 +51,3 @@ def parse_box(box: Sequence[float] | None, size: tuple[int, ...]) -> NDArray[np.
     if np.any(high - low < 1):
         raise InputError("The box must lie on the picture and be at least one pixel wide and high.")
     return np.concatenate([low, high]).astype(np.float32)
-
-
-def _numbers(values: Points | Sequence[float]) -> NDArray[np.float32]:
-    """Finite float32; an array without any dimension where they are not numbers."""
-    try:
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
-            array = np.array(values, dtype=np.float32)
-    except (OverflowError, TypeError, ValueError):
-        return np.array(0, np.float32)
-    return array if np.all(np.isfinite(array)) else np.array(0, np.float32)

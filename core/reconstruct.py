@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core import images, runtime, state_dicts, transforms
-from core.errors import CheckpointError, InputError
+from core import checks, images, runtime, state_dicts, transforms
 from core.runtime import Built
 from core.types import Reconstruction
 from core.weights import Progress, Resolved
@@ -42,12 +41,12 @@ def predict(
     Raises:
         InputError, CheckpointError, OutOfMemory.
     """
-    if not 0.05 <= mask_ratio <= 0.95:
-        raise InputError("The mask ratio must lie between 0.05 and 0.95.")
+    mask_ratio = checks.number(mask_ratio, "The mask ratio", 0.05, 0.95)
+    seed = checks.whole(seed, "The seed")
     rgb = images.from_any(image)
     with runtime.run("reconstruct", checkpoint, _build, progress) as run:
-        key = ("reconstruction", images.digest(rgb), float(mask_ratio), int(seed))
-        tensors = run.output(key, lambda: _tensors(run, rgb, mask_ratio, int(seed)))
+        key = ("reconstruction", images.digest(rgb), float(mask_ratio), seed)
+        tensors = run.output(key, lambda: _tensors(run, rgb, mask_ratio, seed))
         with run.watch.stage("decode"):
             views = _views(run.lease.built, rgb.shape[:2], *tensors)
         return Reconstruction(*views, run.info())
@@ -64,7 +63,7 @@ def _tensors(run: runtime.Run, rgb: images.RGB, mask_ratio: float, seed: int) ->
     with run.watch.stage("forward"):
         predicted, mask = _forward(run, x, mask_ratio, seed)
     if not torch.isfinite(predicted).all():
-        raise CheckpointError("The model answered with values that are not numbers.")
+        raise checks.not_numbers()
     return x, predicted, mask
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from core import images, metrics, runtime, state_dicts, transforms
+from core import checks, images, metrics, runtime, state_dicts, transforms
 from core.errors import CheckpointError, InputError, OutOfMemory
 from core.runtime import Built
 from core.types import Restoration
@@ -78,8 +78,9 @@ def steps(
 
     It returns the result. Closing it between tiles cancels the rest.
     """
-    if sigma is not None and not 0 <= sigma <= 100:
-        raise InputError("Sigma must lie between 0 and 100 grey levels.")
+    if sigma is not None:
+        sigma = checks.number(sigma, "Sigma", 0, 100, "grey levels")
+    scale = checks.whole(scale, "The scale")
     if scale not in (2, 3, 4, 8):
         raise InputError("The scale must be 2, 3, 4 or 8.")
     rgb = images.from_any(image)
@@ -218,7 +219,7 @@ class Net:
             lambda: self._run(tile.to(runtime.device()), sigma).float().cpu(), long=True
         )
         if not torch.isfinite(y).all():
-            raise CheckpointError("The model answered with values that are not numbers.")
+            raise checks.not_numbers()
         return y.clamp(0, 1)
 
     def _run(self, x: torch.Tensor, sigma: float | None) -> torch.Tensor:

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core import regions, runtime, sam_masks
-from core.errors import CheckpointError
+from core import checks, regions, runtime, sam_masks
 from core.sam_engines import Embedding, Engine, Size
 from core.types import PointPrompts
 
@@ -76,7 +75,7 @@ class Clicks:
                 full_precision=True,  # it is light, and masks are cut off at exactly 0
             )
         if not (np.all(np.isfinite(scores)) and np.all(np.isfinite(low_res))):
-            raise CheckpointError("The model answered with values that are not numbers.")
+            raise checks.not_numbers()
         order = np.argsort(-scores, kind="stable")
         low_res, scores = low_res[order], scores[order]
         low_res.setflags(write=False)  # they are kept, and given to others who ask the same

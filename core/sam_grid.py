@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from core import regions, runtime, sam_masks
-from core.errors import InputError, OutOfMemory
+from core import checks, regions, runtime, sam_masks
+from core.errors import OutOfMemory
 from core.sam_engines import Embedding, Engine, Size
 from core.types import GridStep, Mask
 
@@ -44,15 +44,15 @@ class GridOptions:
     points_per_batch: int | None = None
 
     def __post_init__(self) -> None:
-        if not 2 <= self.points_per_side <= 64:
-            raise InputError("Points per side must lie between 2 and 64.")
+        side = checks.whole(self.points_per_side, "The number of points per side", 2, 64)
+        object.__setattr__(self, "points_per_side", side)
         for threshold in (self.pred_iou_thresh, self.stability_score_thresh):
-            if threshold is not None and not 0 <= threshold <= 1:
-                raise InputError("The thresholds of everything mode must lie between 0 and 1.")
-        if not 0 <= self.min_area < float("inf"):
-            raise InputError("The smallest area must be a number of pixels, 0 or more.")
-        if self.points_per_batch is not None and not 1 <= self.points_per_batch <= 1024:
-            raise InputError("Points per batch must lie between 1 and 1024.")
+            if threshold is not None:
+                checks.number(threshold, "A threshold of everything mode", 0, 1)
+        checks.number(self.min_area, "The smallest area", low=0, unit="pixels")
+        if self.points_per_batch is not None:
+            batch = checks.whole(self.points_per_batch, "The number of points per batch", 1, 1024)
+            object.__setattr__(self, "points_per_batch", batch)
 
 
 def points_per_batch(height: int, width: int) -> int:

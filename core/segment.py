@@ -20,7 +20,17 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from core import images, insight, regions, runtime, sam_clicks, sam_grid, sam_models, sam_shapes
+from core import (
+    checks,
+    images,
+    insight,
+    regions,
+    runtime,
+    sam_clicks,
+    sam_grid,
+    sam_models,
+    sam_shapes,
+)
 from core.errors import InputError
 from core.insight import ClickGain, Part
 from core.prompts import Points, parse_box, parse_points
@@ -100,6 +110,7 @@ def predict(
             not this checkpoint's, a value out of range.
         CheckpointError, OutOfMemory.
     """
+    multimask = checks.flag(multimask, "multimask")
     picture = sam_models.picture(image)
     prompts, corners = parse_points(points, picture.size), parse_box(box, picture.size)
     if not len(prompts.points) and corners is None:
@@ -261,12 +272,10 @@ def parts(
 def _check_options(
     points: int, mask_input: Logits | None, refine: int | None, min_area: float
 ) -> None:
-    if not 0 <= min_area < float("inf"):
-        raise InputError("The smallest area must be a number of pixels, 0 or more.")
+    checks.number(min_area, "The smallest area", low=0, unit="pixels")
     if refine is None:
         return
-    if refine not in (0, 1, 2):
-        raise InputError("The mask to refine must be 0, 1 or 2.")
+    checks.whole(refine, "The mask to refine", 0, 2)
     if mask_input is not None:
         raise InputError("Give either refine or mask_input, not both.")
     if points > MAX_REFINING:
@@ -283,7 +292,6 @@ def _check_mask_input(mask_input: Logits | None, engine: Engine) -> None:
 
 def _shrunk(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     """(H, W) of `images.resize_max`."""
-    if not max_side >= 1:
-        raise InputError("The longest side of the masks must be at least one pixel.")
+    checks.number(max_side, "The longest side of the masks", low=1, unit="pixels")
     factor = min(1.0, max_side / max(size))
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))

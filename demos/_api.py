@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import gradio as gr
 
-from core.errors import InputError
+from core import checks
 from demos._image import ImageIn
 from demos._ui import DEVICE_QUEUE, guarded
 
@@ -76,11 +75,9 @@ def _argument(parameter: inspect.Parameter, kind: Kind, value: Any) -> Any:
     if value is None:
         return None if parameter.default is inspect.Parameter.empty else parameter.default
     if kind == "number":
-        real = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not real or not abs(value) <= sys.float_info.max:  # so that NaN and a huge int fail too
-            raise InputError(f"{parameter.name} must be a number.")
-    if kind == "flag" and not isinstance(value, bool):
-        raise InputError(f"{parameter.name} must be true or false.")
+        return checks.number(value, parameter.name)
+    if kind == "flag":
+        return checks.flag(value, parameter.name)
     return value
 
 

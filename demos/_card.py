@@ -20,7 +20,7 @@ def show(key: str, task: Task, scale: int | None = None) -> tuple[str, str]:
             weights.resolve(key, task, scale=scale).checkpoint if auto else weights.find(key, task)
         )
     except HubError as error:
-        return str(error), ""
+        return cards.plain(str(error)), ""
     return cards.text(checkpoint), "".join(_figures(checkpoint))
 
 

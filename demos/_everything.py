@@ -103,7 +103,7 @@ def _run(
     picture: images.Picture | None,
     checkpoint: str,
     session: Session | None,
-    points_per_side: float,
+    points_per_side: int,
     least: float,
     own: bool,
     iou: float,
@@ -119,7 +119,7 @@ def _run(
     yield PointPrompter(segments=None), waiting, gr.DownloadButton(interactive=False)
     height, width = picture.size
     sure, firm = task.everything_thresholds(checkpoint) if own else (iou, stable)
-    grid = Grid(checkpoint, int(points_per_side), sure, firm, least / 100 * height * width)
+    grid = Grid(checkpoint, points_per_side, sure, firm, least / 100 * height * width)
     session.grid = grid
     stream = task.everything_stream(picture, **asdict(grid))
     overlay, drawn = _Overlay(session.id), 0.0
@@ -258,7 +258,7 @@ def _overlay(image: images.RGB, masks: Sequence[Mask]) -> str:
 
 
 def segment_everything(
-    image: images.RGB, checkpoint: str = "auto", points_per_side: float = 16
+    image: images.RGB, checkpoint: str = "auto", points_per_side: int = 16
 ) -> tuple[str, dict[str, object], dict[str, object]]:
     """Segment everything in a picture with a grid of points.
 
@@ -273,9 +273,7 @@ def segment_everything(
     from core import segment as task
 
     rgb = _ui.required(image)
-    if not float(points_per_side).is_integer():
-        raise InputError("points_per_side must be a whole number.")
-    steps = task.everything_steps(rgb, checkpoint, int(points_per_side))
+    steps = task.everything_steps(rgb, checkpoint, points_per_side)
     masks, info = _ui.run_while_wanted(steps)
     size = (rgb.shape[1], rgb.shape[0])
     document = coco.document(masks, [mask.score for mask in masks], size)

@@ -10,14 +10,24 @@ from typing import Any
 import gradio as gr
 
 from core import allocator, weights
-from demos import _answer, _api, _examples, _handoff, _light, _owner, _picker, _queue, _ui, discover
+from demos import (
+    _answer,
+    _api,
+    _examples,
+    _gradio_patches,
+    _handoff,
+    _light,
+    _owner,
+    _picker,
+    _queue,
+    _ui,
+    discover,
+)
 
 _trimmer = allocator.Trimmer()
 status = _owner.status
 CSS = Path(__file__).with_name("style.css")
 _ANY_FILE = Path(__file__).with_name("_any_file.js").read_text(encoding="utf-8")
-QUEUE_SIZE = 64
-LONG_WAITING = 32  # long jobs among them; a crowd of those must not shut short requests out
 HEAD = """
 <header class="hub">
 <h1>Vision Hub</h1>
@@ -33,22 +43,12 @@ class Page(gr.Blocks):
     components, would reach the visitor as an empty error.
     """
 
+    places: _queue.Places
+
     def queue(self, *args: Any, **options: Any) -> Page:
-        """Gradio's queue, with a limit of its own for long jobs."""
+        """Gradio's queue, with shares for long jobs and for each visitor."""
         super().queue(*args, **options)
-        push = self._queue.push
-
-        async def admit(body: Any, **more: Any) -> Any:
-            fn = self.fns.get(body.fn_index)
-            if fn is None or fn.fn is None:  # of an event that runs in the browser alone
-                return False, _answer.UNFIT, "error"
-            long = self._queue.event_queue_per_concurrency_id.get(_ui.LONG_QUEUE[0])
-            if long and fn.concurrency_id == _ui.LONG_QUEUE[0] and len(long.queue) >= LONG_WAITING:
-                return False, _answer.BUSY, "queue_full"
-            return await push(body, **more)
-
-        self._queue.push = admit  # type: ignore[method-assign, assignment]
-        _queue.wake_by_events(self._queue)
+        self.places = _queue.Places(self._queue)
         return self
 
     async def preprocess_data(self, *args: Any, **options: Any) -> Any:
@@ -101,7 +101,8 @@ def build() -> Page:
         page.load(None, None, None, js=_ANY_FILE, api_visibility="private")
         page.load(None, None, None, js=_examples.NAME_THUMBNAILS, api_visibility="private")
     # Without api_open=False a POST to /run passes the queue, and its limits, by.
-    page.queue(max_size=QUEUE_SIZE, api_open=False)
+    page.queue(max_size=_queue.SIZE, api_open=False)
+    _gradio_patches.check(page)
     return page
 
 

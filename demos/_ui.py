@@ -81,7 +81,7 @@ def as_gradio_error(error: Exception) -> gr.Error:
     if isinstance(error, gr.Error):
         return error
     if isinstance(error, HubError):
-        return gr.Error(str(error), print_exception=False)
+        return gr.Error(_without_tags(str(error)), print_exception=False)
     if isinstance(error, OSError) and error.errno in _NO_SPACE:
         return gr.Error("The server's disk is full; please try later.", print_exception=False)
     if isinstance(error, OSError) and error.errno in _NO_ACCESS:
@@ -105,7 +105,13 @@ def warn(sentence: str) -> None:
         told = key in _warned
         _warned[key] = True
     if not told:
-        gr.Warning(sentence)
+        gr.Warning(_without_tags(sentence))
+
+
+def _without_tags(sentence: str) -> str:
+    """The page shows messages as HTML and clients read them as text: so other brackets, since the
+    name of a file could hold a tag."""
+    return sentence.replace("<", "\u2039").replace(">", "\u203a")
 
 
 def on_device(

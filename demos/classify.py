@@ -55,7 +55,7 @@ def build() -> None:
 def _run(
     image: images.RGB | None,
     checkpoint: str,
-    top_k: float,
+    top_k: int,
     temperature: float,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
 ) -> tuple[Any, ...]:
@@ -67,9 +67,7 @@ def _run(
         )
     from core import classify as task
 
-    result = task.predict(
-        image, checkpoint, int(top_k), temperature, _ui.download_progress(progress)
-    )
+    result = task.predict(image, checkpoint, top_k, temperature, _ui.download_progress(progress))
     path = _ui.result_path("classes.json")
     rows = [
         {"label": n, "score": float(s)} for n, s in zip(result.labels, result.scores, strict=True)
@@ -91,7 +89,7 @@ def bars_html(labels: tuple[str, ...], scores: list[float]) -> str:
 
 
 def classify(
-    image: images.RGB, checkpoint: str = "auto", top_k: float = 5, temperature: float = 1.0
+    image: images.RGB, checkpoint: str = "auto", top_k: int = 5, temperature: float = 1.0
 ) -> tuple[dict[str, float], dict[str, object]]:
     """Classify a picture with a Vision Transformer.
 
@@ -106,7 +104,7 @@ def classify(
     """
     from core import classify as task
 
-    result = task.predict(image, checkpoint, int(top_k), temperature)
+    result = task.predict(image, checkpoint, top_k, temperature)
     confidences = dict(zip(result.labels, result.scores.tolist(), strict=True))
     return confidences, result.info.to_dict()
 

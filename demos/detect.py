@@ -51,15 +51,11 @@ def build() -> None:
                 )  # fmt: skip
                 send = gr.Button("Segment", min_width=90, scale=0, elem_id="detect-send")
     _handoff.send(send, _boxes, [image, checkpoint, threshold, which], "Segment")
-    info.change(
-        _ui.guarded(_boxes_listed), [image, checkpoint, threshold], [which],
-        api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
     _ui.on_device(
         [image.change, button.click, checkpoint.input, threshold.change],
         _run,
         [image, checkpoint, threshold],
-        [picture, table, info, download],
+        [picture, table, info, download, which],
     )
     _api.endpoint("detect", detect, ("image", "text", "number"), ("picture", "json", "json"))
 
@@ -71,7 +67,8 @@ def _run(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
 ) -> tuple[Any, ...]:
     if image is None:
-        return None, "", "", gr.DownloadButton(interactive=False)
+        empty = gr.Dropdown(choices=[], value=[])
+        return None, "", "", gr.DownloadButton(interactive=False), empty
     from core import detect as task
 
     found = task.predict(image, checkpoint, threshold, _ui.download_progress(progress))
@@ -79,16 +76,11 @@ def _run(
     path.write_text(json.dumps({**to_json(found), "info": found.info.to_dict()}, indent=1))
     button = gr.DownloadButton(value=str(path), interactive=True)
     table = table_html(found) if found.labels else _none_html(task.predict(image, checkpoint, 0.0))
-    return _drawn(image, found), table, _ui.info_html(found.info), button
+    return _drawn(image, found), table, _ui.info_html(found.info), button, _choices(found)
 
 
-def _boxes_listed(image: images.RGB | None, checkpoint: str, threshold: float) -> gr.Dropdown:
-    """The boxes shown, to choose among; they are kept, so this runs no model."""
-    if image is None:
-        return gr.Dropdown(choices=[], value=[])
-    from core import detect as task
-
-    found = task.predict(image, checkpoint, threshold)
+def _choices(found: Detections) -> gr.Dropdown:
+    """The boxes shown, to choose among for the Segment tab."""
     pairs = enumerate(zip(found.labels, found.scores, strict=True))
     choices = [(f"{i + 1}. {name} {score:.2f}", i) for i, (name, score) in pairs]
     return gr.Dropdown(choices=choices, value=[])

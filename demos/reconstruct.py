@@ -72,16 +72,14 @@ def _run(
     image: images.RGB | None,
     checkpoint: str,
     mask_ratio: float,
-    seed: float | None,
+    seed: int | None,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
 ) -> tuple[Any, ...]:
     if image is None:
         return None, None, None, ""
     from core import reconstruct as task
 
-    result = task.predict(
-        image, checkpoint, mask_ratio, int(seed or 0), _ui.download_progress(progress)
-    )
+    result = task.predict(image, checkpoint, mask_ratio, seed or 0, _ui.download_progress(progress))
     hidden = f"{int(result.patch_mask.sum())} of {result.patch_mask.size} patches hidden"
     error = f"PSNR on hidden pixels {-10 * np.log10(max(result.hidden_mse, 1e-10)):.1f} dB"
     return *_saved(result), _ui.info_html(result.info, hidden, error)
@@ -95,7 +93,7 @@ def _saved(result: Reconstruction) -> tuple[str, ...]:
 
 
 def reconstruct(
-    image: images.RGB, checkpoint: str = "auto", mask_ratio: float = 0.75, seed: float = 0
+    image: images.RGB, checkpoint: str = "auto", mask_ratio: float = 0.75, seed: int = 0
 ) -> tuple[str, str, str, dict[str, object]]:
     """Hide patches of a picture and let a masked autoencoder fill them in.
 
@@ -111,7 +109,7 @@ def reconstruct(
     """
     from core import reconstruct as task
 
-    result = task.predict(image, checkpoint, mask_ratio, int(seed))
+    result = task.predict(image, checkpoint, mask_ratio, seed)
     masked, predicted, pasted = _saved(result)
     return masked, predicted, pasted, result.info.to_dict()
 

@@ -117,7 +117,7 @@ def _handler(task: RestoreTask) -> Any:
         checkpoint: str,
         estimate: bool,
         sigma: float,
-        scale: float,
+        scale: int,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
     ) -> Iterator[tuple[Any, ...]]:
         if image is None:
@@ -140,13 +140,13 @@ def _handler(task: RestoreTask) -> Any:
     return run
 
 
-def _factor(task: RestoreTask, checkpoint: str, scale: float) -> int:
+def _factor(task: RestoreTask, checkpoint: str, scale: int) -> int:
     """The scale asked for; a checkpoint that was picked by name brings its own."""
     from core import weights
 
     if task == "super_resolve" and checkpoint != "auto":
         return weights.find(checkpoint, task).scale
-    return int(scale or 2)  # a radio button may be empty
+    return scale or 2  # a radio button may be empty
 
 
 def _shown(task: RestoreTask, image: images.RGB, result: Restoration) -> tuple[Any, ...]:
@@ -189,7 +189,7 @@ def denoise(
 
 
 def super_resolve(
-    image: images.RGB, checkpoint: str = "auto", scale: float = 2
+    image: images.RGB, checkpoint: str = "auto", scale: int = 2
 ) -> tuple[str, dict[str, object]]:
     """Enlarge a picture.
 
@@ -203,7 +203,7 @@ def super_resolve(
     """
     from core import restore
 
-    steps = restore.steps("super_resolve", image, checkpoint, scale=int(scale))
+    steps = restore.steps("super_resolve", image, checkpoint, scale=scale)
     result = _ui.run_while_wanted(steps)
     return _saved("super_resolve", result), _info(result)
 

@@ -30,6 +30,7 @@ PLAIN = {
     "bands",
     "bit_depth",
     "checkpoints",
+    "checks",
     "coco",
     "colour",
     "colour_spaces",

@@ -231,6 +231,28 @@ def test_pictures_that_are_none(caller, image, words):
     assert words in sentence and is_clear(sentence)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "values"),
+    [
+        ("classify", ["auto", 2.5, 1]),
+        ("classify", ["auto", "5", 1]),
+        ("classify", ["auto", True, 1]),
+        ("classify", ["auto", 5, "1"]),
+        ("detect", ["auto", False]),
+        ("super_resolve", ["auto", 2.9]),
+        ("reconstruct", ["auto", 0.75, 0.5]),
+        ("segment_everything", ["auto", 4.5]),
+        ("segment", [[["9", "9", "1"]], None, "auto", True]),
+        ("segment", [[[9, 9, True]], None, "auto", True]),
+        ("segment", [[[9, 9, 1]], ["1", "2", "30", "40"], "auto", True]),
+        ("segment", [[[9, 9, 1]], None, "auto", 1]),
+    ],
+)
+def test_values_of_another_type_are_refused(caller, endpoint, values):
+    sentence = said(caller, endpoint, json.dumps({"data": [caller.picture, *values]}))
+    assert sentence and "must be" in sentence and is_clear(sentence)
+
+
 def test_a_data_url_is_a_picture(caller):
     import base64
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 import app
 from core import restore, runtime
-from demos import _page, _ui
+from demos import _queue, _ui
 from demos._answer import BUSY
 from tests.conftest import PATIENCE, make_picture, wait_for
 
@@ -211,6 +211,24 @@ def test_short_requests_are_answered_while_long_jobs_fill_their_queue(client, pi
     assert np.asarray(Image.open(path)).shape == (256, 256, 3)
 
 
+def test_long_jobs_start_after_others_were_cancelled_before_they_began(page, client, raw, gate):
+    number = next(i for i, fn in page.fns.items() if fn.api_name == "segment_everything")
+    image = {"path": raw.path, "meta": {"_type": "gradio.FileData"}}
+    for _ in range(3):
+        body = {"data": [image, "auto", 4], "fn_index": number, "session_hash": raw.session}
+        answers = [raw.post("/gradio_api/queue/join", body) for _ in range(12)]
+        events = [answer["event_id"] for status, answer in answers if status == 200]
+        assert len(events) >= 4
+        assert {status for status, _ in answers} <= {200, 429}
+        for event in events:
+            one = {"session_hash": raw.session, "fn_index": number, "event_id": event}
+            assert raw.post("/gradio_api/cancel", one)[0] == 200
+    gate.let()
+    for endpoint in ("/denoise", "/deblur"):
+        _, info = client.predict(raw_picture(raw), api_name=endpoint)
+        assert info["checkpoint"].startswith(endpoint[1:])
+
+
 def crowd(page, raw, gate, waiting):
     """As many long jobs at work as may, and some that wait; the body that asks for one more."""
     fn = tab_handler(page)
@@ -239,7 +257,7 @@ def test_a_full_queue_is_said_at_once(page, client, raw, gate, monkeypatch):
 
 
 def test_a_crowd_of_long_jobs_leaves_room_for_short_requests(page, client, raw, gate, monkeypatch):
-    monkeypatch.setattr(_page, "LONG_WAITING", 2)
+    monkeypatch.setattr(_queue, "LONG_WAITING", 2)
     body = crowd(page, raw, gate, waiting=2)
     status, answer = raw.post("/gradio_api/queue/join", body)
     assert (status, answer["detail"]) == (503, BUSY)

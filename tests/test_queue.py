@@ -1,102 +1,339 @@
-"""Events begin when they can, in their order, without anybody looking all the time."""
+"""Events begin in their order, every visitor gets places, and no slot is lost."""
 
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import threading
 import time
+import uuid
+from urllib.parse import urlsplit
 
 import gradio as gr
 import pytest
 from gradio_client import Client
 
-from demos import _page, _queue
+import app
+from demos import _page, _queue, _ui
 from tests.conftest import wait_for
 
-SECONDS = 20
+SECONDS = 60
 
 
-@pytest.fixture
-def served(monkeypatch):
-    """A page with one handler that waits for its turn to end; looks after a while are off."""
-    monkeypatch.setattr(_queue, "SAFETY_SECONDS", 600.0)
-    begun, go_on = [], threading.Semaphore(0)
+class Hub:
+    """A served page with a short and a long handler that wait for their turn to end."""
 
-    def work(name):
-        begun.append(name)
-        assert go_on.acquire(timeout=SECONDS)
+    def __init__(self):
+        self.begun, self.go_on, self.ended = [], threading.Semaphore(0), []
+        with _page.Page() as self.page:
+            box, out = gr.Textbox(), gr.Textbox()
+            box.submit(self.work, box, out, api_name="work", concurrency_id="one")
+            box.submit(
+                self.long, box, out, api_name="long", concurrency_id=_ui.LONG_QUEUE[0],
+                concurrency_limit=1,
+            )  # fmt: skip
+        self.page.queue(max_size=_queue.SIZE, api_open=False)
+        app.launch(
+            self.page, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1",
+            server_port=None, share=False, auth=None,
+        )  # fmt: skip
+        self.queue = self.page._queue
+        self.address = urlsplit(self.page.local_url).netloc
+        self.numbers = {fn.api_name: number for number, fn in self.page.fns.items()}
+
+    def work(self, name):
+        self.begun.append(name)
+        assert self.go_on.acquire(timeout=SECONDS)
         if name == "bad":
             raise ValueError(name)
         return name
 
-    with _page.Page() as page:
-        box, out = gr.Textbox(), gr.Textbox()
-        box.submit(work, box, out, api_name="work", concurrency_id="one", concurrency_limit=1)
-    page.queue(api_open=False)
-    page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", show_error=False)
+    def long(self, name):
+        self.begun.append(name)
+        try:
+            while not self.go_on.acquire(timeout=0.01):
+                yield gr.skip()
+            yield name
+        finally:
+            self.ended.append(name)
+
+    def asked(self, name):
+        """A request by a client that is in the queue or begun."""
+        before = self.queue.events_recorded
+        job = Client(self.page.local_url, verbose=False).submit(name, api_name="/work")
+        wait_for(lambda: self.queue.events_recorded > before)
+        return job
+
+    def post(self, path, body, cookie=None):
+        connection = http.client.HTTPConnection(self.address, timeout=SECONDS)
+        headers = {"Content-Type": "application/json"}
+        if cookie:
+            headers["Cookie"] = f"vision_hub_visitor={cookie}"
+        try:
+            connection.request("POST", f"/gradio_api/{path}", json.dumps(body), headers)
+            response = connection.getresponse()
+            return response.status, json.load(response)
+        finally:
+            connection.close()
+
+    def join(self, session, name="x", cookie=None, endpoint="long"):
+        """Status and answer of a request without anybody listening for what comes of it."""
+        body = {"data": [name], "fn_index": self.numbers[endpoint], "session_hash": session}
+        return self.post("queue/join", body, cookie)
+
+    def cancel(self, session, event):
+        body = {"fn_index": self.numbers["long"], "session_hash": session, "event_id": event}
+        assert self.post("cancel", body)[0] == 200
+
+    def listen(self, session):
+        """The messages of a session, until the server ends the stream."""
+        connection = http.client.HTTPConnection(self.address, timeout=SECONDS)
+        connection.request("GET", f"/gradio_api/queue/data?session_hash={session}")
+        lines = [line for line in connection.getresponse() if line.startswith(b"data: ")]
+        connection.close()
+        return [json.loads(line[6:]) for line in lines]
+
+    def is_idle(self):
+        lines = self.queue.event_queue_per_concurrency_id.values()
+        busy = [line for line in lines if line.queue or line.current_concurrency]
+        return not busy and not any(self.queue.active_jobs)
+
+
+@pytest.fixture
+def hub():
+    made = Hub()
     try:
-        yield page, begun, go_on
+        yield made
     finally:
-        go_on.release(50)
-        page.close()
+        made.go_on.release(500)
+        made.page.close()
 
 
-def asked(page, name):
-    """A request that is in the queue or begun."""
-    before = page._queue.events_recorded
-    job = Client(page.local_url, verbose=False).submit(name, api_name="/work")
-    wait_for(lambda: page._queue.events_recorded > before)
-    return job
-
-
-def test_they_begin_in_their_order_each_when_the_one_before_it_ends(served):
-    page, begun, go_on = served
-    jobs = [asked(page, name) for name in "abc"]
+def test_they_begin_in_their_order_each_when_the_one_before_it_ends(hub):
+    jobs = [hub.asked(name) for name in "abc"]
     for count, job in enumerate(jobs, start=1):
-        wait_for(lambda count=count: len(begun) == count)
+        wait_for(lambda count=count: len(hub.begun) == count)
         time.sleep(0.1)
-        assert len(begun) == count, "two at once where one may run"
-        go_on.release()
+        assert len(hub.begun) == count, "two at once where one may run"
+        hub.go_on.release()
         assert job.result(SECONDS) == "abc"[count - 1]
-    assert begun == ["a", "b", "c"]
+    assert hub.begun == ["a", "b", "c"]
 
 
-def test_one_that_fails_makes_room_too(served):
-    page, begun, go_on = served
-    bad, good = asked(page, "bad"), asked(page, "good")
-    go_on.release(2)
+def test_one_that_fails_makes_room_too(hub):
+    bad, good = hub.asked("bad"), hub.asked("good")
+    hub.go_on.release(2)
     with pytest.raises(Exception, match=r".+"):
         bad.result(SECONDS)
     assert good.result(SECONDS) == "good"
-    assert begun == ["bad", "good"]
+    assert hub.begun == ["bad", "good"]
 
 
-def test_one_taken_back_while_it_waits_does_not_begin(served):
-    page, begun, go_on = served
-    first, second, third = (asked(page, name) for name in "abc")
+def test_one_taken_back_while_it_waits_does_not_begin(hub):
+    first, second, third = (hub.asked(name) for name in "abc")
     second.cancel()
-    wait_for(lambda: len(page._queue) == 1)
-    go_on.release(2)
+    wait_for(lambda: len(hub.queue) == 1)
+    hub.go_on.release(2)
     assert first.result(SECONDS) == "a"
     assert third.result(SECONDS) == "c"
-    assert begun == ["a", "c"]
+    assert hub.begun == ["a", "c"]
 
 
-def test_nobody_looks_while_nothing_happens(served, monkeypatch):
-    """Gradio's own way sleeps a millisecond at a time, a thousand times a second."""
-    page, begun, go_on = served
+# --- jobs that are cancelled ---
+
+
+def without_limits(monkeypatch):
+    for name in ("VISITOR_LONG", "ADDRESS_LONG", "ADDRESS_ALL", "LONG_WAITING"):
+        monkeypatch.setattr(_queue, name, 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_once", [False, True])
+def test_long_jobs_start_after_crowds_of_cancelled_ones(hub, monkeypatch, at_once):
+    without_limits(monkeypatch)
+    for number in range(20):
+        session = f"crowd{number}"
+        events = [hub.join(session)[1]["event_id"] for _ in range(40)]
+        cancels = [threading.Thread(target=hub.cancel, args=(session, e)) for e in events]
+        for thread in cancels:
+            thread.start()
+            if not at_once:
+                thread.join(SECONDS)
+        for thread in cancels:
+            thread.join(SECONDS)
+        hub.join(session)  # one whose end is not awaited: it waits, or it runs
+        hub.cancel(session, "another event, which cancels what runs all the same")
+    wait_for(lambda: len(hub.ended) == len(hub.begun))
+    status, answer = hub.join("after", "after")
+    assert status == 200, answer
+    wait_for(lambda: "after" in hub.begun)
+    hub.go_on.release(40)
+    last = [m for m in hub.listen("after") if m["msg"] == "process_completed"]
+    assert last[0]["success"] and last[0]["output"]["data"] == ["after"]
+    wait_for(hub.is_idle)
+    wait_for(lambda: not hub.queue.event_ids_to_events)
+
+
+def test_a_job_cancelled_before_its_first_step_frees_its_slot(hub):
+    """The moment between the start of a task and its first step, which is hard to hit from
+    outside: here it is hit each time."""
+    started = []
+    run = hub.page.places.process_events
+
+    def cancelled_at_once(events, *rest):
+        coroutine = run(events, *rest)
+        started.append(events[0]._id)
+        asyncio.get_running_loop().call_soon(cancel, events[0]._id)
+        return coroutine
+
+    def cancel(event_id):
+        for task in asyncio.all_tasks():
+            if task.get_name().endswith(f"<gradio-sep>{event_id}"):
+                task.cancel()
+
+    # `call_soon` above comes before the task's own first step, as a cancel from outside may.
+    hub.queue.process_events = cancelled_at_once
+    for count in range(1, 6):
+        hub.join("s")
+        wait_for(lambda count=count: len(started) == count)
+        wait_for(hub.is_idle)
+    assert hub.begun == [] and not hub.queue.event_ids_to_events
+    hub.queue.process_events = run
+    hub.join("s", "after")
+    wait_for(lambda: hub.begun == ["after"])
+
+
+# --- the share of each visitor ---
+
+
+def joins(hub, count, cookie=None, endpoint="long"):
+    """What a visitor is told who joins so often, each time as another session."""
+    return [hub.join(uuid.uuid4().hex, "x", cookie, endpoint) for _ in range(count)]
+
+
+def refused(answers):
+    return [answer["detail"] for status, answer in answers if status != 200]
+
+
+def test_one_visitors_crowd_leaves_places_to_the_others(hub):
+    joins(hub, 1)
+    wait_for(lambda: hub.begun)
+    answers = joins(hub, 33, "anna")
+    assert [status for status, _ in answers] == [200] * 4 + [429] * 29
+    assert set(refused(answers)) == {_queue.WAITING.format(4)}
+    assert not refused(joins(hub, 4, "bert")), "another visitor from the same address"
+    assert not refused(joins(hub, 4)), "one without a cookie"
+
+
+def test_new_cookies_do_not_make_a_crowd_of_visitors(hub):
+    joins(hub, 1)
+    wait_for(lambda: hub.begun)
+    answers = [joins(hub, 1, f"cookie{n}")[0] for n in range(40)]
+    assert len(answers) - len(refused(answers)) == _queue.ADDRESS_LONG
+    assert set(refused(answers)) == {_queue.SHARED.format(_queue.ADDRESS_LONG)}
+    short = hub.asked("short")  # meanwhile
+    hub.go_on.release(50)
+    assert short.result(SECONDS) == "short"
+
+
+def test_an_address_cannot_fill_the_queue_with_short_requests(hub):
+    answers = joins(hub, _queue.SIZE + 8, endpoint="work")
+    assert len(hub.queue) == _queue.ADDRESS_ALL < _queue.SIZE
+    assert set(refused(answers)) == {_queue.SHARED.format(_queue.ADDRESS_ALL)}
+
+
+def test_places_come_back(hub):
+    joins(hub, 1)
+    wait_for(lambda: hub.begun)
+    session = "mine"
+    events = [hub.join(session)[1]["event_id"] for _ in range(4)]
+    assert hub.join(session)[0] == 429
+    hub.cancel(session, events[0])
+    assert hub.join(session)[0] == 200
+
+
+# --- jobs that nobody listens for ---
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    monkeypatch.setattr(_queue, "UNHEARD_SECONDS", 0.5)
+    monkeypatch.setattr(_queue, "SWEEP_SECONDS", 0.05)
+
+
+def test_jobs_that_nobody_listens_for_end(hasty, hub):
+    joins(hub, 4)
+    wait_for(lambda: hub.is_idle() and not hub.queue.event_ids_to_events)
+    assert hub.begun == hub.ended  # those that had begun were stopped
+    hub.join("late")
+    wait_for(hub.is_idle)
+    told = [m for m in hub.listen("late") if m["msg"] == "process_completed"]
+    assert told[0]["output"]["error"] == _queue.UNHEARD
+
+
+def test_a_job_that_is_listened_for_goes_on(hasty, hub):
+    hub.join("heard")
+    heard = []
+    listener = threading.Thread(target=lambda: heard.extend(hub.listen("heard")))
+    listener.start()
+    wait_for(lambda: "heard" in hub.page.places._listening)
+    time.sleep(1.5)  # three times as long as one that nobody hears may last
+    assert not hub.ended
+    hub.go_on.release(20)
+    listener.join(SECONDS)
+    assert [m["output"]["data"] for m in heard if m["msg"] == "process_completed"] == [["x"]]
+
+
+def test_an_endpoint_is_listened_for_by_its_event(hasty, hub):
+    _, answer = hub.post("call/long", {"data": ["x"], "session_hash": "mine"})
+    lines = []
+
+    def listen():
+        connection = http.client.HTTPConnection(hub.address, timeout=SECONDS)
+        connection.request("GET", f"/gradio_api/call/long/{answer['event_id']}")
+        lines.extend(connection.getresponse().read().decode().splitlines())
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    wait_for(lambda: answer["event_id"] in hub.page.places._listening)
+    time.sleep(1.5)
+    assert not hub.ended
+    hub.go_on.release(20)
+    listener.join(SECONDS)
+    assert "event: complete" in lines
+
+
+def test_nothing_is_kept_of_sessions_that_are_over(hasty, hub, monkeypatch):
+    monkeypatch.setattr(_queue, "FORGET_SECONDS", 0.5)
+    hub.go_on.release(100)
+    for _ in range(3):
+        joins(hub, 1)  # its answer is never fetched
+        session = uuid.uuid4().hex
+        hub.join(session)
+        assert hub.listen(session)
+    queue, places = hub.queue, hub.page.places
+    kept = (queue.pending_event_ids_session, queue.event_ids_to_events)
+    wait_for(lambda: not any(map(len, kept)) and not places._heard and not places._unfetched)
+    assert len(queue.pending_messages_per_session) == 0
+    wait_for(places._sweeper.done)
+
+
+# --- what it costs when nobody is there ---
+
+
+def test_an_idle_queue_looks_seldom(hub, monkeypatch):
     naps, sleep = [], asyncio.sleep
 
     def counted(delay, *args):
         naps.append(delay)
         return sleep(delay, *args)
 
+    job = hub.asked("a")
+    wait_for(lambda: hub.begun == ["a"])
     monkeypatch.setattr(asyncio, "sleep", counted)
-    job = asked(page, "a")
-    wait_for(lambda: begun == ["a"])
-    naps.clear()
-    time.sleep(0.5)  # one works, nobody waits
-    assert naps.count(page._queue.sleep_when_free) == 0
-    assert len(naps) < 40
-    go_on.release()
+    time.sleep(1)  # one works, nobody waits
+    looks = naps.count(_queue.LOOK_SECONDS)
+    assert 0 < looks <= 110, "Gradio's own way looks a thousand times a second"
+    hub.go_on.release()
     assert job.result(SECONDS) == "a"

@@ -15,7 +15,7 @@ import app
 from core.checkpoints import by_key
 from core.errors import InputError
 from core.settings import get_settings
-from demos import _api, _picker, _ui, classify, segment
+from demos import _api, _page, _picker, _ui, classify, segment
 from demos._guard import Guard
 
 GREY = np.full((8, 10, 3), 127, np.uint8)
@@ -26,6 +26,7 @@ class Page:
 
     local_url, share_url = "http://127.0.0.1:7860/", None
     fns: ClassVar[dict[int, Any]] = {}
+    places = None
 
     def launch(self, **options: Any) -> dict[str, Any]:
         self.trusted = os.environ.get("FORWARDED_ALLOW_IPS")
@@ -144,7 +145,7 @@ def test_on_a_space_visitors_are_told_apart(launched):
 )
 def test_where_strangers_can_come_each_has_a_limit(launched, variables, per_minute):
     options = launched(**variables)
-    (middleware,) = options["app_kwargs"]["middleware"]
+    middleware, _ = options["app_kwargs"]["middleware"]
     assert middleware.cls is Guard and middleware.kwargs["rules"].per_minute == per_minute
     assert options["share"] is ("SHARE" in variables)
 
@@ -161,7 +162,7 @@ def test_a_login_closes_the_meter_and_other_sites_out(launched, variables, login
     options = launched(**variables)
     assert options["auth"] == login
     assert [route.path for route in options["app_kwargs"]["routes"]] == open_routes
-    (middleware,) = options["app_kwargs"]["middleware"]
+    middleware, _ = options["app_kwargs"]["middleware"]
     assert middleware.kwargs["rules"].same_origin is (login is not None)
 
 
@@ -184,3 +185,15 @@ def test_a_wrong_setting_is_named_and_no_password_shown(environment):
         app.main()
     assert "PORT" in str(caught.value) and "AUTH" in str(caught.value)
     assert "onlysecret" not in str(caught.value)
+
+
+def test_an_answer_of_detect_makes_no_further_round_trip():
+    """The boxes to choose among come with the answer."""
+    page = _page.build()
+    ids = {getattr(block, "elem_id", None): number for number, block in page.blocks.items()}
+    run = next(fn for fn in page.fns.values() if (ids["detect-run"], "click") in fn.targets)
+    assert ids["detect-boxes"] in [block._id for block in run.outputs]
+    answered = {block._id for block in run.outputs}
+    assert not [fn for fn in page.fns.values() if answered & {number for number, _ in fn.targets}]
+    public = next(fn for fn in page.fns.values() if fn.api_name == "detect")
+    assert len(public.outputs) == 3
