@@ -7,7 +7,7 @@ grid is walked here, batch by batch.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,6 +52,11 @@ class GridOptions:
             raise InputError("The smallest area must be a number of pixels, 0 or more.")
         if self.points_per_batch is not None and not 1 <= self.points_per_batch <= 1024:
             raise InputError("Points per batch must lie between 1 and 1024.")
+
+    def with_defaults(self, thresholds: Mapping[str, float]) -> GridOptions:
+        """With these thresholds where none were given."""
+        missing = {name: thresholds[name] for name in THRESHOLDS if getattr(self, name) is None}
+        return replace(self, **missing)  # type: ignore[arg-type]
 
 
 def points_per_batch(height: int, width: int) -> int:

@@ -101,6 +101,10 @@ class PointPrompter(gr.HTML):
             raise AttributeError(f"PointPrompter has no attribute {name!r}")
         return super().__getattr__(name)
 
+    def emptied(self) -> PointPrompter:
+        """The update that takes the picture away, and all that was done on it."""
+        return PointPrompter(picture=None, segments=None)
+
     def api_info(self) -> dict[str, Any]:
         """The value is JSON, not the text of gr.HTML."""
         return {"type": "object"}
