@@ -95,8 +95,9 @@ def steepness(rgb: NDArray[np.uint8]) -> Slope:
     """How fast a picture changes at each place, 1 on average: (h, w), longest side `SIDE`."""
     from scipy import ndimage
 
-    factor = min(1.0, SIDE / max(rgb.shape[:2]))
-    size = (max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor)))
+    height, width = rgb.shape[:2]
+    factor = min(1.0, SIDE / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
     small = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX), dtype=np.float64)
     smooth = ndimage.gaussian_filter(small, (1.5, 1.5, 0))
     slope = np.hypot(ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1)).max(axis=2)
@@ -118,11 +119,12 @@ def worth_of(mask: BoolMask, slope: Slope, score: float) -> float:
     rim = mask & ~ndimage.binary_erosion(mask, border_value=1)  # where the mask ends
     frame = np.ones_like(mask)
     frame[1:-1, 1:-1] = False  # where the picture ends, which says nothing
-    cut = np.count_nonzero(mask & frame) / max(1, np.count_nonzero(rim | (mask & frame)))
+    framed = mask & frame
+    cut = np.count_nonzero(framed) / max(1, int(np.count_nonzero(rim | framed)))
     steep = float(slope[rim].mean()) if rim.any() else 0.0
     edge = min(1.0, steep / SURE_EDGE) * (1 - cut)
     solidity = min(1.0, np.count_nonzero(mask) / _hull_area(mask))
-    return float(solidity**2 * edge * np.sqrt(np.clip(score, 0, 1)))
+    return float(solidity**2 * edge * min(1.0, max(0.0, score)) ** 0.5)
 
 
 def _hull_area(mask: BoolMask) -> float:

@@ -70,7 +70,7 @@ class Page(gr.Blocks):
             error.print_exception = False  # the caller's fault, and no news for the log
             if "is not in the list of choices" in error.message:  # Python values, and no sentence
                 error.message = _answer.UNFIT
-            if refused := _result.refused(fn, error.message):
+            if refused := _result.refused(fn.fn, error.message, len(fn.inputs)):
                 return refused
             raise
         except (OSError, MemoryError):

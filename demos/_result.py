@@ -1,8 +1,9 @@
 """The answer of a tab: made once for each gesture, and never beside a picture that it is not of.
 
-`picked` says when a tab has another picture. `Answer.wire` runs the tab's function and shows what it
-gives; where the picture is refused or taken away, or the run fails, everything that was shown is
-emptied, and the sentence stands where the answer would be.
+`picked` says when a tab has another picture. `Answer.wire` runs the tab's function and shows what
+it gives; where the picture is refused or taken away, or the run fails, everything that was shown is
+emptied, and the sentence stands where the answer would be. `on_demand` is the same for what a
+person asks for by a button.
 """
 
 from __future__ import annotations
@@ -169,6 +170,28 @@ class Answer:
         marked.__signature__ = _signature(fn)
         marked.takes_refusals = True
         return answer
+
+
+def on_demand(
+    triggers: Sequence[Any],
+    fn: Callable[..., Any],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    **options: Any,
+) -> Any:
+    """`_ui.on_device` whose outputs are emptied where `fn` fails; the first one, a gr.HTML, then
+    says why."""
+
+    @functools.wraps(fn)
+    def tried(*values: Any) -> Any:
+        try:
+            found = fn(*values)
+        except Exception as error:
+            said = refusal(_ui.as_gradio_error(error).message)
+            found = (said, *(emptied(part) for part in outputs[1:]))
+        return found[0] if isinstance(found, tuple) and len(outputs) == 1 else found
+
+    return _ui.on_device(triggers, tried, inputs, outputs, **options)
 
 
 def refused(fn: Any, sentence: str, inputs: int) -> list[Refused] | None:

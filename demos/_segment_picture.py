@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ READY = "Ready. Click what you want to cut out."
 def loading(of_picture: list[Any]) -> Callable[..., Iterator[tuple[Any, ...]]]:
     """`load`; with a new session goes what was made of another picture."""
 
+    @functools.wraps(load)
     def each(*values: Any) -> Iterator[tuple[Any, ...]]:
         for canvas, info, session in load(*values):
             other = isinstance(session, Session)

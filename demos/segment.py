@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from core import coco, draw, images
-from core.errors import BadImage, InputError
+from core.errors import InputError
 from demos import (
     Tab,
     _api,
     _everything,
     _handoff,
     _picker,
-    _picture,
     _result,
     _segment_files,
     _segment_lessons,
@@ -26,14 +22,10 @@ from demos import (
 from demos._canvas import PointPrompter
 from demos._canvas_answers import (
     canvas_answer,
-    canvas_command,
-    canvas_message,
-    canvas_picture,
     mask_url,
     served,
 )
 from demos._canvas_data import (
-    Painted,
     numbers,
     parse_gesture,
     parse_object,
@@ -41,19 +33,22 @@ from demos._canvas_data import (
     picture_id,
 )
 from demos._picture import PictureIn
+from demos._segment_picture import left, loading
 from demos._segment_session import (
     FORGOTTEN,
     ONLY_EXCLUDES,
     PREVIEW_SIDE,
     Session,
+    again,
     answer,
     chosen,
     masks,
+    outputs_of,
     settings_of,
 )
 
 if TYPE_CHECKING:
-    from core.types import RunInfo
+    pass
 
 EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
 HINT = (
@@ -61,7 +56,6 @@ HINT = (
     "limit: some it cuts out alone, with others it takes a neighbour or the ground."
 )
 DETAIL_SIDE = 1600
-READY = "Ready. Click what you want to cut out."
 _NOTHING = (gr.skip(), gr.skip())
 
 
@@ -83,9 +77,7 @@ def build() -> None:
                 elem_id="segment-smallest",
             )
         with _ui.area("out"):
-            shown = _result.Answer(
-                "segment", "Choose a picture and click what you want to cut out"
-            )
+            place = _result.Answer("segment", "Choose a picture and click what you want to cut out")
             canvas = PointPrompter(elem_id="segment-canvas", hint="Choose a picture first.")
             info = gr.HTML(elem_id="segment-info")
             state = [image, checkpoint, smallest, session]
@@ -95,7 +87,7 @@ def build() -> None:
                 *_segment_lessons.build(state),
             ]
     _handoff.accept("segment", "Segment", image, handed)
-    shown.wire(
+    place.wire(
         image,
         [checkpoint.input],
         loading(of_picture),
@@ -106,7 +98,7 @@ def build() -> None:
         leave=left,
         queue=_ui.READING_QUEUE,
     )
-    _ui.on_device([smallest.release], _again, state, [canvas, info], show_progress="hidden")
+    _ui.on_device([smallest.release], again, state, [canvas, info], show_progress="hidden")
     _ui.on_device(
         [canvas.prompt],
         _prompt,
@@ -155,22 +147,7 @@ def _prompt(
         return _NOTHING  # a click on a picture that is gone
     session.note(gesture)
     settings = settings_of(picture, checkpoint, smallest)
-    return _shown(*answer(picture, session, settings, gesture))
-
-
-def _again(
-    picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
-) -> tuple[Any, ...]:
-    """Every mask anew, since a control moved that changes them."""
-    if session is None or picture is None or session.gesture is None:
-        return _NOTHING
-    gesture = replace(session.gesture, want=tuple(one.id for one in session.objects()))
-    settings = settings_of(picture, checkpoint, smallest)
-    return _shown(*answer(picture, session, settings, gesture, flush=True))
-
-
-def _shown(value: Any, info: str | None) -> tuple[Any, ...]:
-    return (gr.skip() if value is None else value), (gr.skip() if info is None else info)
+    return outputs_of(*answer(picture, session, settings, gesture))
 
 
 def _hover(
@@ -186,13 +163,13 @@ def _hover(
         return gr.skip()
     one, point = parse_object(data.get("object")), parse_point(data.get("point"))
     settings = settings_of(picture, checkpoint, smallest)
-    shown = {"picture": session.id, "seq": data.get("seq"), "mask": None}
+    preview = {"picture": session.id, "seq": data.get("seq"), "mask": None}
     try:
         found = masks(picture, session, settings, one, PREVIEW_SIDE, point)
-        shown["mask"] = mask_url(found.masks[chosen(found, one)], PREVIEW_SIDE)
+        preview["mask"] = mask_url(found.masks[chosen(found, one)], PREVIEW_SIDE)
     except InputError:
         pass
-    return PointPrompter(preview=shown)
+    return PointPrompter(preview=preview)
 
 
 def _detail(picture: images.Picture | None, session: Session | None, event: gr.EventData) -> Any:
