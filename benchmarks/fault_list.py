@@ -104,18 +104,18 @@ def _no_folder(_: Path) -> AbstractContextManager[Any]:
 
 
 def _no_memory_to_decode(_: Path) -> AbstractContextManager[Any]:
-    from core import decoding
+    from core import colour
 
-    real = decoding.to_rgb
+    real = colour.to_rgb
     failed: list[bool] = []
 
-    def to_rgb(image: Any) -> Any:
+    def to_rgb(*args: Any) -> Any:
         if not failed:
             failed.append(True)
             raise MemoryError
-        return real(image)
+        return real(*args)
 
-    return mock.patch.object(decoding, "to_rgb", to_rgb)
+    return mock.patch.object(colour, "to_rgb", to_rgb)
 
 
 def _starter(change: Callable[[Path], object]) -> Inject:

@@ -9,8 +9,8 @@ import numpy as np
 
 from benchmarks.starter_rows import Row
 from training import restore_eval
-from training.denoise import denoise as run_denoiser
 from training.restore_export import load
+from training.restore_run import denoise as run_denoiser
 
 SIGMA = 25
 DENOISE_GOAL = 31.1

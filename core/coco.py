@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -9,6 +11,10 @@ from numpy.typing import NDArray
 
 from core import outlines
 from core.types import Mask
+
+# How a person tells two of a kind apart: "cat 2", "cat_02", "cat (2)", "cat #2". A number of three
+# digits is rather a name, such as that of an aeroplane.
+_COUNTED = re.compile(r"(?:[\s_-]+#?|\s*#|\s*\()\d{1,2}\)?$")
 
 
 def encode(mask: NDArray[np.bool_] | Mask, score: float) -> dict[str, object]:
@@ -55,29 +61,34 @@ def dataset(
 
     Args:
         masks: (H, W) bool each, or masks of everything mode.
-        names: one category for each different name, in the order in which they come.
+        names: one category for each kind (`kind_of`), whatever its case, in the order in which
+            they come. The name itself is the `name` in the `attributes` of the annotation.
         scores: predicted IoU, written as `score` where there is one.
         polygons: `segmentation` holds polygons in place of run lengths. A part with holes is one
             polygon that goes into them and back; COCO itself has no other way to say a hole.
         tolerance: pixels by which a polygon may cut corners; 0 gives back the very mask.
     """
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names), 1)}
+    kinds: dict[str, tuple[int, str]] = {}  # number and first spelling of each
+    for name in names:
+        kind = kind_of(name)
+        kinds.setdefault(kind.casefold(), (len(kinds) + 1, kind))
     annotations: list[dict[str, object]] = []
     for mask, name, score in zip(masks, names, scores, strict=True):
         row = encode(mask, score or 0.0)
         annotation = {
             "id": len(annotations) + 1,
             "image_id": 1,
-            "category_id": numbers[name],
+            "category_id": kinds[kind_of(name).casefold()][0],
             "area": row["area"],
             "bbox": row["bbox"],
             "iscrowd": 0,
             "segmentation": _polygons(mask, tolerance) if polygons else row["rle"],
+            "attributes": {"name": name},
         }
         annotations.append(annotation if score is None else {**annotation, "score": float(score)})
     picture = {"id": 1, "file_name": file_name, "width": size[1], "height": size[0]}
     categories = [
-        {"id": number, "name": name, "supercategory": ""} for name, number in numbers.items()
+        {"id": number, "name": kind, "supercategory": "object"} for number, kind in kinds.values()
     ]
     return {
         "info": {"description": "Objects segmented with Vision Hub"},
@@ -86,6 +97,12 @@ def dataset(
         "annotations": annotations,
         "categories": categories,
     }
+
+
+def kind_of(name: str) -> str:
+    """What an object is, without the number that tells it from others: "cat 2" is a "cat"."""
+    plain = " ".join(unicodedata.normalize("NFC", name).split())
+    return _COUNTED.sub("", plain).rstrip(" -_/,.:;#(") or plain or "object"
 
 
 def _polygons(mask: NDArray[np.bool_] | Mask, tolerance: float) -> list[list[float]]:

@@ -130,7 +130,7 @@ def _from_numbers(file: tiff.Tiff) -> Image.Image:
     """A page of a depth that Pillow has no mode for, by the rule of `core.bit_depth`."""
     values, has_alpha = decoding_deep.numbers(file)
     if values.dtype == np.uint16:
-        shown = bit_depth.from_array(values)
+        shown = bit_depth.from_array(values.astype(np.uint16, copy=False))
     else:
         shown = bit_depth.stretched(values[..., :-1] if has_alpha else values)
         if has_alpha:

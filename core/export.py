@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import re
+import unicodedata
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,7 +100,7 @@ def svg(objects: Objects, tolerance: float = 0.0) -> str:
 def coco_dataset(
     objects: Objects, file_name: str, polygons: bool = False, tolerance: float = 0.0
 ) -> dict[str, object]:
-    """A COCO data set of one picture, one category for each name; see `coco.dataset`."""
+    """A COCO data set of one picture, one category for each kind of object; see `coco.dataset`."""
     return coco.dataset(
         [one.mask for one in objects],
         [one.name for one in objects],
@@ -137,7 +137,7 @@ def archive(
         "index.png": index_png(objects),
         "coco.json": _json(coco_dataset(objects, file_name)),
         "coco_polygons.json": _json(coco_dataset(objects, file_name, polygons=True)),
-        "objects.svg": svg(objects).encode(),
+        "objects.svg": _utf8(svg(objects)),
     }
     rows = []
     for number, one in enumerate(objects, 1):
@@ -187,12 +187,27 @@ def _same_size(rgb: RGB, mask: Masks) -> None:
 
 
 def _slug(name: str) -> str:
-    """A file name of letters, digits and hyphens, whatever a person called the object."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "object"
+    """An object's name as part of a file name: its letters stay, in whatever script; hyphens stand
+    for blanks and for what some file system refuses."""
+    plain = unicodedata.normalize("NFC", name)
+    kept = "".join(one if _is_kept(one) else " " for one in plain)
+    return "-".join(kept.split()).strip("-.")[:40].strip("-.") or "object"
+
+
+def _is_kept(one: str) -> bool:
+    joiner = one in "\u200c\u200d"  # which some scripts need
+    return joiner or (
+        one not in '<>:"/\\|?*' and unicodedata.category(one) not in ("Cc", "Cf", "Cs")
+    )
 
 
 def _json(content: object) -> bytes:
-    return json.dumps(content, indent=1, ensure_ascii=False).encode()
+    return _utf8(json.dumps(content, indent=1, ensure_ascii=False))
+
+
+def _utf8(text: str) -> bytes:
+    """A name from a browser may hold half a character, which no file can."""
+    return text.encode("utf-8", "replace")
 
 
 def _zip(files: Mapping[str, bytes]) -> bytes:

@@ -54,6 +54,8 @@ RGB = NDArray[np.uint8]
 class Picture:
     """A picture by name: `digest` of its pixels, `size` (H, W), and how to `load` them.
 
+    `name` is what its file is called where it comes from; "" where nobody knows.
+
     What a task keeps of a picture is found by the digest, so a second click on it neither decodes
     the file nor hashes the pixels. `load` gives (H, W, 3) uint8.
     """
@@ -61,6 +63,7 @@ class Picture:
     digest: str
     size: tuple[int, int]
     load: Callable[[], RGB] = field(repr=False, compare=False)
+    name: str = field(default="", compare=False)
 
     def pixels(self) -> RGB:
         """(H, W, 3) uint8, checked against the digest.

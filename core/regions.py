@@ -1,4 +1,4 @@
-"""Masks as shapes: small holes and islands, and the names of three nested masks."""
+"""Masks as shapes: small holes and islands, and words for the sizes of three masks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BoolMask = NDArray[np.bool_]
-NAMES = ("whole", "part", "sub-part")
+NAMES = ("largest", "middle", "smallest")
 
 
 def remove_small(mask: BoolMask, min_area: float) -> BoolMask:
@@ -46,7 +46,7 @@ def _without_small(parts: BoolMask, min_area: float, kind: str, mask: BoolMask) 
 
 
 def names_by_area(areas: Sequence[int]) -> tuple[str, ...]:
-    """ "whole", "part", "sub-part" for three masks, largest first; () for another number."""
+    """The size of each of three masks among them, in a word; () for another number."""
     if len(areas) != len(NAMES):
         return ()
     order = sorted(range(len(areas)), key=lambda i: -areas[i])

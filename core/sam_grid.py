@@ -8,7 +8,7 @@ batch mask by mask.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,6 +53,11 @@ class GridOptions:
         if self.points_per_batch is not None:
             batch = checks.whole(self.points_per_batch, "The number of points per batch", 1, 1024)
             object.__setattr__(self, "points_per_batch", batch)
+
+    def with_defaults(self, thresholds: Mapping[str, float]) -> GridOptions:
+        """With these thresholds where none were given."""
+        missing = {name: thresholds[name] for name in THRESHOLDS if getattr(self, name) is None}
+        return replace(self, **missing)  # type: ignore[arg-type]
 
 
 def points_per_batch(height: int, width: int) -> int:

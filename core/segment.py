@@ -14,8 +14,7 @@ A page passes an `images.Picture`, so that a click neither decodes nor hashes th
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,6 @@ from core import (
     regions,
     runtime,
     sam_clicks,
-    sam_grid,
     sam_models,
     sam_shapes,
 )
@@ -36,6 +34,12 @@ from core.insight import ClickGain, Part
 from core.prompts import Points, parse_box, parse_points
 from core.sam_clicks import Clicks, Logits
 from core.sam_engines import Embedding, Engine
+from core.sam_everything import (
+    everything,
+    everything_defaults,
+    everything_steps,
+    everything_stream,
+)
 from core.sam_grid import POINTS_PER_BATCH, points_per_batch
 from core.sam_models import build as _build
 from core.types import GridStep, Mask, Masks, RunInfo
@@ -50,6 +54,7 @@ __all__ = [
     "embed",
     "embedding_picture",
     "everything",
+    "everything_defaults",
     "everything_steps",
     "everything_stream",
     "parts",
@@ -58,7 +63,6 @@ __all__ = [
 ]
 
 MAX_REFINING = 64  # clicks of which each refines the mask before
-Everything = tuple[list[Mask], RunInfo]
 
 
 def embed(
@@ -93,7 +97,7 @@ def predict(
     Args:
         points: [x, y, label] each, pixels of the upright picture; label 1 include, 0 exclude.
         box: [x1, y1, x2, y2] in pixels, or None.
-        multimask: three masks (whole, part, sub-part) while the prompt is a single point, one
+        multimask: three masks, of different sizes, while the prompt is a single point, one
             otherwise, where a prompt is no longer ambiguous.
         mask_input: (1, h, w) low-resolution logits of an earlier answer, to refine it.
         refine: every click refines the mask that the clicks before it gave, whose low-resolution
@@ -138,70 +142,6 @@ def predict(
             )
         names = regions.names_by_area([int(np.count_nonzero(mask)) for mask in masks])
         return Masks(masks, scores.copy(), run.info(), low_res.copy(), stability, names)
-
-
-def everything_stream(
-    image: images.ImageLike,
-    checkpoint: str = "auto",
-    points_per_side: int = 16,
-    progress: Progress | None = None,
-    *,
-    pred_iou_thresh: float | None = None,
-    stability_score_thresh: float | None = None,
-    min_area: float = 0,
-    points_per_batch: int | None = None,
-) -> Generator[GridStep, None, Everything]:
-    """Prompt with a grid of points and keep the masks that are sure, stable and not doubled.
-
-    A generator that yields a `GridStep` after each batch of points, with the masks that hold so
-    far, and can be closed between batches; it returns (masks, largest first; RunInfo). Equal to
-    `SamAutomaticMaskGenerator.generate` with the same settings and no crops.
-
-    Args:
-        points_per_side: 2 to 64.
-        pred_iou_thresh, stability_score_thresh: 0..1; None for those of the checkpoint.
-        min_area: holes and islands of fewer pixels are removed, and masks that are smaller.
-        points_per_batch: None for what suits the size of the picture. Halved when memory runs out.
-    """
-    options = sam_grid.GridOptions(
-        points_per_side, pred_iou_thresh, stability_score_thresh, min_area, points_per_batch
-    )
-    picture = sam_models.picture(image)
-    with runtime.run("segment", checkpoint, _build, progress) as run:
-        embedding = sam_models.embedding(run, picture)
-        masks = yield from sam_grid.steps(run, embedding, options)
-        return sorted(masks, key=lambda mask: -mask.area), run.info()
-
-
-def everything_thresholds(checkpoint: str = "auto") -> tuple[float, float]:
-    """The predicted IoU and the stability (0..1) that everything mode asks of a mask by default."""
-    with runtime.run("segment", checkpoint, _build) as run:
-        extra = run.lease.built.extra
-        return float(extra["pred_iou_thresh"]), float(extra["stability_score_thresh"])
-
-
-def everything_steps(
-    image: images.ImageLike,
-    checkpoint: str = "auto",
-    points_per_side: int = 16,
-    progress: Progress | None = None,
-) -> Generator[float, None, Everything]:
-    """`everything_stream` that yields only the share done (0..1)."""
-    stream = everything_stream(image, checkpoint, points_per_side, progress)
-    with closing(stream):
-        while True:
-            try:
-                step = next(stream)
-            except StopIteration as stop:
-                return stop.value
-            yield step.done
-
-
-def everything(
-    image: images.ImageLike, checkpoint: str = "auto", points_per_side: int = 16
-) -> Everything:
-    """`everything_steps` run to its end."""
-    return runtime.finish(everything_steps(image, checkpoint, points_per_side))
 
 
 def click_gains(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 MIN_LINES = (
     "from segment_anything.utils.amg import remove_small_regions  # needs OpenCV: pip install "
@@ -15,7 +17,7 @@ MIN_LINES = (
 class Prompt:
     """What a person asked of Segment; the fields are the arguments of `core.segment.predict`.
 
-    `picture` is the path or name that the text opens.
+    `picture` is the path or name of the file that the text opens.
     """
 
     picture: str
@@ -54,3 +56,61 @@ def cleaning(min_area: float) -> list[str]:
         "    ]",
         "    masks = np.stack(cleaned)",
     ]
+
+
+def head(needs: str, picture: str, weights: str = "", whence: str = "") -> list[str]:
+    """The first lines of a script: what it needs, and a clear end where a file is missing.
+
+    Args:
+        needs: what is to be installed.
+        weights: path or name of a file, or of a folder, of weights; "" for none.
+        whence: where that comes from.
+    """
+    if is_heic(picture):
+        needs += " pillow-heif"
+    about = [f"# Needs: {needs}", "# Put your picture beside this file, or change its path here:"]
+    lines = [*about, f"PICTURE = {picture!r}"]
+    if weights:
+        lines += [f"# Weights: {whence}:", f"WEIGHTS = {weights!r}"]
+    return lines
+
+
+def check(*names: str) -> list[str]:
+    """Lines that end a script with a sentence where a file of its head is missing."""
+    return [
+        f"for needed in ({', '.join(names)},):",
+        "    if not Path(needed).exists():",
+        '        raise SystemExit(f"{needed} is not here; the first lines say what is needed.")',
+        "",
+    ]
+
+
+def opened(picture: str) -> list[str]:
+    """Lines that read `picture`, an upright RGB picture with alpha over white, as the hub does."""
+    plugin = ["import pillow_heif", "", "pillow_heif.register_heif_opener()"]
+    return [
+        *(plugin if is_heic(picture) else []),
+        'picture = ImageOps.exif_transpose(Image.open(PICTURE)).convert("RGBA")',
+        'white = Image.new("RGBA", picture.size, "white")',
+        'picture = Image.alpha_composite(white, picture).convert("RGB")',
+    ]
+
+
+def is_heic(picture: str) -> bool:
+    """Whether Pillow reads a file of that name with the help of pillow-heif alone."""
+    return Path(picture).suffix.lower() in (".heic", ".heif")
+
+
+def source(module: Path, name: str = "") -> str:
+    """The text of a module of ours for a script, or that of one function in it.
+
+    Without the docstring and `__future__` lines of the module, which stand at its beginning.
+    """
+    text = module.read_text("utf-8")
+    tree = ast.parse(text)
+    if name:
+        found = next(one for one in tree.body if getattr(one, "name", "") == name)
+        return ast.get_source_segment(text, found) or ""
+    future = [one for one in tree.body if isinstance(one, ast.ImportFrom) and one.level == 0]
+    start = next((one.end_lineno for one in future if one.module == "__future__"), 0)
+    return "\n".join(text.splitlines()[start or 0 :]).strip()

@@ -1,9 +1,25 @@
-"""Python text that makes the same masks again, with `core` and with the library alone."""
+"""Python text that makes the same masks again, with `core` and with the library alone.
+
+A text runs as it is pasted, in a folder that holds the picture: it says what it needs, fetches
+published weights itself, and holds the network of a starter, which no library has.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from core.checkpoints import Checkpoint
-from core.snippet_parts import MIN_LINES, Prompt, cleaning, numbers, ordered
+from core.snippet_parts import (
+    MIN_LINES,
+    Prompt,
+    check,
+    cleaning,
+    head,
+    numbers,
+    opened,
+    ordered,
+    source,
+)
 from core.snippets_transformers import with_transformers
 
 __all__ = [
@@ -18,10 +34,16 @@ __all__ = [
 ]
 
 
+CORE = Path(__file__).resolve().parent
+_CORE_NEEDS = "Vision Hub's core package (`pip install .` in a copy of its repository)"
+_LIBRARY_NEEDS = "pip install segment-anything torch torchvision numpy pillow"
+SAVED = 'Image.fromarray(mask).save("mask.png")\n'
+
+
 def with_core(prompt: Prompt, checkpoint: str) -> str:
     """A script whose `result.masks` are the masks, best first, on `checkpoint` (its key)."""
     arguments = [
-        repr(prompt.picture),
+        "PICTURE",
         f"points={_points(prompt)}",
         *([f"box={numbers(prompt.box)}"] if prompt.box is not None else []),
         f"checkpoint={checkpoint!r}",
@@ -31,7 +53,8 @@ def with_core(prompt: Prompt, checkpoint: str) -> str:
     ]
     call = ",\n    ".join(arguments)
     return (
-        "from core import segment\n\n"
+        f"{_core_head(prompt.picture)}from core import segment\n\n"
+        f"{_checked('PICTURE')}"
         f"result = segment.predict(\n    {call},\n)\n"
         "masks, scores = result.masks, result.scores  # (K, H, W) bool, predicted IoU\n"
     )
@@ -55,12 +78,15 @@ def with_segment_anything(prompt: Prompt, checkpoint: Checkpoint, weights: str) 
         weights: path or name of the weight file that the text opens.
     """
     lines = [
-        "import numpy as np",
-        "from PIL import Image, ImageOps",
-        f"from segment_anything import SamPredictor{_registry_import(checkpoint)}",
+        *_library_head(
+            prompt.picture, checkpoint, weights, "opencv-python-headless" * bool(prompt.min_area)
+        ),
         *([MIN_LINES] if prompt.min_area else []),
-        *_model(checkpoint, weights),
-        *_picture(prompt.picture),
+        f"from segment_anything import SamPredictor{_registry_import(checkpoint)}",
+        *_model(checkpoint),
+        *opened(prompt.picture),
+        "image = np.array(picture)",
+        "",
         "predictor = SamPredictor(sam)",
         "predictor.set_image(image)",
         *_arrays(prompt),
@@ -79,15 +105,18 @@ def everything_with_core(
     pred_iou_thresh: float,
     stability_score_thresh: float,
     min_area: float = 0,
+    only_things: bool = False,
 ) -> str:
-    """A script whose `masks` are those of everything mode, largest first."""
+    """A script whose `masks` are those of everything mode, in its order."""
+    things = "    only_things=True,\n" if only_things else ""
     area = f"    min_area={min_area:g},\n" if min_area else ""
     return (
-        "from core import runtime, segment\n\n"
+        f"{_core_head(picture)}from core import runtime, segment\n\n"
+        f"{_checked('PICTURE')}"
         "stream = segment.everything_stream(\n"
-        f"    {picture!r},\n    {checkpoint!r},\n    {points_per_side},\n"
+        f"    PICTURE,\n    {checkpoint!r},\n    {points_per_side},\n"
         f"    pred_iou_thresh={pred_iou_thresh!r},\n"
-        f"    stability_score_thresh={stability_score_thresh!r},\n{area})\n"
+        f"    stability_score_thresh={stability_score_thresh!r},\n{area}{things})\n"
         "found, info = runtime.finish(stream)\n"
         "masks = [one.mask for one in found]  # (H, W) bool each\n"
     )
@@ -101,15 +130,26 @@ def everything_with_segment_anything(
     pred_iou_thresh: float,
     stability_score_thresh: float,
     min_area: float = 0,
+    only_things: bool = False,
     points_per_batch: int = 16,
 ) -> str:
-    """The same by `SamAutomaticMaskGenerator`, for checkpoints of segment_anything."""
+    """The same by `SamAutomaticMaskGenerator`, for checkpoints of segment_anything.
+
+    With `only_things` the masks are in one piece each, as those of the hub, and none is left out.
+    """
     lines = [
-        "import numpy as np",
-        "from PIL import Image, ImageOps",
+        *_library_head(
+            picture,
+            checkpoint,
+            weights,
+            "opencv-python-headless" * bool(min_area),
+            "scipy" * only_things,
+        ),
         f"from segment_anything import SamAutomaticMaskGenerator{_registry_import(checkpoint)}",
-        *_model(checkpoint, weights),
-        *_picture(picture),
+        *_model(checkpoint),
+        *opened(picture),
+        "image = np.array(picture)",
+        "",
         "generator = SamAutomaticMaskGenerator(",
         "    sam,",
         f"    points_per_side={points_per_side},",
@@ -121,41 +161,97 @@ def everything_with_segment_anything(
         'found = sorted(generator.generate(image), key=lambda one: -one["area"])',
         f'masks = [one["segmentation"] for one in found if one["area"] >= {min_area:g}]',
     ]
+    if only_things:  # scipy comes with scikit-image, and is asked for by the function itself
+        piece = source(CORE / "things.py", "in_one_piece")
+        piece = piece.replace("mask: BoolMask) -> BoolMask", "mask)")
+        lines += ["", "", "HOLE = 0.1", "", "", piece, "", ""]
+        lines += ["masks = [in_one_piece(one) for one in masks]"]
     return "\n".join(lines) + "\n"
 
 
-def picked(everything: str, x: int, y: int) -> str:
-    """A script of everything mode that goes on to `mask`, the smallest one at a pixel."""
-    chosen = "mask = min((one for one in masks if one[y, x]), key=lambda one: one.sum())"
-    return f"{everything}x, y = {x}, {y}\n{chosen}\n"
+def picked(everything: str, x: int, y: int, area: int) -> str:
+    """A script of everything mode that goes on to `mask`, the one of `area` pixels at a pixel."""
+    return (
+        f"{everything}x, y, area = {x}, {y}, {area}  # where a mask was picked, and its size\n"
+        "there = [one for one in masks if one[y, x]]\n"
+        f"mask = min(there, key=lambda one: abs(int(one.sum()) - area))\n{SAVED}"
+    )
+
+
+def saved(text: str, chosen: int) -> str:
+    """A script of `masks` that goes on to the chosen `mask`, and keeps it as a picture."""
+    why = "the one that was chosen" if chosen else "the best by the model's own guess"
+    return f"{text}mask = masks[{chosen}]  # {why}\n{SAVED}"
+
+
+def _core_head(picture: str) -> str:
+    imports = ["from pathlib import Path", "", "from PIL import Image", ""]
+    lines = [*head(_CORE_NEEDS, picture), *imports]
+    return "\n".join(lines) + "\n"
+
+
+def _checked(*names: str) -> str:
+    return "\n".join(check(*names)) + "\n"
+
+
+def _library_head(picture: str, checkpoint: Checkpoint, weights: str, *more: str) -> list[str]:
+    whence = {
+        "starter": "the file that the page gives beside this code, or `weights/` of the repository",
+        "own": "your own checkpoint",
+        "full": f"fetched from {checkpoint.source} where the file is not here",
+    }
+    format_of = "safetensors" * (not checkpoint.arch)
+    hub = "huggingface_hub" * (checkpoint.tier == "full")
+    needs = " ".join(filter(None, [_LIBRARY_NEEDS, format_of, hub, *more]))
+    return [
+        *head(needs, picture, weights, whence[checkpoint.tier]),
+        "from pathlib import Path",
+        "",
+        "import numpy as np",
+        "from PIL import Image, ImageOps",
+    ]
 
 
 def _registry_import(checkpoint: Checkpoint) -> str:
     return ", sam_model_registry" if checkpoint.arch else ""
 
 
-def _model(checkpoint: Checkpoint, weights: str) -> list[str]:
+def _model(checkpoint: Checkpoint) -> list[str]:
+    """Lines that make `sam` from `WEIGHTS`."""
     if checkpoint.arch:
-        build = f"sam_model_registry[{checkpoint.arch!r}](checkpoint={weights!r})"
-        return ["", f"sam = {build}"]
+        build = f"sam_model_registry[{checkpoint.arch!r}](checkpoint=WEIGHTS).eval()"
+        return ["", *_fetched(checkpoint), *check("PICTURE", "WEIGHTS"), f"sam = {build}"]
     return [
         "import json",
         "",
         "from safetensors import safe_open",
         "from safetensors.torch import load_file",
         "",
-        "from core.models.sam import build  # the starter's small network is this project's own",
+        *check("PICTURE", "WEIGHTS"),
+        "# ---- the network of the starter, as in core/models/sam.py",
+        source(CORE / "models" / "sam.py"),
         "",
-        f"with safe_open({weights!r}, 'pt') as file:",
+        "",
+        "# ---- its weights, and the masks",
+        "with safe_open(WEIGHTS, 'pt') as file:",
         "    config = json.loads(file.metadata()['config'])",
         "sam = build(**config['sam'])",
-        f"sam.load_state_dict(load_file({weights!r}))",
+        "sam.load_state_dict(load_file(WEIGHTS))",
     ]
 
 
-def _picture(name: str) -> list[str]:
-    opened = f"ImageOps.exif_transpose(Image.open({name!r}))"
-    return ["sam.eval()", f'image = np.array({opened}.convert("RGB"))', ""]
+def _fetched(checkpoint: Checkpoint) -> list[str]:
+    if checkpoint.tier != "full":
+        return []
+    pinned = f", revision={checkpoint.revision!r}" if checkpoint.revision else ""
+    call = f"hf_hub_download({checkpoint.source!r}, {checkpoint.filename!r}{pinned})"
+    return [
+        "if not Path(WEIGHTS).exists():",
+        "    from huggingface_hub import hf_hub_download",
+        "",
+        f"    WEIGHTS = {call}",
+        "",
+    ]
 
 
 def _arrays(prompt: Prompt) -> list[str]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.checkpoints import Checkpoint
-from core.snippet_parts import MIN_LINES, Prompt, cleaning, numbers, ordered
+from core.snippet_parts import (
+    MIN_LINES,
+    Prompt,
+    check,
+    cleaning,
+    head,
+    numbers,
+    opened,
+    ordered,
+)
 
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _NAMES = {"sam": "Sam", "sam2": "Sam2"}
@@ -28,15 +37,22 @@ def with_transformers(prompt: Prompt, checkpoint: Checkpoint, weights: str) -> s
     )
     name = _NAMES[checkpoint.arch]
     picture_processor = f"{name}ImageProcessor, " if own_processor else ""
+    own = checkpoint.tier == "own"
+    folder = (str(Path(weights).parent), "the folder of your own checkpoint") if own else ()
     lines = [
+        *head(_needs(prompt), prompt.picture, *folder),
+        *([] if own else [f"# Weights: transformers fetches them from {checkpoint.source}."]),
+        "from pathlib import Path",
+        "",
         "import numpy as np",
         "import torch",
         "from PIL import Image, ImageOps",
         *([MIN_LINES] if prompt.min_area else []),
         f"from transformers import {picture_processor}{name}Model, {name}Processor",
         "",
-        *_model(checkpoint, weights, own_processor),
-        f"picture = ImageOps.exif_transpose(Image.open({prompt.picture!r}))",
+        *check("PICTURE", *(["WEIGHTS"] if own else [])),
+        *_model(checkpoint, own_processor),
+        *opened(prompt.picture),
         "",
         *_inputs(prompt),
         _sizes(checkpoint),
@@ -52,10 +68,15 @@ def with_transformers(prompt: Prompt, checkpoint: Checkpoint, weights: str) -> s
     return "\n".join(lines) + "\n"
 
 
-def _model(checkpoint: Checkpoint, weights: str, own_processor: bool) -> list[str]:
+def _needs(prompt: Prompt) -> str:
+    needs = "pip install transformers torch torchvision numpy pillow"
+    more = " segment-anything opencv-python-headless" if prompt.min_area else ""
+    return needs + more
+
+
+def _model(checkpoint: Checkpoint, own_processor: bool) -> list[str]:
     name = _NAMES[checkpoint.arch]
-    own = checkpoint.tier == "own"
-    source = repr(str(Path(weights).parent) if own else checkpoint.source)
+    source = "WEIGHTS" if checkpoint.tier == "own" else repr(checkpoint.source)
     pinned = f", revision={checkpoint.revision!r}" if checkpoint.revision else ""
     model = f"{name}Model.from_pretrained({source}{pinned}, dtype=torch.float32).eval()"
     if not own_processor:
@@ -71,7 +92,7 @@ def _model(checkpoint: Checkpoint, weights: str, own_processor: bool) -> list[st
 
 
 def _inputs(prompt: Prompt) -> list[str]:
-    lines = ["inputs = processor(", '    picture.convert("RGB"),']
+    lines = ["inputs = processor(", "    picture,"]
     if prompt.points:
         xy = ", ".join(numbers(point[:2]) for point in prompt.points)
         labels = [int(point[2]) for point in prompt.points]

@@ -96,8 +96,8 @@ class Masks:
 
     `low_res` (K, h, w) float32 mask logits, which refine the next prompt; None where not kept.
     `stability` (K,) float32 0..1 is the IoU of a mask with itself when the cut-off of its logits
-    moves; None where not computed. `names` (K,) are "whole", "part" and "sub-part" by area where
-    one point gave three masks; empty otherwise.
+    moves; None where not computed. `names` (K,) are "largest", "middle" and "smallest" by area
+    where one point gave three masks; empty otherwise.
     """
 
     masks: NDArray[np.bool_]

@@ -2,12 +2,17 @@
 let segments = null; // the coloured masks of everything mode, laid over the picture
 let veiled = false; // they are hidden for a while
 let lastCommand = null;
+let running = false, begun = 0; // everything mode is at work, and since when
 
 const actions = {
   include: () => setMode("include"),
   exclude: () => setMode("exclude"),
   pick: () => setMode("pick"),
   veil: () => { veiled = !veiled; setMode(veiled ? "include" : "pick"); },
+  everything: () => {
+    if (!running) startEverything();
+    else if (performance.now() - begun > 600) stopEverything(); // no half of a double click
+  },
   preview: () => { previewOn = !previewOn; cancelPreview(); refresh(); },
   undo: () => travel(-1),
   redo: () => travel(1),
@@ -25,6 +30,7 @@ function setPicture(next) {
   picture = next;
   image = detail = shownChoices = null;
   dropSegments();
+  if (running) stopEverything();
   sequence += 1;
   shown = sequence; // answers to the picture before are too old now
   cross = corner = drag = null;
@@ -71,6 +77,22 @@ function setSegments(next) {
     draw();
   });
   if (first) setMode("pick"); else refresh();
+}
+function setRunning(on) {
+  running = on;
+  find("everything").textContent = on ? "Cancel" : "Everything";
+  find("everything").setAttribute("aria-label", on ? "Cancel everything mode" : "Everything");
+  root.dataset.running = String(on);
+}
+function startEverything() {
+  begun = performance.now();
+  setRunning(true);
+  find("status").textContent = "Looking for everything.";
+  trigger("everything", { picture: picture.id });
+}
+function stopEverything() {
+  setRunning(false);
+  trigger("stop", { picture: picture ? picture.id : null });
 }
 function obey(command) { // objects that Python adds to those that are there
   if (!command || !picture || command.picture !== picture.id || command.id === lastCommand) return;

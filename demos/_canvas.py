@@ -26,7 +26,7 @@ _SCRIPTS = (
     "_canvas_keys.js",
     "_canvas.js",
 )
-EVENTS = ("prompt", "hover", "detail", "pick")
+EVENTS = ("prompt", "hover", "detail", "pick", "everything", "stop")
 
 
 class PointPrompter(gr.HTML):
@@ -42,6 +42,9 @@ class PointPrompter(gr.HTML):
       `PointPrompter(preview={"picture", "seq", "mask"})`, with the mask as `mask_url` or None.
     - `detail`: the page looks at `rect` [x1, y1, x2, y2] in more pixels than it has, `size` [w, h].
       Return `PointPrompter(detail={"picture", "rect", "src"})`.
+    - `everything`: all masks are asked for. Answer with values whose `everything` is True while
+      that is under way, False at its end, and `segments`.
+    - `stop`: not any more.
     - `pick`: a click at `x`, `y` while segments are shown. Return
       `PointPrompter(command=canvas_command(…))`.
 
@@ -100,6 +103,10 @@ class PointPrompter(gr.HTML):
         if name not in EVENTS:
             raise AttributeError(f"PointPrompter has no attribute {name!r}")
         return super().__getattr__(name)
+
+    def emptied(self) -> PointPrompter:
+        """The update that takes the picture away, and all that was done on it."""
+        return PointPrompter(picture=None, segments=None)
 
     def api_info(self) -> dict[str, Any]:
         """The value is JSON, not the text of gr.HTML."""

@@ -13,6 +13,7 @@ function receive(answer) {
   if (answer.picture && answer.picture !== picture.id) return;
   if (answer.seq == null) { // only words, such as "Reading the picture"
     if (answer.status != null) find("status").textContent = answer.status;
+    if ("everything" in answer && answer.everything !== running) setRunning(answer.everything);
     return;
   }
   if (answer.flush) { masks = new Map(); layers = new Map(); }

@@ -24,7 +24,7 @@ function refresh() {
   find("preview").setAttribute("aria-pressed", String(previewOn));
   // aria-disabled keeps the focus on a button that runs out of work
   const idle = {
-    undo: at === 0, redo: at >= history.length - 1, full: !picture,
+    everything: !picture, undo: at === 0, redo: at >= history.length - 1, full: !picture,
     clear: !picture || (scene.objects.length === 1 && isBare(scene.objects[0])),
   };
   for (const [name, off] of Object.entries(idle))

@@ -19,9 +19,9 @@ import numpy as np
 
 from core import coco, draw, images
 from core.errors import InputError
-from demos import _ui
+from demos import _result, _ui
 from demos._canvas import PointPrompter
-from demos._canvas_answers import canvas_command, canvas_object
+from demos._canvas_answers import canvas_command, canvas_message, canvas_object
 from demos._canvas_data import numbers, picture_id
 from demos._image import ImageIn
 from demos._segment_session import FILE_NAME, Grid, Pick, Session, shrunk
@@ -31,72 +31,78 @@ if TYPE_CHECKING:
 
 OVERLAY_SIDE = 768
 OVERLAY_SECONDS = 0.7  # between two pictures of the masks so far
-# The second half of a double click comes before the page knows that a run is under way; it would be
-# a run that Cancel does not reach.
-_ONCE = """() => {
-  const button = document.getElementById("everything-run");
-  button.disabled = true;
-  setTimeout(() => { button.disabled = false; }, 1000);
-}"""
+NONE = "0 masks: lower the thresholds, or set more points"
 
 
 def build(
     image: ImageIn, checkpoint: gr.Dropdown, session: gr.State, canvas: PointPrompter
 ) -> list[Any]:
-    """The accordion with everything mode, run on the picture of the tab.
+    """Everything mode on the picture of the tab: the canvas has its button, settings stand below.
 
     Returns what has to be emptied for another picture.
     """
-    with gr.Accordion("Everything mode", open=False, elem_id="segment-everything"):
+    line = gr.HTML(elem_id="everything-info", elem_classes=["answer"])
+    with gr.Accordion(
+        "Everything mode: settings and file", open=False, elem_id="segment-everything"
+    ):
         gr.Markdown(
-            "Prompts with a grid of points and keeps the masks that are sure and stable. "
-            "They lie over the picture above: click one to turn it into an object."
+            "The button Everything above prompts with a grid of points and keeps the masks that "
+            "are sure and stable. They lie over the picture: click one to turn it into an object."
         )
         with gr.Row():
             side = gr.Slider(4, 64, 16, step=1, label="Points per side")
             least = gr.Slider(
                 0, 2, 0, step=0.05, label="Smallest mask, hole or island (% of the picture)"
             )
-        own = gr.Checkbox(True, label="Thresholds of the checkpoint", elem_id="everything-own")
+        own = gr.Checkbox(True, label="What suits the checkpoint", elem_id="everything-own")
         with gr.Row():
-            iou = gr.Slider(0, 1, 0.88, step=0.01, label="Predicted IoU of at least", visible=False)
+            iou = gr.Slider(
+                0, 1, 0.88, step=0.01, label="The model's own guess of at least", visible=False
+            )
             stable = gr.Slider(0, 1, 0.95, step=0.01, label="Stability of at least", visible=False)
-        with gr.Row():
-            run = gr.Button("Segment everything", elem_id="everything-run")
-            cancel = gr.Button("Cancel", elem_id="everything-cancel")
-        line = gr.HTML(elem_id="everything-info")
+        only = gr.Checkbox(
+            True,
+            label="Things alone, best first",
+            info="Leaves out pieces of the ground, lumps of several things, and doubles.",
+            visible=False,
+            elem_id="everything-only",
+        )
         files = gr.DownloadButton("Download COCO JSON", interactive=False, size="sm")
     _ui.on_device(
         [own.input, checkpoint.input],
-        _sliders,
+        _defaults,
         [own, checkpoint],
-        [iou, stable],
+        [iou, stable, only],
         show_progress="hidden",
     )
-    run.click(None, js=_ONCE, api_visibility="private")
     event = _ui.on_device(
-        [run.click],
+        [canvas.everything],
         _run,
-        [image, checkpoint, session, side, least, own, iou, stable],
+        [image, checkpoint, session, side, least, own, iou, stable, only],
         [canvas, line, files],
         trigger_mode="once",
         show_progress="full",
         queue=_ui.LONG_QUEUE,
         progress_on=line,
     )
-    cancel.click(None, cancels=[event], api_visibility="private")
-    _ui.on_device([cancel.click], _cancelled, [session], [canvas, line, files])
+    canvas.stop(None, cancels=[event], api_visibility="private")
+    _ui.on_device([canvas.stop], _cancelled, [image, session], [canvas, line, files])
     _ui.on_device([canvas.pick], _pick, [session], [canvas], show_progress="hidden")
     return [line, files]
 
 
-def _sliders(own: bool, checkpoint: str) -> list[Any]:
-    """Own thresholds begin with those of the checkpoint; others may give no mask at all."""
+def _defaults(own: bool, checkpoint: str) -> list[Any]:
+    """Own settings begin with those of the checkpoint; others may give no mask at all."""
     from core import segment as task
 
     if own:
-        return [gr.Slider(visible=False)] * 2
-    return [gr.Slider(value=one, visible=True) for one in task.everything_thresholds(checkpoint)]
+        return [gr.Slider(visible=False), gr.Slider(visible=False), gr.Checkbox(visible=False)]
+    iou, stable, only = task.everything_defaults(checkpoint)
+    return [
+        gr.Slider(value=iou, visible=True),
+        gr.Slider(value=stable, visible=True),
+        gr.Checkbox(value=only, visible=True),
+    ]
 
 
 def _run(
@@ -108,20 +114,33 @@ def _run(
     own: bool,
     iou: float,
     stable: float,
+    only: bool = False,
 ) -> Iterator[tuple[Any, ...]]:
+    """The masks so far, over the picture, and at the end all of them; or why there are none."""
     if picture is None or session is None or session.digest != picture.digest:
         raise InputError("Choose a picture first.")
-    from core import segment as task
-
     session.found, session.running, session.turn = (), True, session.turn + 1
     turn = session.turn
-    waiting = _progress("Prompting with the grid", 0.0)
-    yield PointPrompter(segments=None), waiting, gr.DownloadButton(interactive=False)
-    height, width = picture.size
-    sure, firm = task.everything_thresholds(checkpoint) if own else (iou, stable)
-    grid = Grid(checkpoint, points_per_side, sure, firm, least / 100 * height * width)
-    session.grid = grid
-    stream = task.everything_stream(picture, **asdict(grid))
+    begun = _progress("Prompting with the grid", 0.0)
+    yield _told(session, "Looking for everything.", segments=None), begun, _fresh()[1]
+    try:
+        from core import segment as task
+
+        settings = task.everything_defaults(checkpoint) if own else (iou, stable, only)
+        area = least / 100 * picture.size[0] * picture.size[1]
+        session.grid = Grid(checkpoint, int(points_per_side), *settings[:2], area, settings[2])
+        yield from _masks(picture, session, turn)
+    except Exception as error:
+        session.running = False
+        said = _ui.as_gradio_error(error).message
+        yield _told(session, said, done=True, segments=None), _result.refusal(said), _fresh()[1]
+
+
+def _masks(picture: images.Picture, session: Session, turn: int) -> Iterator[tuple[Any, ...]]:
+    from core import segment as task
+
+    assert session.grid is not None
+    stream = task.everything_stream(picture, **asdict(session.grid))
     overlay, drawn = _Overlay(session.id), 0.0
     with closing(stream):
         while True:
@@ -139,11 +158,19 @@ def _run(
             words = f"Prompting with the grid: {step.done:.0%}, {len(step.masks)} masks"
             fresh = time.monotonic() - drawn >= OVERLAY_SECONDS and step.masks
             drawn = time.monotonic() if fresh else drawn
-            shown = overlay.of(step.masks) if fresh else gr.skip()
+            shown = _told(session, words, segments=overlay.of(step.masks)) if fresh else gr.skip()
             yield shown, _progress(words, step.done), gr.skip()
     session.found, session.running = tuple(masks), False
-    note = f"{len(masks)} masks" if masks else "0 masks: lower the thresholds, or set more points"
-    yield overlay.of(masks), _ui.info_html(info, note), _download(session, (height, width))
+    said = f"{len(masks)} masks: click one." if masks else f"{NONE}."
+    shown = _told(session, said, done=True, segments=overlay.of(masks))
+    note = f"{len(masks)} masks" if masks else NONE
+    yield shown, _ui.info_html(info, note), _download(picture, session)
+
+
+def _told(session: Session, words: str, segments: Any, done: bool = False) -> PointPrompter:
+    """A sentence below the canvas, and masks over it, or none; whether the run is `done`."""
+    value = {**canvas_message({"id": session.id}, words), "everything": not done}
+    return PointPrompter(segments=segments, value=value)
 
 
 def _fresh() -> tuple[str, Any]:
@@ -151,24 +178,23 @@ def _fresh() -> tuple[str, Any]:
     return "", gr.DownloadButton(value=None, interactive=False)
 
 
-def _cancelled(session: Session | None) -> tuple[Any, str, Any]:
+def _cancelled(picture: images.Picture | None, session: Session | None) -> tuple[Any, Any, Any]:
     """What a cancelled run found so far stays."""
-    if session is None or not session.running:
+    if session is None or picture is None or not session.running:
         return gr.skip(), gr.skip(), gr.skip()
     session.running, session.turn = False, session.turn + 1
     found = session.found
-    if not found:
-        return gr.skip(), _said("Cancelled."), gr.skip()
-    said = _said(f"Cancelled. The {len(found)} masks found so far can be picked.")
-    return _Overlay(session.id).of(found), said, _download(session, found[0].size)
+    words = f"Cancelled. The {len(found)} masks found so far: click one." if found else "Cancelled."
+    canvas = _told(session, words, done=True, segments=_Overlay(session.id).of(found))
+    return canvas, _said(words), _download(picture, session) if found else gr.skip()
 
 
-def _download(session: Session, size: tuple[int, int]) -> Any:
-    """The masks as a COCO data set; `size` is (H, W)."""
+def _download(picture: images.Picture, session: Session) -> Any:
+    """The masks as a COCO data set."""
     path, masks = _ui.result_path("coco.json"), session.found
-    scores = [mask.score for mask in masks]
-    names = ["mask"] * len(masks)
-    made = coco.dataset(masks, names, scores, size, FILE_NAME)
+    scores, names = [mask.score for mask in masks], ["mask"] * len(masks)
+    name = picture.name or FILE_NAME
+    made = coco.dataset(masks, names, scores, picture.size, name)
     path.write_text(json.dumps(made))
     return gr.DownloadButton(value=str(path), interactive=True)
 
@@ -191,14 +217,14 @@ class _Overlay:
         self._picture = picture
         self._small: dict[int, tuple[Mask, Any]] = {}  # by identity, as one mask comes many times
 
-    def of(self, masks: Sequence[Mask]) -> PointPrompter:
-        """`PointPrompter(segments=…)` of the masks; the small ones lie on top."""
+    def of(self, masks: Sequence[Mask]) -> dict[str, Any] | None:
+        """For the `segments` of the canvas; the largest are drawn first, so small ones on top."""
         for mask in masks:
             if id(mask) not in self._small:
                 self._small[id(mask)] = (mask, shrunk(mask.mask, OVERLAY_SIDE))
         ordered = sorted(masks, key=lambda mask: -mask.area)
         if not ordered:
-            return PointPrompter(segments=None)
+            return None
         palette = draw.mask_palette(len(ordered))
         first = self._small[id(ordered[0])][1]
         rgba = np.zeros((*first.shape, 4), np.uint8)
@@ -206,8 +232,7 @@ class _Overlay:
             inside = self._small[id(mask)][1]
             rgba[inside] = (*colour, 120)
             rgba[inside & ~_inner(inside)] = (*colour, 255)
-        shown = {"picture": self._picture, "src": _png_url(rgba), "count": len(ordered)}
-        return PointPrompter(segments=shown)
+        return {"picture": self._picture, "src": _png_url(rgba), "count": len(ordered)}
 
 
 def _inner(mask: Any) -> Any:
@@ -238,7 +263,7 @@ def _pick(session: Session | None, event: gr.EventData) -> Any:
     key = secrets.token_hex(8)
     session.given[key] = mask
     if session.grid is not None:
-        session.picked[key] = Pick(session.grid, x, y)
+        session.picked[key] = Pick(session.grid, x, y, mask.area)
     return PointPrompter(command=canvas_command(session.id, [canvas_object(given=key)]))
 
 
@@ -268,12 +293,13 @@ def segment_everything(
         points_per_side: The grid has this many points along each side.
 
     Returns:
-        The picture with every mask drawn, the masks as COCO run lengths, and how it was made.
+        The picture with every mask drawn, the masks as COCO run lengths, and how it was made. A
+        starter gives the things that it finds, best first; others all their masks, largest first.
     """
     from core import segment as task
 
     rgb = _ui.required(image)
-    steps = task.everything_steps(rgb, checkpoint, points_per_side)
+    steps = task.everything_steps(rgb, checkpoint, points_per_side, only_things=None)
     masks, info = _ui.run_while_wanted(steps)
     size = (rgb.shape[1], rgb.shape[0])
     document = coco.document(masks, [mask.score for mask in masks], size)

@@ -20,6 +20,7 @@ from demos import (
     _owner,
     _picker,
     _queue,
+    _result,
     _ui,
     discover,
 )
@@ -53,18 +54,21 @@ class Page(gr.Blocks):
 
     async def preprocess_data(self, *args: Any, **options: Any) -> Any:
         """From JSON to the arguments of a handler."""
+        fn = args[0]
         try:
             values = await super().preprocess_data(*args, **options)
         except gr.Error as error:
             error.print_exception = False  # the caller's fault, and no news for the log
             if "is not in the list of choices" in error.message:  # Python values, and no sentence
                 error.message = _answer.UNFIT
+            if refused := _result.refused(fn.fn, error.message, len(fn.inputs)):
+                return refused
             raise
         except (OSError, MemoryError):
             raise
         except Exception:  # callers can send anything, and each component fails in its own way
             raise gr.Error(_answer.UNFIT, print_exception=False) from None
-        for block, value in zip(args[0].inputs, values, strict=False):
+        for block, value in zip(fn.inputs, values, strict=False):
             if isinstance(block, gr.Dataset) and value is None:  # Gradio's handler unpacks it
                 raise gr.Error(_answer.UNFIT, print_exception=False)
         return values

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,17 @@ class PictureIn(ImageIn):
         try:
             if not payload.path:
                 return images.picture(super().preprocess(payload))
-            return picture_of(upload_path(payload.path))
+            path = upload_path(payload.path)
+            return replace(picture_of(path), name=_named(payload.orig_name) or path.name)
         except HubError as error:
             return _refused(str(error))
         except gr.Error as error:
             return _refused(error.message)
+
+
+def _named(name: Any) -> str:
+    """The last part of a file's name as a visitor's browser tells it; "" where it tells none."""
+    return re.split(r"[/\\\\]", name)[-1].strip()[:200] if isinstance(name, str) else ""
 
 
 def _refused(sentence: str) -> images.Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from PIL import Image
 
 from core import export, images, snippets, weights
 from core.errors import InputError
-from demos import _handoff, _ui
+from demos import _handoff, _result, _ui
 from demos._canvas_data import Prompted
 from demos._segment_session import (
     FILE_NAME,
@@ -43,6 +44,7 @@ def build(state: list[Any]) -> list[Any]:
             "SVG; the zip holds all that."
         )
         make = gr.Button("Make the files", size="sm", elem_id="segment-files-make")
+        said = gr.HTML(elem_id="segment-files-said")
         files = gr.File(
             label="Files", file_count="multiple", interactive=False, elem_id="segment-files"
         )
@@ -51,12 +53,44 @@ def build(state: list[Any]) -> list[Any]:
         )
     with gr.Accordion("Copy the code", open=False, elem_id="segment-code") as code:
         again = gr.Button("Code of the chosen object, as it is now", size="sm")
+        note = gr.HTML(elem_id="segment-code-said")
         ours = gr.Code(language="python", label="With core, of this project", interactive=False)
         plain = gr.Code(language="python", label="With the library alone", interactive=False)
-    _ui.on_device([make.click], _files, state, [files])
+        file = gr.DownloadButton(
+            "The weights that it needs",
+            size="sm",
+            interactive=False,
+            elem_id="segment-code-weights",
+        )
+    _result.on_demand([make.click], _made, state, [said, files])
     for trigger in (code.expand, again.click):
-        _ui.on_device([trigger], _code, state, [ours, plain], show_progress="hidden")
-    return [code, ours, plain, files]
+        _result.on_demand(
+            [trigger], _copied, state, [note, ours, plain, file], show_progress="hidden"
+        )
+    return [code, note, ours, plain, file, said, files]
+
+
+def _made(*state: Any) -> tuple[str, list[str]]:
+    return "", _files(*state)
+
+
+def _copied(*state: Any) -> tuple[Any, ...]:
+    ours, plain = _code(*state)
+    return "", ours, plain, _weights(ours, *state)
+
+
+def _weights(code: str, picture: Any, checkpoint: str, _: float, session: Session | None) -> Any:
+    """The file of a starter, which `code` cannot fetch; no other leaves the hub."""
+    pick = None
+    if session is not None and session.gesture is not None:
+        one = session.gesture.object(session.gesture.active)
+        pick = None if one is None else _pick(session, one)
+    resolved = weights.resolve(checkpoint if pick is None else pick.grid.checkpoint, "segment")
+    if resolved.tier != "starter" or "import" not in code:
+        return gr.DownloadButton(value=None, interactive=False)
+    path = _ui.result_path(resolved.path.name)
+    shutil.copyfile(resolved.path, path)
+    return gr.DownloadButton(value=str(path), interactive=True)
 
 
 def _files(
@@ -67,11 +101,13 @@ def _files(
     rgb = picture.load()
     made, info = objects(picture, session, settings)
     folder = _ui.result_folder()
-    code = {f"{_stem(i, one)}.py": _texts(session, settings, one)[0] for i, one in _asked(session)}
+    code = {
+        f"code/{i:02d}.py": _texts(picture, session, settings, one)[0] for i, one in _asked(session)
+    }
     contents = {
-        "objects.zip": export.archive(rgb, made, FILE_NAME, info, code),
-        "coco.json": _json(export.coco_dataset(made, FILE_NAME)),
-        "objects.svg": export.svg(made).encode(),
+        "objects.zip": export.archive(rgb, made, _name(picture), info, code),
+        "coco.json": _json(export.coco_dataset(made, _name(picture))),
+        "objects.svg": export.svg(made).encode("utf-8", "replace"),
         "index.png": export.index_png(made),
         **{
             f"cutout-{i:02d}.png": export.cutout_png(rgb, one.mask) for i, one in enumerate(made, 1)
@@ -86,10 +122,6 @@ def _json(document: Any) -> bytes:
     import json
 
     return json.dumps(document).encode()
-
-
-def _stem(number: int, one: Prompted) -> str:
-    return f"code/{number:02d}"
 
 
 def _asked(session: Session) -> list[tuple[int, Prompted]]:
@@ -177,10 +209,12 @@ def _code(
     if given(session, one) is not None and not _pick(session, one):
         said = "# This mask came with the object; add a click for code that makes it.\n"
         return said, said
-    return _texts(session, settings_of(picture, checkpoint, smallest), one)
+    return _texts(picture, session, settings_of(picture, checkpoint, smallest), one)
 
 
-def _texts(session: Session, settings: Settings, one: Prompted) -> tuple[str, str]:
+def _texts(
+    picture: images.Picture, session: Session, settings: Settings, one: Prompted
+) -> tuple[str, str]:
     pick = _pick(session, one)
     chosen_now = settings.checkpoint if pick is None else pick.grid.checkpoint
     resolved = weights.resolve(chosen_now, "segment")
@@ -189,28 +223,33 @@ def _texts(session: Session, settings: Settings, one: Prompted) -> tuple[str, st
     folder = checkpoint.loader == "transformers"
     file = f"{path.parent.name}/{path.name}" if folder else path.name
     if pick is not None:
-        return _everything(pick, checkpoint, file)
+        return _everything(_name(picture), pick, checkpoint, file)
     base = session.given.get(one.given or "")
     box = one.box if one.box is not None or base is None else list(base.box)
     prompt = snippets.Prompt(
-        FILE_NAME, one.points, box, refine=min(one.choice or 0, 2), min_area=settings.min_area
+        _name(picture), one.points, box, refine=min(one.choice or 0, 2), min_area=settings.min_area
     )
-    note = f"mask = masks[{one.choice}]  # the one that was chosen\n" if one.choice else ""
     ours = snippets.with_core(prompt, checkpoint.key)
-    return ours + note, snippets.with_library(prompt, checkpoint, file) + note
+    plain = snippets.with_library(prompt, checkpoint, file)
+    return snippets.saved(ours, one.choice or 0), snippets.saved(plain, one.choice or 0)
 
 
-def _everything(pick: Pick, checkpoint: Checkpoint, file: str) -> tuple[str, str]:
+def _name(picture: images.Picture) -> str:
+    """What the visitor calls the file of the picture."""
+    return picture.name or FILE_NAME
+
+
+def _everything(name: str, pick: Pick, checkpoint: Checkpoint, file: str) -> tuple[str, str]:
     """Code of a mask that was picked in everything mode."""
     settings = asdict(pick.grid)
     del settings["checkpoint"]  # may be "auto"; `checkpoint` is the one that it stands for
-    ours = snippets.everything_with_core(FILE_NAME, checkpoint.key, **settings)
-    ours = snippets.picked(ours, pick.x, pick.y)
+    ours = snippets.everything_with_core(name, checkpoint.key, **settings)
+    ours = snippets.picked(ours, pick.x, pick.y, pick.area)
     if checkpoint.loader == "transformers":
         said = "# transformers has no everything mode of this kind; the code with core does.\n"
         return ours, said
-    plain = snippets.everything_with_segment_anything(FILE_NAME, checkpoint, file, **settings)
-    return ours, snippets.picked(plain, pick.x, pick.y)
+    plain = snippets.everything_with_segment_anything(name, checkpoint, file, **settings)
+    return ours, snippets.picked(plain, pick.x, pick.y, pick.area)
 
 
 def required(

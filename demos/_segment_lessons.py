@@ -13,7 +13,7 @@ import numpy as np
 
 from core import coco, images
 from core.errors import InputError
-from demos import _ui
+from demos import _result, _ui
 from demos._canvas_data import Prompted
 from demos._image import ImageIn
 from demos._segment_files import FIRST, active, full_mask, required
@@ -57,14 +57,15 @@ def build(state: list[Any]) -> list[Any]:
             "The embedding in colour: its three principal components as red, green and blue. "
             "Places of like colour are described alike; a click tells SAM which of them you mean."
         )
+        said = gr.HTML(elem_id="segment-pca-said")
         shown = _ui.picture_output("Embedding", "segment-pca-picture", lossless=True)
     for trigger in (clicks.expand, again.click, reference.upload, reference.clear):
-        _ui.on_device([trigger], _clicks, [*state, reference], [chart])
-    _ui.on_device([take.click], _take, state, [chart, reference])
+        _result.on_demand([trigger], _clicks, [*state, reference], [chart])
+    _result.on_demand([take.click], _take, state, [chart, reference])
     for trigger in (parts.expand, anew.click):
-        _ui.on_device([trigger], _parts, state, [diagram])
-    _ui.on_device([pca.expand], _pca, state, [shown])
-    return [clicks, reference, chart, parts, diagram, pca, shown]
+        _result.on_demand([trigger], _parts, state, [diagram])
+    _result.on_demand([pca.expand], lambda *state: ("", _pca(*state)), state, [said, shown])
+    return [clicks, reference, chart, parts, diagram, pca, said, shown]
 
 
 def _prompts(session: Session) -> tuple[Prompted, list[float] | None]:
@@ -144,7 +145,8 @@ def _point_name(one: Prompted, count: int) -> str:
 def chart_html(gains: list[ClickGain], labels: list[str]) -> str:
     """A row for each prompt: how much the mask changed, predicted IoU, and true IoU if known."""
     known = any(gain.true is not None for gain in gains)
-    heads = ["Prompt", "Mask changed by", "Predicted IoU", *(["True IoU", "Gain"] if known else [])]
+    more = ["True IoU", "Gain"] if known else []
+    heads = ["Prompt", "Mask changed by", "Model's own guess", *more]
     rows = []
     for gain, label in zip(gains, labels, strict=True):
         changed = None if gain.unchanged is None else 1 - gain.unchanged
@@ -155,10 +157,11 @@ def chart_html(gains: list[ClickGain], labels: list[str]) -> str:
         rows.append(f"<tr>{''.join(cells)}</tr>")
     head = "".join(f"<th>{name}</th>" for name in heads)
     note = (
-        "Changed by is one less the IoU with the mask before."
+        "Changed by is one less the IoU with the mask before; the model's own guess is the IoU "
+        "that it predicts for its mask."
         if not known
-        else "True IoU is that with the reference mask; gain is its change. Where predicted and "
-        "true IoU differ, the model is wrong about itself."
+        else "True IoU is that with the reference mask; gain is its change. Where the model's "
+        "own guess, its predicted IoU, differs from it, the model is wrong about itself."
     )
     return (
         f'<div class="scroll"><table class="rows clicks"><thead><tr>{head}</tr></thead>'

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from core.types import Mask, Masks
 
 PREVIEW_SIDE = 512
-FILE_NAME = "picture.png"  # of the picture, in files and code that are taken away
+FILE_NAME = "picture.png"  # of a picture that came without a name
 ONLY_EXCLUDES = "Nothing is included yet: click what you want, or draw a box around it."
 FORGOTTEN = "The hub no longer knows this picture; please choose it again."
 
@@ -34,15 +35,17 @@ class Grid:
     pred_iou_thresh: float
     stability_score_thresh: float
     min_area: float
+    only_things: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """Where a mask of everything mode was picked, in pixels."""
+    """Where a mask of everything mode was picked, in pixels, and how many it has."""
 
     grid: Grid
     x: int
     y: int
+    area: int
 
 
 @dataclass(eq=False)
@@ -132,6 +135,22 @@ def answer(
     return canvas_answer(gesture, painted, status=status, flush=flush), info
 
 
+def again(
+    picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
+) -> tuple[Any, Any]:
+    """For canvas and info line: every mask anew, since a control moved that changes them."""
+    if session is None or picture is None or session.gesture is None:
+        return gr.skip(), gr.skip()
+    gesture = replace(session.gesture, want=tuple(one.id for one in session.objects()))
+    settings = settings_of(picture, checkpoint, smallest)
+    return outputs_of(*answer(picture, session, settings, gesture, flush=True))
+
+
+def outputs_of(value: Any, info: str | None) -> tuple[Any, Any]:
+    """What `answer` gives, with None as "as it is"."""
+    return (gr.skip() if value is None else value), (gr.skip() if info is None else info)
+
+
 def _painted(
     picture: images.Picture, session: Session, settings: Settings, one: Prompted
 ) -> tuple[Painted, str | None]:
@@ -206,15 +225,15 @@ def shrunk(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
 
 def describe(mask: NDArray[np.bool_], score: float, stability: float, name: str = "") -> str:
     """A mask in words, for the line below the picture."""
-    which = f" ({name})" if name else ""
+    which = f" {name}" if name else ""
     return (
-        f"Mask{which} of {mask.mean():.1%} of the picture, "
-        f"predicted IoU {shown_iou(score)}, stability {stability:.2f}"
+        f"Mask{which}: {mask.mean():.1%} of the picture. The model's own guess of how well it fits "
+        f"is {shown_iou(score)} of 1, its stability {stability:.2f}."
     )
 
 
 def _note(mask: NDArray[np.bool_], score: float) -> str:
-    return f"{mask.mean():.1%}, IoU {shown_iou(score)}"
+    return f"{mask.mean():.1%}, guess {shown_iou(score)}"
 
 
 def shown_iou(score: float) -> str:
@@ -223,7 +242,11 @@ def shown_iou(score: float) -> str:
 
 
 def _name(found: Masks, index: int) -> str:
-    return found.names[index] if found.names else ""
+    """ "A (largest)": a letter in the order shown, and the size; "" for a mask that is alone."""
+    if len(found.masks) < 2:
+        return ""
+    letter = chr(ord("A") + index)
+    return f"{letter} ({found.names[index]})" if found.names else letter
 
 
 def _stability(found: Masks) -> NDArray[np.float32]:
@@ -237,8 +260,8 @@ def _choices(found: Masks) -> list[Choice]:
     return [
         Choice(
             mask,
-            _name(found, i).capitalize() or f"Mask {i + 1}",
-            f"{mask.mean():.1%} · IoU {shown_iou(score)} · stability {stability:.2f}",
+            _name(found, i),
+            f"{mask.mean():.1%} · model's own guess {shown_iou(score)}",
         )
         for i, (mask, score, stability) in enumerate(rows)
     ]

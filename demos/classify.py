@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from core import images
-from demos import Tab, _api, _handoff, _picker, _ui
+from demos import Tab, _api, _handoff, _picker, _result, _ui
 
 EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
 HINT = (
@@ -36,15 +36,14 @@ def build() -> None:
                 info="Divides the logits before the softmax: above 1 flattens, below 1 sharpens.",
             )
         with _ui.area("out"):
-            bars = gr.HTML(
-                _ui.placeholder("The classes and how sure the model is of them"),
-                elem_id="classify-result",
-            )
+            answer = _result.Answer("classify", "The classes, and how sure the model is of them")
+            bars = gr.HTML(elem_id="classify-result")
             info = gr.HTML(elem_id="classify-info")
             download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
     _handoff.accept("classify", "Classify", image)
-    _ui.on_device(
-        [image.change, button.click, checkpoint.input, top_k.change, temperature.change],
+    answer.wire(
+        image,
+        [button.click, checkpoint.input, top_k.change, temperature.change],
         _run,
         [image, checkpoint, top_k, temperature],
         [bars, info, download],
@@ -53,18 +52,12 @@ def build() -> None:
 
 
 def _run(
-    image: images.RGB | None,
+    image: images.RGB,
     checkpoint: str,
     top_k: int,
     temperature: float,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
 ) -> tuple[Any, ...]:
-    if image is None:
-        return (
-            _ui.placeholder("Choose a picture on the left."),
-            "",
-            gr.DownloadButton(interactive=False),
-        )
     from core import classify as task
 
     result = task.predict(image, checkpoint, top_k, temperature, _ui.download_progress(progress))

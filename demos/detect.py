@@ -10,7 +10,7 @@ import gradio as gr
 
 from core import draw, images
 from core.errors import InputError
-from demos import Tab, _api, _handoff, _picker, _ui
+from demos import Tab, _api, _handoff, _picker, _result, _ui
 from demos._canvas_answers import canvas_object
 
 if TYPE_CHECKING:
@@ -40,19 +40,21 @@ def build() -> None:
                 info="Boxes below this score are left out; moving it does not run the model again.",
             )
         with _ui.area("out"):
+            answer = _result.Answer("detect", "The objects found, each in a box")
             picture = _ui.picture_output("Objects found", "detect-result")
             table = gr.HTML(elem_id="detect-table")
             info = gr.HTML(elem_id="detect-info")
             download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
-            with gr.Row(equal_height=True):
+            with gr.Row(equal_height=True, elem_classes=["answer"]):
                 which = gr.Dropdown(
                     [], label="Boxes to segment (none chosen: all)", multiselect=True,
                     elem_id="detect-boxes",
                 )  # fmt: skip
                 send = gr.Button("Segment", min_width=90, scale=0, elem_id="detect-send")
     _handoff.send(send, _boxes, [image, checkpoint, threshold, which], "Segment")
-    _ui.on_device(
-        [image.change, button.click, checkpoint.input, threshold.change],
+    answer.wire(
+        image,
+        [button.click, checkpoint.input, threshold.change],
         _run,
         [image, checkpoint, threshold],
         [picture, table, info, download, which],
@@ -61,14 +63,11 @@ def build() -> None:
 
 
 def _run(
-    image: images.RGB | None,
+    image: images.RGB,
     checkpoint: str,
     threshold: float,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
 ) -> tuple[Any, ...]:
-    if image is None:
-        empty = gr.Dropdown(choices=[], value=[])
-        return None, "", "", gr.DownloadButton(interactive=False), empty
     from core import detect as task
 
     found = task.predict(image, checkpoint, threshold, _ui.download_progress(progress))
@@ -76,11 +75,11 @@ def _run(
     path.write_text(json.dumps({**to_json(found), "info": found.info.to_dict()}, indent=1))
     button = gr.DownloadButton(value=str(path), interactive=True)
     table = table_html(found) if found.labels else _none_html(task.predict(image, checkpoint, 0.0))
-    return _drawn(image, found), table, _ui.info_html(found.info), button, _choices(found)
+    return _drawn(image, found), table, _ui.info_html(found.info), button, _boxes_listed(found)
 
 
-def _choices(found: Detections) -> gr.Dropdown:
-    """The boxes shown, to choose among for the Segment tab."""
+def _boxes_listed(found: Detections) -> gr.Dropdown:
+    """The boxes shown, to choose among."""
     pairs = enumerate(zip(found.labels, found.scores, strict=True))
     choices = [(f"{i + 1}. {name} {score:.2f}", i) for i, (name, score) in pairs]
     return gr.Dropdown(choices=choices, value=[])

@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 
 from core import images
-from demos import Tab, _api, _picker, _ui
+from demos import Tab, _api, _picker, _result, _ui
 
 if TYPE_CHECKING:
     from core.types import Reconstruction
@@ -36,7 +36,8 @@ def build() -> None:
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
                 shuffle = gr.Button("Hide other patches", size="sm")
         with _ui.area("out"):
-            with gr.Row():
+            answer = _result.Answer("reconstruct", "What the model makes of the hidden patches")
+            with gr.Row(elem_classes=["answer"]):
                 pictures = [
                     _ui.picture_output(label, f"reconstruct-{view}", lossless=True, min_width=220)
                     for view, label in zip(
@@ -54,8 +55,9 @@ def build() -> None:
     shuffle.click(
         lambda: int(np.random.default_rng().integers(2**31)), [], [seed], api_visibility="private"
     )
-    _ui.on_device(
-        [image.change, button.click, checkpoint.input, ratio.change, seed.change],
+    answer.wire(
+        image,
+        [button.click, checkpoint.input, ratio.change, seed.change],
         _run,
         [image, checkpoint, ratio, seed],
         [*pictures, info],
@@ -69,14 +71,12 @@ def build() -> None:
 
 
 def _run(
-    image: images.RGB | None,
+    image: images.RGB,
     checkpoint: str,
     mask_ratio: float,
     seed: int | None,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
 ) -> tuple[Any, ...]:
-    if image is None:
-        return None, None, None, ""
     from core import reconstruct as task
 
     result = task.predict(image, checkpoint, mask_ratio, seed or 0, _ui.download_progress(progress))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core import images
-from demos import Tab, _api, _handoff, _picker, _ui
+from demos import Tab, _api, _handoff, _picker, _result, _ui
 
 if TYPE_CHECKING:
     from core.restore import RestoreTask
@@ -66,6 +66,7 @@ def _build_task(task: RestoreTask) -> None:
             for control in controls:
                 control.render()
         with _ui.area("out"):
+            answer = _result.Answer(task, "The picture before and after")
             slider = gr.ImageSlider(
                 label="Before and after (lossless)",
                 format="png",
@@ -77,14 +78,15 @@ def _build_task(task: RestoreTask) -> None:
             info = gr.HTML(elem_id=f"{task}-info")
             download = gr.DownloadButton("Download PNG", interactive=False, size="sm")
     _handoff.accept("restore", f"Restore: {VERBS[task].lower()}", image, inner=f"restore-{task}")
-    event = _ui.on_device(
-        [image.change, button.click, checkpoint.input, sigma.release, estimate.input, scale.input],
+    answer.wire(
+        image,
+        [button.click, checkpoint.input, sigma.release, estimate.input, scale.input],
         _handler(task),
         [image, checkpoint, estimate, sigma, scale],
         [slider, info, download],
         queue=_ui.LONG_QUEUE,
     )
-    cancel.click(None, cancels=[event], api_visibility="private")
+    answer.cancel(cancel)
 
 
 def _controls(task: RestoreTask) -> tuple[gr.Checkbox, gr.Slider, gr.Radio]:
@@ -113,16 +115,13 @@ def _controls(task: RestoreTask) -> tuple[gr.Checkbox, gr.Slider, gr.Radio]:
 
 def _handler(task: RestoreTask) -> Any:
     def run(
-        image: images.RGB | None,
+        image: images.RGB,
         checkpoint: str,
         estimate: bool,
         sigma: float,
         scale: int,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
     ) -> Iterator[tuple[Any, ...]]:
-        if image is None:
-            yield None, "", gr.DownloadButton(interactive=False)
-            return
         from core import restore
 
         level = None if estimate else sigma

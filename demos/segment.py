@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-from collections.abc import Generator, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -17,7 +14,7 @@ from demos import (
     _everything,
     _handoff,
     _picker,
-    _picture,
+    _result,
     _segment_files,
     _segment_lessons,
     _ui,
@@ -25,27 +22,33 @@ from demos import (
 from demos._canvas import PointPrompter
 from demos._canvas_answers import (
     canvas_answer,
-    canvas_command,
-    canvas_message,
-    canvas_picture,
     mask_url,
     served,
 )
-from demos._canvas_data import numbers, parse_gesture, parse_object, parse_point, picture_id
+from demos._canvas_data import (
+    numbers,
+    parse_gesture,
+    parse_object,
+    parse_point,
+    picture_id,
+)
 from demos._picture import PictureIn
+from demos._segment_picture import left, loading
 from demos._segment_session import (
     FORGOTTEN,
     ONLY_EXCLUDES,
     PREVIEW_SIDE,
     Session,
+    again,
     answer,
     chosen,
     masks,
+    outputs_of,
     settings_of,
 )
 
 if TYPE_CHECKING:
-    from core.types import RunInfo
+    pass
 
 EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
 HINT = (
@@ -53,7 +56,6 @@ HINT = (
     "limit: some it cuts out alone, with others it takes a neighbour or the ground."
 )
 DETAIL_SIDE = 1600
-READY = "Ready. Click what you want to cut out."
 _NOTHING = (gr.skip(), gr.skip())
 
 
@@ -75,6 +77,7 @@ def build() -> None:
                 elem_id="segment-smallest",
             )
         with _ui.area("out"):
+            place = _result.Answer("segment", "Choose a picture and click what you want to cut out")
             canvas = PointPrompter(elem_id="segment-canvas", hint="Choose a picture first.")
             info = gr.HTML(elem_id="segment-info")
             state = [image, checkpoint, smallest, session]
@@ -84,21 +87,18 @@ def build() -> None:
                 *_segment_lessons.build(state),
             ]
     _handoff.accept("segment", "Segment", image, handed)
-    _ui.on_device(
-        [image.change, checkpoint.input],
-        _load,
+    place.wire(
+        image,
+        [checkpoint.input],
+        loading(of_picture),
         [*state, handed],
-        [canvas, info, session],
+        [canvas, info, session, *of_picture],
+        hides=[canvas, info],
+        at_once=True,
+        leave=left,
         queue=_ui.READING_QUEUE,
     )
-    image.change(
-        lambda: [_emptied(part) for part in of_picture],
-        None,
-        of_picture,
-        api_visibility="private",
-        show_progress="hidden",
-    )
-    _ui.on_device([smallest.release], _again, state, [canvas, info], show_progress="hidden")
+    _ui.on_device([smallest.release], again, state, [canvas, info], show_progress="hidden")
     _ui.on_device(
         [canvas.prompt],
         _prompt,
@@ -132,91 +132,6 @@ def build() -> None:
     )
 
 
-# ---- a picture
-def _emptied(part: Any) -> Any:
-    """What was made of another picture goes; an accordion makes it anew when it is opened."""
-    if isinstance(part, gr.Accordion):
-        return gr.Accordion(open=False)
-    if isinstance(part, gr.DownloadButton):
-        return gr.DownloadButton(value=None, interactive=False)
-    return None
-
-
-def _load(
-    picture: images.Picture | None,
-    checkpoint: str,
-    smallest: float,
-    session: Session | None,
-    handed: dict[str, Any] | None = None,
-) -> Iterator[tuple[Any, ...]]:
-    """Show the picture at once, then run the encoder so that the first click is quick."""
-    refusal = None if picture is None else _picture.refusal(picture)
-    if picture is None or refusal:  # nothing of the one before it stays
-        if session is not None:
-            session.gone = True
-        if refusal:
-            _ui.warn(refusal)
-        yield PointPrompter(picture=None), "", None
-        return
-    came = _unpacked(handed, picture)
-    if session is not None and session.digest == picture.digest and came:
-        yield PointPrompter(command=canvas_command(session.id, came)), gr.skip(), gr.skip()
-    if session is None or session.digest != picture.digest:
-        if session is not None:
-            session.gone = True  # what is under way for it comes to nothing
-        height, width = picture.size
-        shown = canvas_picture(
-            picture.load(), alt=f"Your picture, {width} by {height} pixels", objects=came
-        )
-        session = Session(shown["id"], picture.digest)
-        said = canvas_message(shown, "Reading the picture.")
-        yield PointPrompter(picture=shown, value=said), "", session
-    named = {"id": session.id}
-    reading = _reading(picture, checkpoint)
-    while True:
-        try:
-            yield canvas_message(named, next(reading)), gr.skip(), gr.skip()
-        except StopIteration as stop:
-            done = stop.value
-            break
-        except Exception as error:  # said where it belongs; what is on the canvas stays
-            said = _ui.as_gradio_error(error).message
-            _ui.warn(said)
-            yield canvas_message(named, said), "", gr.skip()
-            return
-    if session.objects():  # another checkpoint for the prompts that are there
-        yield *_again(picture, checkpoint, smallest, session), gr.skip()
-        return
-    yield canvas_message(named, READY), _ui.info_html(done), gr.skip()
-
-
-def _unpacked(handed: dict[str, Any] | None, picture: images.Picture) -> list[dict[str, Any]]:
-    """The objects that another tab sent for this picture, once."""
-    if handed is None or handed["digest"] != picture.digest:
-        return []
-    came, handed["objects"] = handed["objects"], []
-    return came
-
-
-def _reading(picture: images.Picture, checkpoint: str) -> Generator[str, None, RunInfo]:
-    """Run the encoder; sentences about how far it is, several a second."""
-    from core import segment as task
-
-    said = ["Reading the picture."]
-
-    def tell(fraction: float, sentence: str) -> None:
-        said[0] = f"{sentence}: {fraction:.0%}."
-
-    pool = concurrent.futures.ThreadPoolExecutor(1, "segment-embed")
-    try:
-        future = pool.submit(task.embed, picture, checkpoint, tell)
-        while not concurrent.futures.wait([future], 0.25).done:
-            yield said[0]
-        return future.result()
-    finally:  # where a person left, the embedding is finished all the same
-        pool.shutdown(wait=False)
-
-
 # ---- gestures
 def _prompt(
     picture: images.Picture | None,
@@ -232,22 +147,7 @@ def _prompt(
         return _NOTHING  # a click on a picture that is gone
     session.note(gesture)
     settings = settings_of(picture, checkpoint, smallest)
-    return _shown(*answer(picture, session, settings, gesture))
-
-
-def _again(
-    picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
-) -> tuple[Any, ...]:
-    """Every mask anew, since a control moved that changes them."""
-    if session is None or picture is None or session.gesture is None:
-        return _NOTHING
-    gesture = replace(session.gesture, want=tuple(one.id for one in session.objects()))
-    settings = settings_of(picture, checkpoint, smallest)
-    return _shown(*answer(picture, session, settings, gesture, flush=True))
-
-
-def _shown(value: Any, info: str | None) -> tuple[Any, ...]:
-    return (gr.skip() if value is None else value), (gr.skip() if info is None else info)
+    return outputs_of(*answer(picture, session, settings, gesture))
 
 
 def _hover(
@@ -263,13 +163,13 @@ def _hover(
         return gr.skip()
     one, point = parse_object(data.get("object")), parse_point(data.get("point"))
     settings = settings_of(picture, checkpoint, smallest)
-    shown = {"picture": session.id, "seq": data.get("seq"), "mask": None}
+    preview = {"picture": session.id, "seq": data.get("seq"), "mask": None}
     try:
         found = masks(picture, session, settings, one, PREVIEW_SIDE, point)
-        shown["mask"] = mask_url(found.masks[chosen(found, one)], PREVIEW_SIDE)
+        preview["mask"] = mask_url(found.masks[chosen(found, one)], PREVIEW_SIDE)
     except InputError:
         pass
-    return PointPrompter(preview=shown)
+    return PointPrompter(preview=preview)
 
 
 def _detail(picture: images.Picture | None, session: Session | None, event: gr.EventData) -> Any:
@@ -302,7 +202,7 @@ def segment(
         points: [[x, y, label], …] in pixels; label 1 includes, 0 excludes.
         box: [x1, y1, x2, y2] in pixels, or null.
         checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
-        multimask: Three masks (whole, part, sub-part) while the prompt is a single point.
+        multimask: Three masks, of different sizes, while the prompt is a single point.
 
     Returns:
         The picture with the best mask drawn, all masks as COCO run lengths, and how the answer was

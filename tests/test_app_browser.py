@@ -176,11 +176,12 @@ def test_everything_mode(page):
     tab(page, "Segment")
     upload(page, "segment", EXAMPLES / "coffee.jpg")
     wait_text(page, page.locator("#segment-canvas .pp-status"), "Ready")
-    page.locator("#segment-everything button").first.click()
-    page.locator("#everything-run").click()
+    page.locator("#segment-canvas [data-act=everything]").click()
     page.locator("#everything-info .info .tier").wait_for()  # to the end
     assert "masks" in page.locator("#everything-info").inner_text()
     page.wait_for_function("document.querySelector('#segment-canvas .pp').dataset.segments > 0")
+    status = page.locator("#segment-canvas .pp-status").inner_text()
+    assert re.fullmatch(r"\d+ masks: click one\.", status)
     canvas = page.locator("#segment-canvas .pp-canvas")
     box = canvas.bounding_box()
     tried = [(fx / 10, fy / 10) for fy in range(2, 9, 2) for fx in range(2, 9, 2)]

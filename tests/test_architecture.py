@@ -60,6 +60,7 @@ PLAIN = {
     "snippet_parts",
     "snippets",
     "snippets_transformers",
+    "things",
     "types",
 }
 ABOVE_TASKS = {"agreement", "warm"}  # run each task once

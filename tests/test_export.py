@@ -103,9 +103,9 @@ def test_pycocotools_reads_the_same_masks(objects, tmp_path, polygons):
     _, read = load(export.coco_dataset(objects, "photo.jpg", polygons), tmp_path)
     annotations = read.loadAnns(read.getAnnIds(imgIds=[1]))
     assert [a["score"] for a in annotations] == [0.9, 0.8, 0.7]
-    assert [read.loadCats(a["category_id"])[0]["name"] for a in annotations] == [
-        one.name for one in objects
-    ]
+    kinds = [read.loadCats(a["category_id"])[0]["name"] for a in annotations]
+    assert kinds == ["cup", "Löffel", "cup"]
+    assert [a["attributes"]["name"] for a in annotations] == [one.name for one in objects]
     for annotation, one in zip(annotations, objects, strict=True):
         assert isinstance(annotation["segmentation"], list) == polygons
         assert annotation["area"] == one.mask.sum()
@@ -118,10 +118,35 @@ def test_supervision_reads_the_same_masks(objects, tmp_path):
     Image.new("RGB", (80, 60)).save(tmp_path / "photo.png")
     path, _ = load(export.coco_dataset(objects, "photo.png"), tmp_path)
     read = supervision.DetectionDataset.from_coco(str(tmp_path), str(path), force_masks=True)
-    assert read.classes == ["cup", "Löffel / 2"]
+    assert read.classes == ["cup", "Löffel"]
     _, _, found = next(iter(read))
     assert found.class_id.tolist() == [0, 1, 0]
     np.testing.assert_array_equal(found.mask, np.stack([one.mask for one in objects]))
+
+
+KINDS = [
+    (["cat", "cat 2"], ["cat"]),
+    (["cat 1", "Cat (2)", "cat #3", "cat_04"], ["cat"]),
+    (["Object 1", "dog", "Object 2"], ["Object", "dog"]),
+    (["고양이", "고양이 2", "개"], ["고양이", "개"]),
+    (["Cafe\u0301", "Café 2"], ["Café"]),  # one letter, or a letter and its accent
+    (["Boeing 747", "Boeing 737", "R2D2", "7"], ["Boeing 747", "Boeing 737", "R2D2", "7"]),
+]
+
+
+@pytest.mark.parametrize(("names", "kinds"), KINDS, ids=str)
+def test_things_of_one_label_are_of_one_category(names, kinds, tmp_path):
+    shapes = [blobs()[i % 3] for i in range(len(names))]
+    made = [SegmentedObject(name, mask) for name, mask in zip(names, shapes, strict=True)]
+    Image.new("RGB", (80, 60)).save(tmp_path / "photo.png")
+    path, read = load(export.coco_dataset(made, "photo.png"), tmp_path)
+    categories = read.loadCats(read.getCatIds())
+    assert [one["name"] for one in categories] == kinds
+    assert {one["supercategory"] for one in categories} == {"object"}
+    assert len(read.getAnnIds()) == len(names)
+    found = supervision.DetectionDataset.from_coco(str(tmp_path), str(path), force_masks=True)
+    _, _, detections = next(iter(found))
+    np.testing.assert_array_equal(detections.mask, np.stack(shapes))
 
 
 def test_a_mask_without_a_score_has_none_in_coco():
@@ -219,7 +244,7 @@ def test_archive(objects, picture):
         with Image.open(io.BytesIO(files[row["mask"]])) as mask:
             np.testing.assert_array_equal(np.asarray(mask), one.mask)
         assert files[row["cutout"]] == export.cutout_png(rgb, one.mask)
-    assert manifest["objects"][1]["mask"] == "masks/02-l-ffel-2.png"
+    assert manifest["objects"][1]["mask"] == "masks/02-Löffel-2.png"
     read = json.loads(files["coco.json"])
     np.testing.assert_array_equal(
         coco.decode(read["annotations"][0]["segmentation"]), objects[0].mask
@@ -238,6 +263,26 @@ def test_names_make_safe_files(name, picture):
         names = read.namelist()
         assert json.loads(read.read("manifest.json"))["objects"][0]["name"] == name
     assert all(re.fullmatch(r"(cutouts/|masks/)?[\w-]{1,60}\.\w+", one) for one in names)
+
+
+NAMED = [
+    ("고양이", "고양이"),
+    ("赤い 車", "赤い-車"),
+    ("Çocuk №5", "Çocuk-№5"),
+    ("a/b\\c:d*e?f", "a-b-c-d-e-f"),
+    ("dot.", "dot"),
+    ("x\ud800y\u202ez\n", "x-y-z"),  # half a character, one that turns the text, a line's end
+    ("가" * 300, "가" * 40),
+]
+
+
+@pytest.mark.parametrize(("name", "stem"), NAMED)
+def test_letters_of_any_script_stay_in_file_names(name, stem, picture, tmp_path):
+    content = export.archive(picture(80, 60), [SegmentedObject(name, blobs()[0])])
+    with zipfile.ZipFile(io.BytesIO(content)) as read:
+        assert f"masks/01-{stem}.png" in read.namelist()
+        read.extractall(tmp_path)
+    assert (tmp_path / "cutouts" / f"01-{stem}.png").is_file()
 
 
 def test_nothing_to_take_away(picture):

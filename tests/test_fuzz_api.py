@@ -338,13 +338,13 @@ class Visit:
 
     def begin(self):
         """A picture on the canvas, one object on it, and masks of everything mode below it."""
-        load = self.event("segment-image", "change", "_load")
+        load = self.event("segment-image-turn", "change", "load")
         outputs, _ = self.send(load, self.fitting(load))
-        self.gesture = gesture(outputs[0][0]["value"]["picture"])
+        self.gesture = gesture(outputs[0][1]["value"]["picture"])
         prompt = self.event("segment-canvas", "prompt", "_prompt")
         outputs, _ = self.send(prompt, self.fitting(prompt), self.gesture)
         assert outputs[0][0]["masks"][0]["mask"]
-        everything = self.event("everything-run", "click", "_run")
+        everything = self.event("segment-canvas", "everything", "_run")
         grid = self.fitting(everything)
         grid[5] = False  # not the thresholds of the checkpoint, but those that every mask passes
         assert self.send(everything, grid)[0][-1][0]["props"]["segments"]["count"]

@@ -70,8 +70,7 @@ def test_everything_mode_shows_it_too(monkeypatch):
                 picture.set_input_files(EXAMPLES / "coffee.jpg")
                 status = one.locator("#segment-canvas .pp-status")
                 status.get_by_text("Ready").first.wait_for()
-                one.locator("#segment-everything").get_by_text("Everything mode").first.click()
-                one.locator("#everything-run").click()
+                one.locator("#segment-canvas [data-act=everything]").click()
                 line = one.locator("#everything-info")
                 words = "Prompting" if number < _ui.LONG_QUEUE[1] else "queue: 1/1"
                 line.get_by_text(words).first.wait_for()

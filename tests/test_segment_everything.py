@@ -91,10 +91,11 @@ def test_after_cancel_what_was_found_can_be_picked_and_taken_away(picture: image
     while not session.found:
         next(steps)
     steps.close()
-    canvas, line, button = _everything._cancelled(session)
+    canvas, line, button = _everything._cancelled(picture, session)
     assert f"Cancelled. The {len(session.found)} masks" in line
+    assert canvas.value["everything"] is False
     assert button.interactive and canvas != gr.skip()
-    assert _everything._cancelled(session) == (gr.skip(),) * 3  # nothing is at work any more
+    assert _everything._cancelled(picture, session) == (gr.skip(),) * 3  # it is over
 
 
 def test_a_cancelled_run_ends_at_its_next_step_and_tells_nothing_more(
@@ -103,19 +104,21 @@ def test_a_cancelled_run_ends_at_its_next_step_and_tells_nothing_more(
     session = Session("a", picture.digest)
     steps = run(picture, session, side=12)
     next(steps), next(steps)
-    _everything._cancelled(session)  # as where the page lost sight of the run
+    _everything._cancelled(picture, session)  # as where the page lost sight of the run
     assert list(steps) == []
 
 
 def test_own_thresholds_begin_with_those_of_the_checkpoint() -> None:
-    hidden = _everything._sliders(True, "segment-starter")
-    assert [one.visible for one in hidden] == [False, False]
-    shown = _everything._sliders(False, "segment-starter")
-    assert [(one.visible, one.value) for one in shown] == [(True, 0.3), (True, 0.55)]
+    hidden = _everything._defaults(True, "segment-starter")
+    assert [one.visible for one in hidden] == [False, False, False]
+    shown = _everything._defaults(False, "segment-starter")
+    assert [(one.visible, one.value) for one in shown] == [(True, 0.3), (True, 0.4), (True, True)]
 
 
-def test_cancel_after_the_end_changes_nothing(done: tuple[Session, list[Any]]) -> None:
-    assert _everything._cancelled(done[0]) == (gr.skip(),) * 3
+def test_cancel_after_the_end_changes_nothing(
+    done: tuple[Session, list[Any]], picture: images.Picture
+) -> None:
+    assert _everything._cancelled(picture, done[0]) == (gr.skip(),) * 3
 
 
 def test_one_mask_does_not_become_two_objects(done: tuple[Session, list[Any]]) -> None:
@@ -174,7 +177,7 @@ def test_excluding_alone_is_said_and_makes_no_object(picture: images.Picture) ->
 
 
 def test_scores_are_shown_as_the_shares_that_they_are() -> None:
-    assert "predicted IoU 1.00" in _segment_session.describe(np.ones((2, 2), bool), 1.12, 0.9)
+    assert "is 1.00 of 1," in _segment_session.describe(np.ones((2, 2), bool), 1.12, 0.9)
 
 
 def test_document_of_the_endpoint_stays(done: tuple[Session, list[Any]]) -> None:

@@ -157,9 +157,9 @@ def test_an_empty_mask_has_no_stability(shelf, picture):
 def test_names_go_by_area(sam, picture):
     result = segment.predict(picture(90, 64), CLICKS[:1])
     areas = dict(zip(result.names, result.masks.sum(axis=(1, 2)), strict=True))
-    assert areas["whole"] >= areas["part"] >= areas["sub-part"]
-    assert regions.names_by_area([5, 9, 7]) == ("sub-part", "whole", "part")
-    assert regions.names_by_area([4, 4, 4]) == ("whole", "part", "sub-part")
+    assert areas["largest"] >= areas["middle"] >= areas["smallest"]
+    assert regions.names_by_area([5, 9, 7]) == ("smallest", "largest", "middle")
+    assert regions.names_by_area([4, 4, 4]) == ("largest", "middle", "smallest")
     assert regions.names_by_area([4]) == regions.names_by_area([]) == ()
 
 

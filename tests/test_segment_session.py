@@ -13,7 +13,8 @@ from core import images
 from core import segment as task
 from core.errors import InputError
 from core.types import Masks, RunInfo
-from demos import _picture, _segment_session, segment
+from demos import _picture, _result, _segment_picture, _segment_session, segment
+from demos._canvas import PointPrompter
 
 INFO = RunInfo("net", "starter", "cpu", "fp32", {}, {})
 PICTURE = images.Picture("d", (8, 10), lambda: np.full((8, 10, 3), 127, np.uint8))
@@ -31,7 +32,7 @@ def event(seq: int = 1) -> gr.EventData:
 
 def masks(count: int = 1) -> Masks:
     scores = np.linspace(0.9, 0.5, count, dtype="f4")
-    names = ("whole", "part", "sub-part") if count == 3 else ()
+    names = ("largest", "middle", "smallest") if count == 3 else ()
     return Masks(np.ones((count, 8, 10), bool), scores, INFO, None, scores, names)
 
 
@@ -47,12 +48,12 @@ def test_a_click_is_answered_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_segment_session, "masks", lambda *_: masks(3))
     state = session()
     canvas, info = prompt(state, event())
-    assert "Mask (whole) of 100.0%" in canvas["status"] and "net" in info
+    assert "Mask A (largest): 100.0% of the picture" in canvas["status"] and "net" in info
     (painted,) = canvas["masks"]
     assert painted["rev"] == 1 and [c["name"] for c in painted["choices"]] == [
-        "Whole",
-        "Part",
-        "Sub-part",
+        "A (largest)",
+        "B (middle)",
+        "C (smallest)",
     ]
     assert [one.points for one in state.objects()] == [[[1, 2, 1]]]
 
@@ -63,7 +64,7 @@ def test_an_answer_to_a_picture_that_was_changed_meanwhile_is_dropped(
     state = session()
 
     def slow(*_: object) -> Masks:
-        next(segment._load(None, "auto", 0, state))  # the visitor clears the picture
+        _segment_picture.left(None, "auto", 0, state)  # the visitor clears the picture
         return masks()
 
     monkeypatch.setattr(_segment_session, "masks", slow)
@@ -93,9 +94,15 @@ def test_nothing_stays_of_the_picture_before_one_that_cannot_be_read(
     monkeypatch.setattr(gr, "Warning", said.append)
     state = session()
     picture = _picture.PictureIn().preprocess(ImageData(path="/nowhere/a.png"))
-    for _ in range(2):  # Gradio tells of it more than once
-        ((canvas, info, kept),) = segment._load(picture, "auto", 0, state)
+    outputs = [PointPrompter(), gr.HTML(), gr.State(), gr.DownloadButton()]
+    answer = _result.Answer("segment", "Choose one.").answering(
+        _segment_picture.loading(outputs[3:]), outputs, True, _segment_picture.left
+    )
+    for _ in range(2):
+        ((line, canvas, info, kept, file),) = answer("1", "", picture, "auto", 0, state, None)
         assert canvas.props["picture"] is None and info == "" and kept is None and state.gone
+        assert not file.interactive and 'role="alert"' in line
+        assert "Please upload a picture file." in line
     assert said == ["Please upload a picture file."]
 
 
@@ -106,7 +113,7 @@ def test_what_the_encoder_refuses_is_said_on_the_canvas(monkeypatch: pytest.Monk
         raise InputError("The picture is too narrow.")
 
     monkeypatch.setattr(task, "embed", refuse)
-    *_, (canvas, info, kept) = segment._load(PICTURE, "auto", 0, session())
+    *_, (canvas, info, kept) = _segment_picture.load(PICTURE, "auto", 0, session())
     assert canvas["status"] == "The picture is too narrow." and info == ""
     assert kept == gr.skip()  # the prompts stay
 

@@ -131,5 +131,7 @@ def test_the_text_names_what_a_person_has():
     text = snippets.with_segment_anything(
         Prompt("photo.jpg", [[3, 4, 1]]), by_key("sam-vit-b"), "sam_vit_b_01ec64.pth"
     )
-    assert "sam_model_registry['vit_b'](checkpoint='sam_vit_b_01ec64.pth')" in text
-    assert "photo.jpg" in text
+    assert "WEIGHTS = 'sam_vit_b_01ec64.pth'" in text and "PICTURE = 'photo.jpg'" in text
+    assert "sam_model_registry['vit_b'](checkpoint=WEIGHTS)" in text
+    fetched = "hf_hub_download('ybelkada/segment-anything', 'checkpoints/sam_vit_b_01ec64.pth'"
+    assert fetched in text
