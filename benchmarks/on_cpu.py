@@ -18,7 +18,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks import driver, networks, pictures, servers
+from benchmarks import collage, driver, networks, servers
 from benchmarks.goals import Goal, Section
 from benchmarks.startup import ROOT
 
@@ -80,7 +80,7 @@ def overhead(
     The second row has no limit: what of the answer is neither the network nor preparing its input.
     It tells what the server costs where the hub's network is faster than the library's.
     """
-    files = pictures.jpegs(rounds + 1, *size)
+    files = collage.jpegs(rounds + 1, *size)
     bare = networks.load(task, folder, device)
     with hub(folder, device) as server:
         paths = driver.upload(server.url, files)
@@ -140,7 +140,7 @@ def loads(
 ) -> tuple[driver.Load, driver.Load]:
     """Naive demo and hub with so many clients, at most `budget` seconds each."""
     count = max(4, 2 * clients)
-    files = pictures.jpegs(count + 1, *size)
+    files = collage.jpegs(count + 1, *size)
     found = []
     for kind in ("naive", "hub"):
         named = ("--task", task, "--folder", str(folder), "--device", device)

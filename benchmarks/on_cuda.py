@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from benchmarks import networks, on_cpu
+from benchmarks.collage import collage
 from benchmarks.goals import Goal, Section
-from benchmarks.pictures import collage
 from core import precision
 
 # FLOP of one picture (multiply and add count as two) of the published sizes; DETR at 800 x 1066,

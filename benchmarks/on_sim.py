@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
-from benchmarks import driver, pictures, servers, standin
+from benchmarks import collage, driver, servers, standin
 from benchmarks.goals import Goal, Section
 
 EFFICIENCY, PENALTY_MS, GAIN, BESIDE_LONG = 0.95, 1.0, 3.5, 3.0
@@ -125,7 +125,7 @@ def through_gradio(
 
     `keep` is for a demo that keeps its model in memory, as the better ones do.
     """
-    files = pictures.jpegs(max(requests) + 1, *size)
+    files = collage.jpegs(max(requests) + 1, *size)
     settings = {"VISION_HUB_BATCH": str(standin.BATCH), "VISION_HUB_DEVICE": "cpu"}
     loads = []
     for kind, endpoint, more, count in (

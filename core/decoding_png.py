@@ -119,7 +119,8 @@ def _read(data: bytes, clock: Clock) -> _Parts:
         end = at + 12 + length
         if name == b"IEND":
             break
-        if name == b"IDAT":  # its checksum is for Pillow to look at
+        if name == b"IDAT":
+            _check(view[at:end])
             parts.pixels.append(view[at:end])
         elif name == b"fcTL":
             of_first = parts.frame is None
