@@ -31,7 +31,7 @@ from starlette.routing import Route
 from core import allocator, collector, compute_threads, weights
 from core.images import MAX_BYTES
 from core.settings import get_settings
-from demos import _guard, _http, _owner, _page, _sessions, _ui
+from demos import _gate, _guard, _http, _owner, _page, _sessions, _ui
 
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _log = logging.getLogger("vision-hub")
@@ -72,7 +72,7 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
         routes.append(Route("/status", meter))
     rules = _guard.Rules(
         settings.per_minute,
-        same_origin=settings.login is not None,
+        login=settings.login is not None,
         previews=_page.previews(page),
     )
     options: dict[str, Any] = {
@@ -90,7 +90,11 @@ def launch(page: gr.Blocks, **overrides: Any) -> Any:
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
-        "app_kwargs": {"routes": routes, "middleware": [Middleware(_guard.Guard, rules=rules)]},
+        "app_kwargs": {
+            "routes": routes,
+            "middleware": [Middleware(_guard.Guard, rules=rules)],
+            "lifespan": _gate.around(rules.login),
+        },
     }
     _http.install()
     launched = page.launch(**{**options, **overrides})
