@@ -32,6 +32,7 @@ from core import allocator, collector, compute_threads, weights
 from core.images import MAX_BYTES
 from core.settings import get_settings
 from demos import (
+    _gate,
     _gradio_patches,  # noqa: F401  (first: it checks what the others import)
     _guard,
     _http,
@@ -82,7 +83,7 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
         routes.append(Route("/status", meter))
     rules = _guard.Rules(
         settings.per_minute,
-        same_origin=settings.login is not None,
+        login=settings.login is not None,
         previews=_page.previews(page),
     )
     middleware = [
@@ -105,7 +106,11 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
-        "app_kwargs": {"routes": routes, "middleware": middleware},
+        "app_kwargs": {
+            "routes": routes,
+            "middleware": middleware,
+            "lifespan": _gate.around(rules.login),
+        },
     }
     _http.install()
     launched = page.launch(**{**options, **overrides})

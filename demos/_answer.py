@@ -1,22 +1,23 @@
-"""What goes back through the guard: security headers, plain sentences, who uploaded what."""
+"""What goes back through the guard: plain sentences, cookies, who uploaded what."""
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
 from starlette.requests import Request
 
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
+from core.images import MAX_BYTES
+from demos._asgi import Message, Refused, Send
+from demos._routes import API, UPLOAD
 
 UNFIT = "The values do not fit this endpoint; /gradio_api/info lists its parameters."
+TOO_LARGE = f"The file is larger than {MAX_BYTES // 2**20} MB; please shrink it."
 BUSY = "The hub is full now: too many requests are waiting. Please try again in a minute."
 COOKIE = "vision_hub_visitor"
-API = "/gradio_api"
-JOBS = (f"{API}/queue/join", f"{API}/call/", f"{API}/run/", f"{API}/api/")
+DIRECT = (f"{API}/run/", f"{API}/api/")
+JOBS = (f"{API}/queue/join", f"{API}/call/", *DIRECT)
 _SHARE = "https://gradio.s3-us-west-2.amazonaws.com"  # where pages of a share link take the script
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -32,52 +33,88 @@ HEADERS = {
         "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
     ),
 }
-# Of jobs: what to say instead of Gradio's own words.
-_SENTENCES = {503: BUSY, 422: UNFIT}
+# What to say instead of Gradio's own words, by status.
+_OF_JOBS = {503: BUSY, 422: UNFIT}
+_OF_UPLOADS = {413: TOO_LARGE}
 
 
 class Answer:
-    """The answer on its way out: headers are added, the paths of uploads are noted."""
+    """The answer on its way out: sentences are put in, the paths of uploads are noted.
+
+    `own` is set before an answer of the guard's own, which passes as it is.
+    """
 
     def __init__(self, request: Request, send: Send, new_cookie: bool) -> None:
         self.started = False
+        self.own = False
+        # Why the body was refused: apps catch it and make answers of their own, which are dropped.
+        self.refused: Callable[[], Refused | None] = lambda: None
         self.uploaded: Callable[[str], None] | None = None
         self._send = send
         self._body = b""
-        self._status = 0
+        self._start: Message = {}
+        path = request.url.path
         self._page = request.method == "GET" and request.headers.get("accept", "").startswith(
             "text/html"
         )
-        self._private = request.url.path.startswith(f"{API}/file")
+        self._private = path.startswith(f"{API}/file")
         self._cookie = new_cookie and self._page
         self._secure = request.url.scheme == "https"
-        self._job = request.url.path.startswith((*JOBS, f"{API}/cancel"))
+        self._direct = path.startswith(DIRECT)
+        self._sentences = _OF_JOBS if path.startswith((*JOBS, f"{API}/cancel")) else {}
+        if path.startswith(UPLOAD):
+            self._sentences = _OF_UPLOADS
 
     async def send(self, message: Message) -> None:
         """Pass one part of the answer on."""
-        sentence = _SENTENCES.get(message.get("status", self._status)) if self._job else None
-        if sentence:
-            message = self._instead(message, sentence)
-        if message["type"] == "http.response.start":
-            self.started = True
-            self._status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *self._headers()]
-        elif self.uploaded and self._status == 200:
+        if self.own:
+            await self._pass_on(message)
+        elif self.refused():
+            return
+        elif message["type"] == "http.response.start":
+            self._start = message
+            if not self._is_held():
+                await self._pass_on(message)
+        elif self._is_held():
             self._body += message.get("body", b"")
             if not message.get("more_body"):
-                self._note(self.uploaded)
+                await self._say()
+        else:
+            await self._pass_on(message)
+
+    def _is_held(self) -> bool:
+        """Whether the answer is looked at as a whole before it goes."""
+        status = self._start.get("status")
+        return status in self._sentences or (self._direct and status == 500)
+
+    async def _say(self) -> None:
+        """The held answer, with a sentence of ours where there is one."""
+        status, content = self._start["status"], self._body
+        sentence = self._sentences.get(status)
+        if sentence is None and _error_of(content) == UNFIT:  # Gradio calls it a fault of its own
+            status, sentence = 400, UNFIT
+        if sentence:
+            content = json.dumps({"detail": sentence, "error": sentence}).encode()
+            length = (b"content-length", str(len(content)).encode())
+            headers = [(b"content-type", b"application/json"), length]
+            self._start = {**self._start, "status": status, "headers": headers}
+        await self._pass_on(self._start)
+        await self._pass_on({"type": "http.response.body", "body": content})
+
+    async def _pass_on(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self._start = message
+            message["headers"] = [*message.get("headers", ()), *self._headers()]
+        elif self.uploaded and self._start.get("status") == 200:
+            self._body += message.get("body", b"")
+            if not message.get("more_body"):
+                for path in json.loads(self._body):
+                    self.uploaded(path)
         await self._send(message)
 
-    def _instead(self, message: Message, sentence: str) -> Message:
-        """A sentence instead of Gradio's answer."""
-        content = json.dumps({"detail": sentence}).encode()
-        if message["type"] != "http.response.start":
-            return {"type": "http.response.body", "body": content}
-        length = (b"content-length", str(len(content)).encode())
-        return {**message, "headers": [(b"content-type", b"application/json"), length]}
-
     def _headers(self) -> list[tuple[bytes, bytes]]:
-        found = dict(HEADERS)
+        found = {}
         if self._private:
             found["cache-control"] = "private"
         if self._cookie:
@@ -87,7 +124,10 @@ class Answer:
             )
         return [(name.encode(), value.encode()) for name, value in found.items()]
 
-    def _note(self, uploaded: Callable[[str], None]) -> None:
-        paths = json.loads(self._body)
-        for path in paths:
-            uploaded(path)
+
+def _error_of(content: bytes) -> object:
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        return None
+    return answer.get("error") if isinstance(answer, dict) else None

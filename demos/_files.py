@@ -19,8 +19,9 @@ from core.settings import get_settings
 
 # Gradio forgets its own files after six hours; an hour more, so that it is never surprised.
 KEEP_SECONDS = 7 * 3600
-# An upload that was cut off stays under the name of a temporary file.
-CUT_SECONDS = 600
+# A form without its end stays under the name of a temporary file. One that still comes is written
+# to every few seconds (`_bodies.IDLE_SECONDS`).
+CUT_SECONDS = 60
 SWEEP_EVERY, LOOK_EVERY = 30.0, 5.0
 SPARE = 0.9  # of the room, beyond which the oldest files go: more comes between two looks
 LOOK_SHARE = 0.02  # of the time, at most; thousands of small files take long to walk over

@@ -1,65 +1,47 @@
 """What stands between the network and Gradio, as ASGI middleware.
 
-Security headers, routes that this page has no use for, limits on sizes and rates, and who may use
-which uploaded file. Refusals are JSON with one sentence in `detail`, which Gradio's page shows.
+Which routes are open, who must be logged in, limits on sizes and rates, and who may use which
+uploaded file. Refusals are JSON with one sentence in `detail`, which Gradio's page shows.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import math
-from collections.abc import Awaitable, Callable, MutableMapping
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
+import anyio
 from gradio.route_utils import FnIndexInferError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from core.errors import InputError
 from core.images import MAX_BYTES
-from demos import _files
-from demos._answer import API, COOKIE, JOBS, Answer, Message, Send
+from demos import _files, _login, _routes
+from demos._answer import COOKIE, JOBS, TOO_LARGE, Answer
+from demos._asgi import App, Message, Receive, Refused, Scope, Send
+from demos._bodies import Body, Room, again, parse, said_length
+from demos._routes import API, JOIN, UPLOAD
 from demos._visitors import RateLimit, Uploads, Visitor, is_quick
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 NOT_UNDERSTOOD = (
     "The hub could not make sense of this request; /gradio_api/info lists the endpoints."
 )
 FAILED = "The hub failed at this request. Please try again; its log tells the owner more."
-# Gradio serves these to every app; here they would only be ways in: a video converter, an editor of
-# the source, a proxy, pages of state and figures for whoever asks.
-CLOSED = (
-    "/monitoring",
-    "/runs",
-    f"{API}/process_recording",
-    f"{API}/vibe-",
-    f"{API}/undo-vibe-edit",
-    f"{API}/proxy=",
-    f"{API}/component_server",
-    f"{API}/deep_link",
-    f"{API}/dev/",
-    f"{API}/stream/",
-    f"{API}/run-history",
-    f"{API}/profiling",
-    "/openapi.json",
-)
-UPLOAD, JOIN = f"{API}/upload", f"{API}/queue/join"
+NO_LOGIN = "Please log in first."
 MEGABYTE = 2**20
 MAX_UPLOAD = MAX_BYTES + MEGABYTE  # the form around the file
 MAX_JSON = MAX_BYTES * 4 // 3 + 2 * MEGABYTE  # a data: URL is base64
 SMALL_BODY = 2**16  # parsed at once; another thread's turn takes longer
-MAX_VALUES = 100_000  # in one body; millions of small ones would take gigabytes
 MAX_NAME = 128  # characters of a session's name
 LOGINS_PER_MINUTE = 10
 PREVIEWS_PER_MINUTE = 1200  # more than a page asks for while the mouse moves
+STREAM_SECONDS = 8 * 3600.0  # an hour more than anything of a page is kept
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
 # What Gradio's routes raise at endpoints that do not exist and at values of another kind.
@@ -77,21 +59,22 @@ _log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class Rules:
     """What the settings say: jobs and uploads a minute for each visitor (0: no limit), and whether
-    pages of other sites may send requests, which a login forbids.
+    there is a login.
 
     `previews` are the numbers of the events that a page sends while the mouse moves. They would use
-    up the limit in seconds, and have a generous one of their own.
+    up the limit in seconds, and have a generous one of their own. The rooms bound what is on its
+    way at the same time: small bodies, large ones, which are in memory as well, uploads, which go
+    to the disk, and answers that stay open.
     """
 
     per_minute: int = 0
-    same_origin: bool = False
+    login: bool = False
     previews: frozenset[int] = frozenset()
     uploads: Uploads = field(default_factory=Uploads)
-
-
-class _Refused(Exception):
-    def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
-        self.response = JSONResponse({"detail": sentence}, status, headers)
+    small: Room = field(default_factory=lambda: Room(512, 32 * MEGABYTE))
+    large: Room = field(default_factory=lambda: Room(128, 96 * MEGABYTE))
+    files: Room = field(default_factory=lambda: Room(128, 512 * MEGABYTE))
+    streams: Room = field(default_factory=lambda: Room(600))
 
 
 class Guard:
@@ -117,59 +100,83 @@ class Guard:
             # up where the answer takes three seconds, as on a machine under load.
             await HTMLResponse()(scope, receive, state.send)
             return
-        try:
-            receive = await self._admit(request, visitor, receive)
-            if request.url.path == UPLOAD and request.method == "POST":
-                state.uploaded = lambda path: self.rules.uploads.add(path, visitor)
-            await self.app(scope, receive, state.send)
-        except _Refused as refused:
-            if not state.started:
-                await refused.response(scope, receive, state.send)
-        except Exception as error:  # routes of Gradio fail in their own ways
-            if state.started:
-                raise
-            status, sentence = _told(error, request)
-            where = f"{request.method} {request.url.path[:200]!r}"
-            if status == 400:  # one line: strangers could fill the log otherwise
-                _log.warning("%s failed: %s", where, type(error).__name__)
-            else:
-                _log.error("%s failed", where, exc_info=error)
-            await JSONResponse({"detail": sentence}, status)(scope, receive, state.send)
+        with ExitStack() as places:
+            try:
+                await self._serve(request, visitor, receive, state, places)
+            except Refused as refused:
+                await _answer(refused.response, request, state)
+            except Exception as error:  # routes of Gradio fail in their own ways
+                if state.started:
+                    raise
+                why = state.refused()
+                await _answer(why.response if why else _told(error, request), request, state)
 
-    async def _admit(self, request: Request, visitor: Visitor, receive: Receive) -> Receive:
-        """The request's body, once everything about it was found right.
+    async def _serve(
+        self,
+        request: Request,
+        visitor: Visitor,
+        receive: Receive,
+        state: Answer,
+        places: ExitStack,
+    ) -> None:
+        path = _routes.path_of(request)
+        route = _routes.find(request.method, path)
+        if route is None:
+            raise Refused(404, "There is nothing here.")
+        if self.rules.login and route.login and not await _login.is_known(self.app, request):
+            raise Refused(401, NO_LOGIN)
+        if request.method != "POST":
+            if said_length(request) != 0:
+                raise Refused(400, "A request of this kind has no body.")
+            if route.stream:
+                places.enter_context(self.rules.streams.place(visitor.address))
+                receive = _until(time.monotonic() + STREAM_SECONDS, receive)
+            if path == "/logout":
+                _login.log_out_alone(request.scope)
+            await self.app(request.scope, receive, state.send)
+            return
+        body = await self._body(request, visitor, receive, path, places)
+        state.refused = lambda: body.refused
+        receive = body.receive
+        if path.startswith(JOBS):
+            receive = await self._admit_job(request, visitor, body, path == JOIN)
+        if path == UPLOAD:
+            state.uploaded = lambda name: self.rules.uploads.add(name, visitor)
+        await self.app(request.scope, receive, state.send)
+        if body.refused:
+            raise body.refused
 
-        Raises:
-            _Refused: it may not pass.
-        """
-        path = request.url.path.removeprefix(request.scope.get("root_path", "")).rstrip("/")
-        if path.startswith(CLOSED):
-            raise _Refused(404, "There is nothing here.")
-        if request.method not in ("POST", "PUT", "PATCH", "DELETE"):
-            return receive
-        if self.rules.same_origin and not is_same_origin(request):
-            raise _Refused(403, "This hub takes no requests from the pages of other sites.")
+    async def _body(
+        self, request: Request, visitor: Visitor, receive: Receive, path: str, places: ExitStack
+    ) -> Body:
+        """The body of a request that may send one; nothing of it has been read."""
+        room, limit, sentence = self.rules.small, SMALL_BODY, "The request is too large."
+        said = said_length(request)
         if path == "/login":
             self._count(self._logins, visitor, "logins")
-        if path == UPLOAD:
+        elif path == UPLOAD:
             self._count(self._jobs, visitor)
             if await run_in_threadpool(_files.is_full):
-                raise _Refused(507, _files.FULL)
-            return _bounded(request, receive, MAX_UPLOAD, _too_large())
-        if path.startswith(JOBS):
-            return await self._admit_job(request, visitor, receive, path == JOIN)
-        return _bounded(request, receive, MEGABYTE, _Refused(413, "The request is too large."))
+                raise Refused(507, _files.FULL)
+            room, limit, sentence = self.rules.files, MAX_UPLOAD, TOO_LARGE
+        elif path.startswith(JOBS):
+            limit, sentence = MAX_JSON, TOO_LARGE
+            if said is None or said > SMALL_BODY:
+                room = self.rules.large
+        if said is not None and said > limit:
+            raise Refused(413, sentence)
+        place = places.enter_context(room.place(visitor.address, said or 0))
+        return Body(request, receive, limit, sentence, place)
 
     async def _admit_job(
-        self, request: Request, visitor: Visitor, receive: Receive, by_page: bool
+        self, request: Request, visitor: Visitor, body: Body, by_page: bool
     ) -> Receive:
-        body_of = _bounded(request, receive, MAX_JSON, _too_large())
-        small = 0 < int(request.headers.get("content-length", "0")) <= SMALL_BODY
+        small = 0 < (said_length(request) or 0) <= SMALL_BODY
         if not small:  # counted before it is read
             self._count(self._jobs, visitor)
-        body, payload = await _read(body_of), None
+        content, payload = await body.read(), None
         try:
-            payload = _payload(body) if small else await run_in_threadpool(_payload, body)
+            payload = parse(content) if small else await run_in_threadpool(parse, content)
         finally:
             if small:  # what is no JSON counts as well
                 preview = by_page and self._is_preview(payload)
@@ -178,7 +185,7 @@ class Guard:
             self._check(payload, visitor)
         else:
             await run_in_threadpool(self._check, payload, visitor)
-        return _again(body, receive)
+        return again(content, body.receive)
 
     def _is_preview(self, payload: Any) -> bool:
         number = payload.get("fn_index") if isinstance(payload, dict) else None
@@ -187,7 +194,7 @@ class Guard:
     def _count(self, limit: RateLimit, visitor: Visitor, what: str = "requests") -> None:
         seconds = math.ceil(limit.wait(visitor.address))
         if seconds:
-            raise _Refused(
+            raise Refused(
                 429,
                 f"Too many {what} in a minute; please go on in {seconds} s.",
                 {"retry-after": str(seconds)},
@@ -196,24 +203,25 @@ class Guard:
     def _check(self, payload: Any, visitor: Visitor) -> None:
         session = payload.get("session_hash") if isinstance(payload, dict) else None
         if isinstance(session, str) and len(session) > MAX_NAME:
-            raise _Refused(400, f"The session's name is longer than {MAX_NAME} characters.")
+            raise Refused(400, f"The session's name is longer than {MAX_NAME} characters.")
         try:
             self.rules.uploads.check(payload, visitor)
         except InputError as error:
-            raise _Refused(403, str(error)) from None
+            raise Refused(403, str(error)) from None
 
 
-def _payload(body: bytes) -> Any:
-    # Counted before it is parsed; none of these is in the base64 of a picture.
-    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
-        raise _Refused(413, "The request holds too many values.")
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):  # also bytes that are no text
-        raise _Refused(400, "The body of the request is not JSON.") from None
+def _told(error: Exception, request: Request) -> Response:
+    """What to say where a route failed; the log tells the owner more."""
+    status, sentence = _status_of(error, request)
+    where = f"{request.method} {request.url.path[:200]!r}"
+    if status == 400:  # one line: strangers could fill the log otherwise
+        _log.warning("%s failed: %s", where, type(error).__name__)
+    else:
+        _log.error("%s failed", where, exc_info=error)
+    return JSONResponse({"detail": sentence}, status)
 
 
-def _told(error: Exception, request: Request) -> tuple[int, str]:
+def _status_of(error: Exception, request: Request) -> tuple[int, str]:
     """Status and sentence for what a route raised."""
     number = error.errno if isinstance(error, OSError) else None
     if number in _NO_SPACE:
@@ -234,53 +242,19 @@ def visitor_of(request: Request) -> Visitor:
     return Visitor(address, request.cookies.get(COOKIE))
 
 
-def is_same_origin(request: Request) -> bool:
-    """Whether a request comes from our own page, or from a program that is no browser."""
-    origin = request.headers.get("origin")
-    if origin is None:
-        return True
-    own = {request.headers.get(name) for name in ("host", "x-forwarded-host")}
-    return urlsplit(origin).netloc in own
+async def _answer(response: Response, request: Request, state: Answer) -> None:
+    """An answer of the guard's own, unless the app has begun one."""
+    if not state.started:
+        state.own = True
+        await response(request.scope, request.receive, state.send)
 
 
-def _too_large() -> _Refused:
-    return _Refused(413, f"The file is larger than {MAX_BYTES // MEGABYTE} MB; please shrink it.")
+def _until(end: float, receive: Receive) -> Receive:
+    """A `receive` that tells the app at a certain time that the client has gone."""
 
+    async def limited() -> Message:
+        with anyio.move_on_after(end - time.monotonic()):
+            return await receive()
+        return {"type": "http.disconnect"}
 
-def _bounded(request: Request, receive: Receive, limit: int, refusal: _Refused) -> Receive:
-    """`receive` that refuses more than `limit` bytes, whatever the header says of their number."""
-    said = request.headers.get("content-length", "0")
-    if not said.isdecimal() or int(said) > limit:
-        raise refusal
-    got = 0
-
-    async def bounded() -> Message:
-        nonlocal got
-        message = await receive()
-        got += len(message.get("body", b""))
-        if got > limit:
-            raise refusal
-        return message
-
-    return bounded
-
-
-async def _read(receive: Receive) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Refused(400, "The request was cut off.")
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives a body which was read already, and then what the real one gives."""
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return again
+    return limited

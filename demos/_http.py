@@ -1,11 +1,15 @@
-"""uvicorn's fast HTTP parser with an end to what comes before a body.
+"""uvicorn's fast HTTP parser, with an end to heads and to answers that nobody takes.
 
-httptools has no limit on the head of a request, unlike h11, which uvicorn uses without it: 60 MB of
-headers took 1.2 GB and held everybody up for seconds, before any middleware could refuse them.
+httptools has no limit on the size of a head: 60 MB of headers took 1.2 GB before any middleware
+could refuse them. uvicorn sets no time for a head either, whatever its parser. `h11`, the other
+one, bounds the size by itself and takes 1.6 times the CPU time for each request
+(`python -m benchmarks.http_parsers`).
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn import config
@@ -18,12 +22,50 @@ except ImportError:  # no httptools on this machine
     from uvicorn.protocols.http.h11_impl import H11Protocol as _Base  # type: ignore[assignment]
 
 MAX_HEAD = 2**16  # bytes, as in h11; up to three times as much where it comes at once
+HEAD_SECONDS = 20.0  # from the connection, or the first byte, to the end of a head
+TAKE_SECONDS = 60.0  # for a client that takes nothing of an answer
+PEER = "peer"  # in the state of a request: who connected, whoever a proxy says it was
+
+
+class _Timer:
+    """Calls something once its seconds are over, unless it is stopped before."""
+
+    def __init__(self, seconds: float, call: Callable[[], None]) -> None:
+        self._seconds, self._call = seconds, call
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._handle is None:
+            self._handle = loop.call_later(self._seconds, self._call)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
 
 
 class BoundedProtocol(_Base):
-    """Refuses a request whose head, or whose trailers, are too long."""
+    """Ends a connection whose head, or whose trailers, are too long or too slow, or that takes
+    nothing of its answer."""
 
     _head = 0  # bytes since the last sign of a body
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._heading = _Timer(HEAD_SECONDS, self._end)
+        self._taking = _Timer(TAKE_SECONDS, self._end)
+
+    def connection_made(self, transport: Any) -> None:
+        """A client has connected."""
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, PEER: self.client[0] if self.client else None}
+        self._heading.start(self.loop)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has gone."""
+        self._heading.stop()
+        self._taking.stop()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a connection."""
@@ -40,17 +82,32 @@ class BoundedProtocol(_Base):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._head = 0
+        self._heading.start(self.loop)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Its head has ended."""
         self._head = 0
+        self._heading.stop()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
         self._head = 0
         super().on_body(body)
+
+    def pause_writing(self) -> None:
+        """The client takes the answer more slowly than it comes."""
+        self._taking.start(self.loop)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It has taken nearly all of what waited."""
+        self._taking.stop()
+        super().resume_writing()
+
+    def _end(self) -> None:
+        self.transport.abort()
 
 
 def _parses() -> bool:

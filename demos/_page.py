@@ -73,10 +73,12 @@ class Page(gr.Blocks):
                 raise gr.Error(_answer.UNFIT, print_exception=False)
         return values
 
-    async def process_api(self, *args: Any, **options: Any) -> Any:
+    async def process_api(self, block_fn: Any, *args: Any, **options: Any) -> Any:
         """A whole call, from JSON to JSON."""
+        if getattr(block_fn, "fn", self) is None:  # of an event that runs in the browser alone
+            raise gr.Error(_answer.UNFIT, print_exception=False)
         try:
-            return await super().process_api(*args, **options)
+            return await super().process_api(block_fn, *args, **options)
         except Exception as error:
             raise _ui.as_gradio_error(error) from None
         finally:

@@ -162,8 +162,8 @@ def test_a_login_closes_the_meter_and_other_sites_out(launched, variables, login
     options = launched(**variables)
     assert options["auth"] == login
     assert [route.path for route in options["app_kwargs"]["routes"]] == open_routes
-    middleware, _ = options["app_kwargs"]["middleware"]
-    assert middleware.kwargs["rules"].same_origin is (login is not None)
+    middleware, *_ = options["app_kwargs"]["middleware"]
+    assert middleware.kwargs["rules"].login is (login is not None)
 
 
 def test_a_hub_that_runs_sweeps_and_warms_up(environment, monkeypatch):
