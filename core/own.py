@@ -208,12 +208,12 @@ def _sam_arch(shapes: Shapes) -> str:
 
 
 def _restoration_scale(file: Path) -> int:
-    from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
+    from spandrel import ImageModelDescriptor, UnsupportedModelError
 
     from core import state_dicts
 
     try:
-        loaded = ModelLoader("cpu").load_from_state_dict(state_dicts.read(file))
+        loaded = state_dicts.restoration_net(state_dicts.read(file))
     except UnsupportedModelError as error:
         raise _Unclear(
             "is not a network that timm, transformers, SAM or spandrel knows."

@@ -244,12 +244,12 @@ def _first_convolution(module: torch.nn.Module) -> torch.nn.Conv2d:
 
 
 def _build(resolved: Resolved) -> Built:
-    from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
+    from spandrel import ImageModelDescriptor, UnsupportedModelError
 
     name = resolved.path.name
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
     try:
-        descriptor = ModelLoader(device="cpu").load_from_state_dict(state)
+        descriptor = state_dicts.restoration_net(state)
     except UnsupportedModelError as error:
         raise CheckpointError(f"{name} is not a network that spandrel recognises.") from error
     except MemoryError:

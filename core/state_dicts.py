@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ _transformers = threading.Lock()
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model")
 _FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
+# Counters, and tables that a model computes from its sizes. Some versions of a library write them and
+# others do not, and no answer depends on them.
+_HARMLESS = re.compile(
+    r"(^|\.)(num_batches_tracked|position_ids|relative_position_index|relative_coords_table"
+    r"|attn_mask|total_ops|total_params)$"
+)
 _BYTES = {"I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2}
 
 
@@ -131,7 +138,8 @@ def read(path: Path, mapped: bool = True) -> StateDict:
 def assign(model: torch.nn.Module, state: StateDict, name: str) -> torch.nn.Module:
     """Put `state` into `model` (built on `meta`) without copying; every key must match.
 
-    Buffers that no file holds stay where they were built; see `has_meta`.
+    Buffers that no file holds stay where they were built; see `has_meta`. What `is_harmless` names
+    may be left over.
 
     Raises:
         CheckpointError: keys are missing or left over, or a shape differs.
@@ -149,8 +157,17 @@ def has_meta(model: torch.nn.Module) -> bool:
     return any(t.is_meta for t in (*model.parameters(), *model.buffers()))
 
 
+def is_harmless(key: str) -> bool:
+    """Whether a model that lacks this key answers the same without it: a counter, a fixed table."""
+    return _HARMLESS.search(key) is not None
+
+
 def refuse_mismatch(name: str, missing: list[str], surplus: list[str]) -> None:
-    """Raise CheckpointError when a file lacks keys of the model, or has keys it does not know."""
+    """Raise CheckpointError when a file lacks keys of the model, or has keys it does not know.
+
+    Keys that the model does not know and that are harmless are passed over.
+    """
+    surplus = [key for key in surplus if not is_harmless(key)]
     if missing or surplus:
         example = (missing or surplus)[0]
         raise CheckpointError(
@@ -162,7 +179,8 @@ def refuse_mismatch(name: str, missing: list[str], surplus: list[str]) -> None:
 def from_pretrained(model_class: Any, config: Any, state: StateDict, name: str) -> torch.nn.Module:
     """A transformers model of `config` with the weights of `state`; every key must match.
 
-    transformers builds on `meta` and renames the keys of files that older versions wrote.
+    What `is_harmless` names may be left over. transformers builds on `meta` and renames the keys of
+    files that older versions wrote.
 
     Raises:
         CheckpointError: keys are missing or left over, or a shape differs.
@@ -190,6 +208,33 @@ def from_pretrained(model_class: Any, config: Any, state: StateDict, name: str) 
         raise _other_shape(name)
     refuse_mismatch(name, sorted(report["missing_keys"]), sorted(report["unexpected_keys"]))
     return model.eval().requires_grad_(False)
+
+
+def restoration_net(state: StateDict) -> Any:
+    """The descriptor of the network that spandrel recognises in `state`.
+
+    spandrel takes no key too many, so those that its network lacks and that are harmless are taken
+    out after it has named them.
+
+    Raises:
+        spandrel.UnsupportedModelError, or whatever its network raises on keys that do not fit.
+    """
+    from spandrel import ModelLoader
+
+    loader = ModelLoader(device="cpu")
+    try:
+        return loader.load_from_state_dict(state)
+    except RuntimeError as error:
+        unknown = _harmless_surplus(str(error)) & state.keys()
+        if not unknown:
+            raise
+    return loader.load_from_state_dict({k: t for k, t in state.items() if k not in unknown})
+
+
+def _harmless_surplus(message: str) -> set[str]:
+    """The keys that PyTorch says a model does not know, as far as they are harmless."""
+    told = message.partition("Unexpected key(s) in state_dict: ")[2].partition("\n")[0]
+    return {key for key in re.findall(r'"([^"]+)"', told) if is_harmless(key)}
 
 
 def _other_shape(name: str) -> CheckpointError:

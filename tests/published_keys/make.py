@@ -1,0 +1,246 @@
+"""Write `<checkpoint>.json` from the program that made the published file, or from one like it.
+
+    python -m tests.published_keys.make detr-r50 [vit-mae-base …]
+
+Run it in an environment that has the program which README.md names for the entry, with the folder
+that holds the authors' code in `UPSTREAM` where it is no package. A file that is there keeps its
+sources, sizes and configs; names, shapes and answers are written anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from tests import published
+
+UPSTREAM = os.environ.get("UPSTREAM", "")
+NAMES = {torch.float32: "F32", torch.int64: "I64"}
+Answer = dict[str, dict[str, Any]]
+
+
+def filled(model: Any) -> Any:
+    """The model with the numbers of the formula; its fixed tables must be the formula's already."""
+    state = model.state_dict()
+    for name, old in state.items():
+        new = torch.from_numpy(published.tensor(name, tuple(old.shape), NAMES[old.dtype]))
+        if name.endswith(("relative_position_index", "attn_mask")):
+            assert torch.equal(new, old), name
+        state[name] = new
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def given(name: str, *shape: int) -> torch.Tensor:
+    return torch.from_numpy(published.numbers(name, shape))
+
+
+def answers(**outputs: torch.Tensor) -> Answer:
+    return {name: published.summary(output.numpy()) for name, output in outputs.items()}
+
+
+# --- one function an entry: the network, and what it answers (None where that takes too long) ---
+
+
+def timm_vit(arch: str) -> tuple[Any, Callable[[Any], Answer]]:
+    import timm
+
+    model = timm.create_model(arch)
+    return model, lambda m: answers(logits=m(given("picture", 1, 3, 224, 224)))
+
+
+def detr(backbone: str) -> tuple[Any, Callable[[Any], Answer]]:
+    import timm
+    from transformers import DetrConfig, DetrForObjectDetection
+    from transformers.models.detr import modeling_detr
+
+    create = timm.create_model  # the library would fetch the backbone's own weights
+    modeling_detr.create_model = lambda name, pretrained=False, **options: create(name, **options)
+    model = DetrForObjectDetection(DetrConfig(backbone=backbone, num_labels=91))
+
+    def answer(m: Any) -> Answer:
+        out = m(pixel_values=given("picture", 1, 3, 96, 128))
+        return answers(logits=out.logits, boxes=out.pred_boxes)
+
+    return model, answer
+
+
+def mae(**config: int) -> tuple[Any, Callable[[Any], Answer]]:
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+    model = ViTMAEForPreTraining(ViTMAEConfig(**config))
+
+    def answer(m: Any) -> Answer:
+        out = m(given("picture", 1, 3, 224, 224), noise=given("noise", 1, 196))
+        return answers(logits=out.logits, mask=out.mask)
+
+    return model, answer
+
+
+def slimsam() -> tuple[Any, Callable[[Any], Answer]]:
+    from transformers import SamConfig, SamModel
+
+    model = SamModel(SamConfig(vision_config={"hidden_size": 384, "mlp_dim": 1536}))
+
+    def answer(m: Any) -> Answer:
+        points = torch.tensor([[[[300.0, 200.0], [600.0, 500.0]]]])
+        features = given("features", 1, 256, 64, 64)
+        out = m(image_embeddings=features, input_points=points)
+        layer = m.vision_encoder.layers[0](given("tokens", 1, 64, 64, 384))
+        layer = layer if torch.is_tensor(layer) else layer[0]
+        return answers(masks=out.pred_masks, iou=out.iou_scores, layer=layer)
+
+    return model, answer
+
+
+def sam2() -> tuple[Any, Callable[[Any], Answer]]:
+    from transformers import Sam2VideoConfig, Sam2VideoModel
+
+    model = Sam2VideoModel(Sam2VideoConfig())
+
+    def answer(m: Any) -> Answer:
+        from transformers import Sam2Config, Sam2Model
+
+        still = Sam2Model(Sam2Config()).eval()
+        state = m.state_dict()
+        still.load_state_dict({name: state[name] for name in still.state_dict()})
+        points = torch.tensor([[[[300.0, 200.0], [600.0, 500.0]]]])
+        labels = torch.ones(1, 1, 2, dtype=torch.int64)
+        sizes = ((32, 256), (64, 128), (256, 64))
+        features = [given(f"features {c}", 1, c, side, side) for c, side in sizes]
+        out = still(image_embeddings=features, input_points=points, input_labels=labels)
+        layer = still.vision_encoder.backbone.blocks[0](given("tokens", 1, 64, 64, 96))
+        return answers(masks=out.pred_masks, iou=out.iou_scores, layer=layer)
+
+    return model, answer
+
+
+def sam(arch: str) -> tuple[Any, None]:
+    from segment_anything import sam_model_registry
+
+    return sam_model_registry[arch](), None
+
+
+def restoration(model: Any, channels: int = 3) -> tuple[Any, Callable[[Any], Answer]]:
+    return model, lambda m: answers(picture=m(given("picture", 1, channels, 64, 64)))
+
+
+def nafnet(**blocks: Any) -> tuple[Any, Callable[[Any], Answer]]:
+    from basicsr.models.archs.NAFNet_arch import NAFNet
+
+    return restoration(NAFNet(img_channel=3, width=32, **blocks))
+
+
+def drunet() -> tuple[Any, Callable[[Any], Answer]]:
+    from models.network_unet import UNetRes
+
+    return restoration(UNetRes(4, 3, [64, 128, 256, 512], nb=4, act_mode="R"), 4)
+
+
+def swinir() -> tuple[Any, Callable[[Any], Answer]]:
+    from network_swinir import SwinIR
+
+    return restoration(
+        SwinIR(
+            upscale=2,
+            img_size=64,
+            window_size=8,
+            img_range=1.0,
+            depths=[6] * 4,
+            embed_dim=60,
+            num_heads=[6] * 4,
+            mlp_ratio=2,
+            upsampler="pixelshuffledirect",
+            resi_connection="1conv",
+        )
+    )
+
+
+def srvgg() -> tuple[Any, Callable[[Any], Answer]]:
+    from srvgg_arch import SRVGGNetCompact
+
+    return restoration(SRVGGNetCompact(num_feat=64, num_conv=32, upscale=4, act_type="prelu"))
+
+
+LARGE = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+}
+ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
+    "vit-base": lambda: (timm_vit("vit_base_patch16_224")[0], None),
+    "vit-small": lambda: (timm_vit("vit_small_patch16_224")[0], None),
+    "deit-small": lambda: timm_vit("deit_small_patch16_224"),
+    "vit-tiny": lambda: timm_vit("vit_tiny_patch16_224"),
+    "detr-r50": lambda: detr("resnet50"),
+    "detr-r101": lambda: detr("resnet101"),
+    "vit-mae-base": mae,
+    "vit-mae-large": lambda: (mae(**LARGE)[0], None),
+    "slimsam-50": slimsam,
+    "sam2.1-hiera-tiny": sam2,
+    "sam-vit-b": lambda: sam("vit_b"),
+    "sam-vit-l": lambda: sam("vit_l"),
+    "sam-vit-h": lambda: sam("vit_h"),
+    "nafnet-denoise": lambda: nafnet(
+        enc_blk_nums=[2, 2, 4, 8], middle_blk_num=12, dec_blk_nums=[2, 2, 2, 2]
+    ),
+    "nafnet-deblur": lambda: nafnet(
+        enc_blk_nums=[1, 1, 1, 28], middle_blk_num=1, dec_blk_nums=[1, 1, 1, 1]
+    ),
+    "drunet-color": drunet,
+    "swinir-s-x2": swinir,
+    "realesr-general-x4": srvgg,
+}
+
+
+# The published size shows that this file holds the shared table under both of its names.
+BOTH_NAMES = {"sam2.1-hiera-tiny"}
+
+
+def main(names: list[str]) -> None:
+    sys.path[:0] = [folder for folder in UPSTREAM.split(":") if folder]
+    for name in names:
+        model, answer = ENTRIES[name]()
+        state = model.state_dict()
+        keys = {k: (tuple(t.shape), NAMES[t.dtype]) for k, t in state.items()}
+        shared = {k for k in getattr(model, "_tied_weights_keys", None) or () if k in keys}
+        if name in BOTH_NAMES:
+            shared = set()
+        path = published.FOLDER / f"{name}.json"
+        told = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        told["answers"] = None
+        if answer is not None:
+            with torch.inference_mode():
+                told["answers"] = answer(filled(model))
+        if "config" not in told and hasattr(model, "config"):
+            told["config"] = json.loads(model.config.to_json_string(use_diff=True))
+        told["keys"] = published.pack({k: v for k, v in keys.items() if k not in shared})
+        path.write_text(_text(told), "utf-8")
+        print(name, len(keys), "keys, left out", sorted(shared), path.stat().st_size, "bytes")
+
+
+def _text(told: dict[str, Any]) -> str:
+    """JSON with one line for each field, answer and pattern."""
+
+    def lines(name: str) -> list[str]:
+        value = told[name]
+        if name == "keys":
+            return [' "keys": [', ",\n".join("  " + json.dumps(row) for row in value), " ]"]
+        if name == "answers" and value:
+            rows = (f"  {json.dumps(what)}: {json.dumps(row)}" for what, row in value.items())
+            return [' "answers": {', ",\n".join(rows), " }"]
+        return [f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"]
+
+    order = ("source", "certainty", "bytes", "metadata", "wrapper", "config", "preprocessor")
+    present = [name for name in (*order, "answers", "keys") if name in told]
+    return "{\n" + ",\n".join("\n".join(lines(name)) for name in present) + "\n}\n"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
