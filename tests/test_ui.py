@@ -145,7 +145,7 @@ def test_on_a_space_visitors_are_told_apart(launched):
 )
 def test_where_strangers_can_come_each_has_a_limit(launched, variables, per_minute):
     options = launched(**variables)
-    middleware, _ = options["app_kwargs"]["middleware"]
+    middleware, *_ = options["app_kwargs"]["middleware"]
     assert middleware.cls is Guard and middleware.kwargs["rules"].per_minute == per_minute
     assert options["share"] is ("SHARE" in variables)
 
