@@ -629,7 +629,7 @@ ARRAYS = {
     "float16": ((corners() / 255.0).astype(np.float16), "RGB"),
     "int64": (corners().astype(np.int64), "RGB"),
     "uint16": (corners().astype(np.uint16) * 257, "RGB"),
-    "uint16, 12 bits": (corners().astype(np.uint16) * 273 // 17, "RGB"),
+    "uint16, 12 bits": ((corners() / 255 * 4095).astype(np.uint16), "RGB"),
     "uint16, alpha": (
         np.dstack([corners(), np.full((HEIGHT, WIDTH), 255)]).astype(np.uint16) * 257,
         "RGB",
