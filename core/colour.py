@@ -81,6 +81,8 @@ def _colours(image: Image.Image, data: bytes) -> tuple[bytes, Space | None]:
     counts, space = colour_tags.png_cicp(chunks)
     if counts:
         return b"", space
+    if image.mode == "LAB":  # its numbers are the colours, whatever its profile says
+        return icc.lab(), None
     profile = image.info.get("icc_profile")
     if not profile and image.format == "BMP":
         profile = colour_tags.bmp_profile(data)
@@ -172,8 +174,8 @@ def _in_bands(image: Image.Image, space: Space) -> Image.Image:
 
 def _converted(image: Image.Image, profile: bytes) -> Image.Image:
     """The 8-bit picture by its profile, which fits, in place where its mode stays."""
-    if image.mode == "CMYK":
-        found = icc.conversion(profile, "CMYK")
+    if image.mode in ("CMYK", "LAB"):
+        found = icc.conversion(profile, image.mode)
     elif profile[16:20] == b"GRAY":
         found, image = icc.conversion(profile, "L"), _plain(image)
     else:

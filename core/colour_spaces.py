@@ -188,9 +188,11 @@ def _tone_mapped(light: Floats, peak: float) -> Floats:
         return light
     brightest = light.max(axis=-1)
     knots, gains = _gain_curve(peak)
-    gain = np.interp(brightest, knots, gains)
-    np.divide(peak * gains[-1], brightest, out=gain, where=brightest > peak)
-    return light * gain[..., None].astype(np.float32)
+    gain = np.full_like(brightest, gains[0])
+    bright = brightest > 1
+    beyond = np.maximum(brightest[bright] / peak, 1)  # no brighter than the peak
+    gain[bright] = np.interp(brightest[bright], knots, gains) / beyond
+    return light * gain[..., None]
 
 
 def _gain_curve(peak: float) -> tuple[Numbers, Numbers]:

@@ -38,6 +38,12 @@ def srgb() -> bytes:
     return bytes(made)
 
 
+@cache
+def lab() -> bytes:
+    """The profile of CIE Lab, D50: that of every Lab picture."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+
+
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """What a profile does to 8-bit pixels; neither field is set where they are sRGB already."""
@@ -55,10 +61,8 @@ def conversion(profile: bytes, mode: str) -> Conversion | None:
 
     A grey picture may have an RGB profile, as browsers allow; every other kind must fit.
     """
-    target = "CMYK" if mode == "CMYK" else "RGBA" if mode == "RGBA" else "RGB"
+    target = mode if mode in ("CMYK", "LAB", "RGBA") else "RGB"
     kind = "L" if mode in _GREY_MODES and profile[16:20] == b"GRAY" else target
-    if mode == "LAB":  # its numbers are the colours, whatever the profile says
-        return None
     key = (hashlib.sha256(profile).digest(), kind)
     with _lock:
         if key in _cache:
@@ -89,7 +93,7 @@ def _conversion(profile: bytes, kind: str) -> Conversion:
         ImageCms.Intent.PERCEPTUAL if perceptual else ImageCms.Intent.RELATIVE_COLORIMETRIC,
         exact | ImageCms.Flags(_KEEP_WHITE) if perceptual else ImageCms.Flags.NONE,
     )
-    if kind == "CMYK":
+    if kind in ("CMYK", "LAB"):
         return Conversion(transform)
     if kind == "L":
         ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
@@ -112,7 +116,7 @@ def _probe() -> NDArray[np.uint8]:
 
 
 def apply(image: Image.Image, found: Conversion) -> Image.Image:
-    """An 8-bit RGB, RGBA or CMYK picture as sRGB, in place where its mode stays; alpha stays.
+    """An 8-bit RGB, RGBA, CMYK or Lab picture as sRGB, in place where its mode stays; alpha stays.
 
     The conversion must be the one for the picture's mode, or that of a grey picture.
     """
@@ -121,7 +125,7 @@ def apply(image: Image.Image, found: Conversion) -> Image.Image:
         return image.point(list(found.greys * 3 + straight))
     if found.transform is None:
         return image
-    in_place = image.mode != "CMYK"
+    in_place = image.mode not in ("CMYK", "LAB")
     return ImageCms.applyTransform(image, found.transform, inPlace=in_place) or image
 
 
