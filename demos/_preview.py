@@ -8,9 +8,13 @@ on the page changes and the file itself can still be fetched.
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
+import anyio
+from cachetools import LRUCache, TTLCache
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,6 +26,11 @@ from demos._answer import API, Message, Send
 from demos._image import load_upload, upload_path
 
 _FILE = f"{API}/file="
+AT_ONCE = 2  # that are made; the rest wait without a thread
+Preview = tuple[bytes, str]  # content and media type
+_made: LRUCache[tuple[str, int], Preview] = LRUCache(32 * 2**20, lambda made: len(made[0]))
+_refused: TTLCache[tuple[str, int], Preview] = TTLCache(256, 30.0)  # memory may come back
+_lock = threading.Lock()
 _log = logging.getLogger(__name__)
 
 
@@ -30,6 +39,7 @@ class Previews:
 
     def __init__(self, app: Any) -> None:
         self.app = app
+        self._limiter: anyio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
         """Serve one request."""
@@ -49,7 +59,9 @@ class Previews:
         # Gradio says whether this visitor may have the file.
         await self.app({**scope, "method": "HEAD"}, receive, look)
         if allowed:
-            content, kind = await run_in_threadpool(_shown, path)
+            if self._limiter is None:  # belongs to the running loop
+                self._limiter = anyio.CapacityLimiter(AT_ONCE)
+            content, kind = await anyio.to_thread.run_sync(_shown, path, limiter=self._limiter)
             await Response(content, media_type=kind)(scope, receive, send)
 
 
@@ -78,11 +90,22 @@ def _needs_preview(path: Path) -> bool:
         return False
 
 
-def _shown(path: Path) -> tuple[bytes, str]:
+def _shown(path: Path) -> Preview:
+    """The preview of an upload; kept, since asking for one costs a visitor nothing."""
+    key = (str(path), path.stat().st_mtime_ns if path.exists() else 0)
+    with _lock:
+        found = _made.get(key) or _refused.get(key)
+    if found is not None:
+        return found
+    kept: MutableMapping[tuple[str, int], Preview] = _refused
     try:
-        return previews.encode(load_upload(str(path)))
+        made, kept = previews.encode(load_upload(str(path))), _made
     except HubError as error:
-        return previews.sentence(str(error))
+        made = previews.sentence(str(error))
     except Exception:
         _log.exception("no preview")
-        return previews.sentence("This picture cannot be shown.")
+        made = previews.sentence("This picture cannot be shown.")
+    with _lock:
+        if len(made[0]) <= _made.maxsize:
+            kept[key] = made
+    return made

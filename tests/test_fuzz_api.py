@@ -219,7 +219,8 @@ def test_requests_that_no_page_sends_get_a_sentence(caller, path, value):
         ({"url": "http://127.0.0.1:9/a.png"}, "upload a picture"),
         ({"path": "http://127.0.0.1:9/a.png", "meta": {"_type": "gradio.FileData"}}, "not fetch"),
         ({"url": "data:image/png;base64,!!!!"}, "not valid base64"),
-        ({"url": "data:image/png,abc"}, "must be base64"),
+        ({"url": "data:image/png,abc"}, "not a picture"),
+        ({"url": "DATA:image/png;base64"}, "not complete"),
         ({"url": "data:image/png;base64,aGVsbG8="}, "not a picture"),
         ({}, "upload a picture"),
         ([], "do not fit"),
@@ -253,11 +254,14 @@ def test_values_of_another_type_are_refused(caller, endpoint, values):
     assert sentence and "must be" in sentence and is_clear(sentence)
 
 
-def test_a_data_url_is_a_picture(caller):
+@pytest.mark.parametrize(
+    "head", ["data:image/jpeg;base64,", "DATA:;BASE64, ", " data:x/y;a=b;base64,"]
+)
+def test_a_data_url_is_a_picture(caller, head):
     import base64
 
-    content = base64.b64encode(caller._picture(64, fresh=False)).decode()
-    image = {"url": f"data:image/jpeg;base64,{content}"}
+    content = base64.encodebytes(caller._picture(64, fresh=False)).decode()
+    image = {"url": head + content}
     assert said(caller, "classify", json.dumps({"data": [image, "auto", 5, 1]})) is None
 
 
