@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from uvicorn import config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD = 2**16  # bytes, as in h11; up to three times as much where it comes at once
 HEAD_SECONDS = 20.0  # from the connection, or the first byte, to the end of a head
@@ -43,6 +43,7 @@ class BoundedProtocol(HttpToolsProtocol):
     nothing of its answer."""
 
     _head = 0  # bytes since the last sign of a body
+    _answering: RequestResponseCycle | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -59,6 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """It has gone."""
         self._heading.stop()
         self._taking.stop()
+        self._forget()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -84,6 +86,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head = 0
         self._heading.stop()
         super().on_headers_complete()
+        if not self.pipeline:
+            self._answering = self.cycle
+
+    def on_response_complete(self) -> None:
+        """The answer has been written; the next request may wait already."""
+        self._answering = self.pipeline[-1][0] if self.pipeline else None
+        super().on_response_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
@@ -101,7 +110,15 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def _end(self) -> None:
+        self._forget()
         self.transport.abort()
+
+    def _forget(self) -> None:
+        """Let the answer that is under way end in silence. uvicorn does so only with the last of
+        several requests that were sent at once; the others fail with a traceback."""
+        if self._answering is not None:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
 
 def install() -> None:
