@@ -18,8 +18,10 @@ from core.own_ways import OwnWay
 
 try:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as _Base
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 except ImportError:  # no httptools on this machine
     from uvicorn.protocols.http.h11_impl import H11Protocol as _Base  # type: ignore[assignment]
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle  # type: ignore[assignment]
 
 MAX_HEAD = 2**16  # bytes, as in h11; up to three times as much where it comes at once
 HEAD_SECONDS = 20.0  # from the connection, or the first byte, to the end of a head
@@ -49,6 +51,7 @@ class BoundedProtocol(_Base):
     nothing of its answer."""
 
     _head = 0  # bytes since the last sign of a body
+    _answering: RequestResponseCycle | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -65,6 +68,7 @@ class BoundedProtocol(_Base):
         """It has gone."""
         self._heading.stop()
         self._taking.stop()
+        self._forget()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -90,6 +94,13 @@ class BoundedProtocol(_Base):
         self._head = 0
         self._heading.stop()
         super().on_headers_complete()
+        if not self.pipeline:
+            self._answering = self.cycle
+
+    def on_response_complete(self) -> None:
+        """The answer has been written; the next request may wait already."""
+        self._answering = self.pipeline[-1][0] if self.pipeline else None
+        super().on_response_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
@@ -107,7 +118,15 @@ class BoundedProtocol(_Base):
         super().resume_writing()
 
     def _end(self) -> None:
+        self._forget()
         self.transport.abort()
+
+    def _forget(self) -> None:
+        """Let the answer that is under way end in silence. uvicorn does so only with the last of
+        several requests that were sent at once; the others fail with a traceback."""
+        if self._answering is not None:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
 
 def _parses() -> bool:

@@ -2,57 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from core.images import MAX_BYTES
-from demos import _files, _guard, _page, _visitors
+from demos import _files, _guard, _page, _routes, _visitors
 from demos._guard import Guard, Rules
 from demos._visitors import EXAMPLES, RateLimit, Uploads, Visitor
+from tests.asgi import ask
 
 JOIN = "/gradio_api/queue/join"
-
-
-class Answer:
-    def __init__(self, messages):
-        self.status = messages[0]["status"]
-        self.headers = {k.decode(): v.decode() for k, v in messages[0]["headers"]}
-        self.body = b"".join(m.get("body", b"") for m in messages[1:])
-
-    @property
-    def detail(self):
-        return json.loads(self.body)["detail"]
-
-
-def ask(guard, path, body=b"", *, method="POST", address="10.0.0.1", said=None, **headers):
-    """One request straight into the middleware."""
-    sent, waiting = [], [body[:7], body[7:]]
-    fields = {"content-length": str(len(body)) if said is None else said, **headers}
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": path.partition("?")[0],
-        "query_string": path.partition("?")[2].encode(),
-        "scheme": "http",
-        "server": ("127.0.0.1", 7860),
-        "client": (address, 5),
-        "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in fields.items()],
-    }
-
-    async def receive():
-        part = waiting.pop(0) if waiting else b""
-        return {"type": "http.request", "body": part, "more_body": bool(waiting)}
-
-    async def send(message):
-        sent.append(message)
-
-    asyncio.run(guard(scope, receive, send))
-    return Answer(sent)
 
 
 @pytest.fixture
@@ -98,6 +62,88 @@ def test_routes_that_nobody_opened_are_closed(inside):
         assert ask(guard, "/gradio_api/brand-new", method=method).status == 404
         assert ask(guard, "/gradio_api/token", method=method).status == 404
     assert inside.bodies == []
+
+
+# --- logins ---
+
+
+@pytest.fixture
+def known():
+    """An app that knows the login "anna"; `known.read` is what it read of bodies."""
+
+    class Known:
+        def __init__(self):
+            self.read, self.asked = 0, []
+
+        async def __call__(self, scope, receive, send):
+            self.asked.append(scope["path"])
+            content = b"[]"
+            if scope["path"] == _routes.USER:
+                assert scope["method"] == "GET"
+                known = (b"cookie", b"access-token-x=anna") in scope["headers"]
+                content = b'"anna"' if known else b"null"
+            elif scope["method"] == "POST":
+                more = True
+                while more:
+                    message = await receive()
+                    self.read += len(message["body"])
+                    more = message["more_body"]
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": content})
+
+    return Known()
+
+
+LOCKED = [one for one in _routes.OPEN if one.login]
+
+
+@pytest.mark.parametrize("route", LOCKED, ids=lambda one: f"{one.method} {one.path}")
+@pytest.mark.parametrize("cookie", ["", "access-token-x=bert", "vision_hub_visitor=anna"])
+def test_without_the_login_nothing_is_read_and_nobody_is_asked(known, route, cookie, folder):
+    path = route.path.replace("{", "").replace("}", "")
+    body = b"" if route.method != "POST" else b'{"data": []}'
+    guard = Guard(known, Rules(login=True))
+    answer = ask(guard, path, body, method=route.method, **({"cookie": cookie} if cookie else {}))
+    assert (answer.status, answer.detail) == (401, _guard.NO_LOGIN)
+    assert known.read == 0 and set(known.asked) <= {_routes.USER}
+    assert guard.rules.small.used == guard.rules.files.used == [0, 0]
+    inside = ask(guard, path, body, method=route.method, cookie="access-token-x=anna")
+    assert inside.status == 200 and known.read == len(body)
+
+
+@pytest.mark.parametrize("path", ["/", "/theme.css", "/assets/a.js", "/healthz", "/logout"])
+def test_what_the_form_of_the_login_needs_is_open(known, path):
+    assert ask(Guard(known, Rules(login=True)), path, method="GET").status == 200
+    assert known.asked == [path]
+
+
+def test_a_gradio_that_no_longer_tells_who_is_logged_in_lets_nobody_in(inside):
+    async def lost(scope, receive, send):
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"detail":"Not Found"}'})
+
+    guard = Guard(lost, Rules(login=True))
+    assert ask(guard, JOIN, b"{}", cookie="access-token-x=anna").status == 401
+
+
+@pytest.mark.parametrize(
+    ("cookie", "sent"),
+    [
+        ("a=b; access-token-unsecure-x=t", "a=b; access-token-unsecure-x=t; access-token-x=t"),
+        ("access-token-x=t", "access-token-x=t"),
+    ],
+)
+def test_logging_out_ends_one_login(cookie, sent):
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append((scope["query_string"], dict(scope["headers"])[b"cookie"]))
+        await send({"type": "http.response.start", "status": 302, "headers": []})
+        await send({"type": "http.response.body"})
+
+    guard = Guard(app, Rules(login=True))
+    ask(guard, "/logout?all_session=true", method="GET", cookie=cookie)
+    assert seen == [(b"all_session=false", sent.encode())]
 
 
 # --- sizes and rates ---
@@ -184,7 +230,8 @@ def test_too_many_requests_of_one_visitor(inside):
     assert ask(guard, "/", method="GET").status == 200
 
 
-def test_previews_leave_the_visitor_s_requests_alone(inside):
+def test_previews_leave_the_visitor_s_requests_alone(inside, monkeypatch):
+    monkeypatch.setattr(_visitors, "time", SimpleNamespace(monotonic=lambda: 1000.0))
     guard = Guard(inside, Rules(per_minute=3, previews=frozenset({7})))
     preview, job = b'{"fn_index": 7}', b'{"fn_index": 8}'
     assert {ask(guard, JOIN, preview).status for _ in range(500)} == {200}  # half a minute of them
@@ -245,6 +292,12 @@ def test_tokens_come_back_with_time(monkeypatch):
     assert limit.wait("a") == 0
     assert 28 < limit.wait("a") <= 30
     assert RateLimit(0).wait("a") == 0
+
+
+@pytest.mark.parametrize("said", ["5", "many"])
+def test_only_posts_have_bodies(inside, said):
+    answer = ask(Guard(inside, Rules()), "/config", method="GET", said=said)
+    assert answer.status == 400 and "no body" in answer.detail and inside.bodies == []
 
 
 def test_passwords_cannot_be_tried_by_the_thousand(inside):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 import threading
 import time
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 import uvicorn
@@ -30,18 +33,24 @@ async def echo(scope, receive, send):
     await send({"type": "http.response.body", "body": content})
 
 
-@pytest.fixture(scope="module")
-def port():
+@contextmanager
+def serving(served, log_level="critical"):
     _http.install()
     found = free_port()
-    server = uvicorn.Server(uvicorn.Config(echo, port=found, log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(served, port=found, log_level=log_level))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_for(lambda: server.started)
     assert server.config.http_protocol_class is _http.BoundedProtocol
-    yield found
+    yield found, server
     server.should_exit = True
     thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def port():
+    with serving(echo) as (found, _):
+        yield found
 
 
 def sent(port, parts):
@@ -98,6 +107,28 @@ def test_heads_of_one_connection_are_not_added_up(port):
         for _ in range(10):
             connection.sendall(one)
             assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+async def answer_slowly(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(200):
+        await asyncio.sleep(0.005)
+        await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+def test_who_leaves_with_several_answers_under_way_is_no_news(caplog):
+    with serving(answer_slowly, log_level="info") as (found, server):
+        logging.getLogger("uvicorn").propagate = True  # which uvicorn's configuration ends
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", found), 20) as connection:
+                connection.sendall(b"GET / HTTP/1.1\r\n\r\n" * 5)
+                connection.recv(4096)
+        wait_for(lambda: not server.server_state.tasks)
+    assert [record.levelname for record in caplog.records if record.name == "uvicorn.error"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_the_hub_is_served_so():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import pytest
 
 import app
-from core.settings import get_settings
-from demos import _page, _ui
+from demos import _ui
 from tests.conftest import PATIENCE
+from tests.live import hub_with
 
 pytestmark = pytest.mark.slow
 RATE = 2  # a token more comes after half a minute only
@@ -20,21 +20,7 @@ RATE = 2  # a token more comes after half a minute only
 @pytest.fixture(scope="module")
 def ask():
     """Sends one request to a hub with a login; status, text and cookies."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("SHARE", "SPACE_ID", "HOST", "PORT"):
-            patch.delenv(name, raising=False)
-        patch.setenv("AUTH", "anna:secret")
-        patch.setenv("VISION_HUB_RATE", str(RATE))
-        get_settings.cache_clear()
-        page = _page.build()
-        app.launch(
-            page,
-            server_name="127.0.0.1",
-            server_port=None,
-            prevent_thread_lock=True,
-            quiet=True,
-        )
-        port = urlsplit(str(page.local_url)).port
+    with hub_with(AUTH="anna:secret", VISION_HUB_RATE=str(RATE)) as port:
 
         def ask(method, path, body=None, **headers):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
@@ -48,12 +34,7 @@ def ask():
             finally:
                 connection.close()
 
-        try:
-            yield ask
-        finally:
-            page.close()
-            patch.undo()
-            get_settings.cache_clear()
+        yield ask
 
 
 @pytest.mark.parametrize("path", ["/config", "/gradio_api/info", "/status", "/gradio_api/status"])
