@@ -317,7 +317,8 @@ class Visit:
     def begin(self):
         """A picture on the canvas, one object on it, and masks of everything mode below it."""
         load = self.event("segment-image", "change", "_load")
-        outputs, _ = self.send(load, self.fitting(load))
+        outputs, said = self.send(load, self.fitting(load))
+        assert not said, said
         self.gesture = gesture(outputs[0][0]["value"]["picture"])
         prompt = self.event("segment-canvas", "prompt", "_prompt")
         outputs, _ = self.send(prompt, self.fitting(prompt), self.gesture)
