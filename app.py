@@ -134,7 +134,10 @@ def served_page() -> Iterator[_page.Page]:
     try:
         yield page
     finally:
-        page.close()
+        try:
+            page.close()
+        except RuntimeError:  # Gradio wakes its waiters from this thread while one of them leaves
+            page.close()
 
 
 @contextmanager

@@ -89,7 +89,12 @@ def _errors(number: int) -> Callable[..., Any]:
 
 def _unwritable(number: int) -> Inject:
     """Results cannot be written: a full disk, a folder that is read-only."""
-    return lambda _: mock.patch.object(Path, "write_bytes", _errors(number))
+    real, fail = Path.open, _errors(number)
+
+    def open_(self: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        return fail() if "w" in mode else real(self, mode, *args, **options)
+
+    return lambda _: mock.patch.object(Path, "open", open_)
 
 
 def _no_folder(_: Path) -> AbstractContextManager[Any]:

@@ -53,7 +53,9 @@ def cutout(rgb: RGB, mask: Masks, crop: bool = False) -> RGB:
         InputError: the mask is of another size, or `crop` of an empty one.
     """
     _same_size(rgb, mask)
-    rgba = np.dstack([rgb, np.full(mask.shape, 255, np.uint8)]) * mask[..., None]
+    rgba = np.zeros((*mask.shape, 4), np.uint8)
+    np.copyto(rgba[..., :3], rgb, where=mask[..., None])
+    np.multiply(mask, np.uint8(255), out=rgba[..., 3])
     if not crop:
         return rgba
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from core import bands
+
 BoolMask = NDArray[np.bool_]
 NAMES = ("largest", "middle", "smallest")
 
@@ -33,16 +35,21 @@ def _without_small(parts: BoolMask, min_area: float, kind: str, mask: BoolMask) 
     from scipy import ndimage
 
     labels, count = ndimage.label(parts, structure=np.ones((3, 3), bool))
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    # Some rows at a time: NumPy counts and looks up in eight bytes for each pixel.
+    rows = list(bands.bands(len(labels), labels.shape[1] * 8))
+    sizes = np.zeros(count + 1, np.int64)
+    for band in rows:
+        sizes += np.bincount(labels[band].ravel(), minlength=count + 1)
     small = sizes < min_area
     small[0] = False  # 0 is what lies outside the parts
     if not small.any():
         return mask
-    if kind == "holes":
-        return mask | small[labels]
-    if small[1:].all():
+    if kind == "islands" and small[1:].all():
         small[1 + int(np.argmax(sizes[1:]))] = False
-    return mask & ~small[labels]
+    found = mask.copy()
+    for band in rows:
+        found[band][small[labels[band]]] = kind == "holes"
+    return found
 
 
 def names_by_area(areas: Sequence[int]) -> tuple[str, ...]:

@@ -343,7 +343,8 @@ class Visit:
     def begin(self):
         """A picture on the canvas, one object on it, and masks of everything mode below it."""
         load = self.event("segment-image-turn", "change", "load")
-        outputs, _ = self.send(load, self.fitting(load))
+        outputs, said = self.send(load, self.fitting(load))
+        assert not said, said
         self.gesture = gesture(outputs[0][1]["value"]["picture"])
         prompt = self.event("segment-canvas", "prompt", "_prompt")
         outputs, _ = self.send(prompt, self.fitting(prompt), self.gesture)
