@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from core import decode_budget
 from core.errors import BadImage
 
 MAX_BYTES = 25 * 1024 * 1024
@@ -74,15 +75,17 @@ def decode(source: Path | bytes) -> Image.Image:
 
     Raises:
         BadImage: anything else; the message says what to do.
+        Busy: too many large pictures are being decoded (`core.decode_budget`).
     """
     data = _read(source)
     try:
         image = _open(data)
         check_size(*image.size)
         _check_effort(image, data)
-        image = load(image, own=True)
-        check_size(*image.size)  # once more: what was decoded, not what the header said
-        return to_rgb(image)
+        with decode_budget.room(image):
+            image = load(image, own=True)
+            check_size(*image.size)  # once more: what was decoded, not what the header said
+            return decode_budget.keep(to_rgb(image))
     except MemoryError as error:
         raise BadImage(
             "There is not enough memory for this picture now; please choose a smaller one."

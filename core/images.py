@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core import png
+from core import decode_budget, png
 from core.decoding import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -42,6 +42,7 @@ __all__ = [
     "from_any",
     "mask_to_png_bytes",
     "picture",
+    "read",
     "resize_max",
     "save_jpeg",
     "save_png",
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 RGB = NDArray[np.uint8]
+_BAND = 256  # rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +109,27 @@ def from_any(image: ImageLike) -> RGB:
     if image is None:
         raise InputError("Please give a picture: upload one or choose an example.")
     if isinstance(image, (str, Path)):
-        return np.array(decode(Path(image)))
+        return read(Path(image))
     if isinstance(image, Image.Image):
         check_size(*image.size)
         return np.array(to_rgb(load(image)))
     if isinstance(image, np.ndarray):
         return _from_array(image)
     raise InputError("Please give a picture as a path, a Pillow image or a NumPy array.")
+
+
+def read(source: Path | bytes) -> RGB:
+    """`decode` as an array, which counts in `core.decode_budget` for as long as it is held.
+
+    Raises:
+        BadImage, Busy: as `decode`.
+    """
+    image = decode(source)
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _BAND):  # at once, Pillow would make the bytes twice more
+        bottom = min(top + _BAND, image.height)
+        rgb[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return decode_budget.keep(rgb)
 
 
 def digest(rgb: RGB) -> str:

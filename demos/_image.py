@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
-import numpy as np
 from cachetools import LRUCache
 
 from core import images
@@ -93,7 +92,7 @@ def load_upload(name: str | None) -> images.RGB:
     with _lock:
         if key in _decoded:
             return _decoded[key]
-    rgb = np.asarray(images.decode(path))
+    rgb = images.read(path)
     rgb.flags.writeable = False  # shared between requests
     with _lock:
         if rgb.nbytes <= _decoded.maxsize:
@@ -116,7 +115,7 @@ def from_data_url(url: str) -> images.RGB:
         data = base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError) as error:
         raise BadImage("The data: URL is not valid base64; please send the file again.") from error
-    return np.asarray(images.decode(data))
+    return images.read(data)
 
 
 @cache

@@ -27,9 +27,11 @@ ABOVE_CORE = {
 }
 # Plain data and NumPy/Pillow: importable in a moment, on a machine without PyTorch.
 PLAIN = {
+    "allocator",
     "checkpoints",
     "checks",
     "coco",
+    "decode_budget",
     "decoding",
     "draw",
     "errors",
