@@ -123,6 +123,16 @@ def _no_memory_to_decode(_: Path) -> AbstractContextManager[Any]:
     return mock.patch.object(colour, "to_rgb", to_rgb)
 
 
+@contextmanager
+def _no_room_to_decode(_: Path) -> Iterator[None]:
+    """Large pictures of others take all the room, and to this budget every picture is large."""
+    from core import decode_budget
+
+    taken = decode_budget.Budget(limit=1, small=0, patience=0.1)
+    with mock.patch.object(decode_budget, "_budget", taken), taken.room(1):
+        yield
+
+
 def _starter(change: Callable[[Path], object]) -> Inject:
     """The weight file of Classify's starter is changed on the disk."""
 
@@ -208,6 +218,12 @@ FAULTS = (
     Fault("the model gives not-a-number", _not_a_number, "not numbers"),
     Fault("a library fails in a way nobody foresaw", _model(KeyError("x")), "Something went wrong"),
     Fault("no memory to decode the picture", _no_memory_to_decode, "not enough memory"),
+    Fault(
+        "large pictures of others take all the room",
+        _no_room_to_decode,
+        "other large pictures",
+        alike=WRITERS,
+    ),
     Fault("a bit of the weights is flipped", _starter(_flip), DAMAGED),
     Fault("the weights are cut off", _starter(_truncate), DAMAGED),
     Fault("the weights are no weights", _starter(_overwrite), DAMAGED),

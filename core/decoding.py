@@ -13,7 +13,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from core import bit_depth, colour, decoding_bmp, decoding_deep, decoding_jpeg
+from core import (
+    bit_depth,
+    colour,
+    decode_budget,
+    decoding_bmp,
+    decoding_deep,
+    decoding_jpeg,
+)
 from core import decoding_tiff as tiff
 from core.decoding_files import File, prepare, read
 from core.decoding_limits import (
@@ -68,6 +75,7 @@ def decode(source: Path | bytes) -> Image.Image:
 
     Raises:
         BadImage: anything else; the message says what to do.
+        Busy: too many large pictures are being decoded (`core.decode_budget`).
     """
     clock = Clock()
     try:
@@ -78,10 +86,12 @@ def decode(source: Path | bytes) -> Image.Image:
         frame = _frame(image)
         bit_depth.mend_tiff(image)
         meant, low = colour.encoding(image, file.data), bit_depth.low_bytes(image)
-        image = _loaded(image, file)
-        check_size(*image.size)  # once more: what was decoded, not what the header said
-        rest = _loaded(bit_depth.with_raw_mode(_open(file, clock), low), file) if low else None
-        return _on_canvas(colour.to_rgb(image, meant, rest), file.canvas, frame)
+        with decode_budget.room(image):
+            image = _loaded(image, file)
+            check_size(*image.size)  # once more: what was decoded, not what the header said
+            rest = _loaded(bit_depth.with_raw_mode(_open(file, clock), low), file) if low else None
+            rgb = _on_canvas(colour.to_rgb(image, meant, rest), file.canvas, frame)
+            return decode_budget.keep(rgb)
     except TooSlow as error:
         raise too_heavy() from error
     except MemoryError as error:

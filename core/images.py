@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from core import bands, bit_depth, colour, icc, png
+from core import bands, bit_depth, colour, decode_budget, icc, png
 from core.decoding import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -41,6 +41,7 @@ __all__ = [
     "from_any",
     "mask_to_png_bytes",
     "picture",
+    "read",
     "resize_max",
     "save_jpeg",
     "save_png",
@@ -109,7 +110,7 @@ def from_any(image: ImageLike) -> RGB:
     if image is None:
         raise InputError("Please give a picture: upload one or choose an example.")
     if isinstance(image, (str, Path)):
-        return bands.to_array(decode(Path(image)))
+        return read(Path(image))
     if isinstance(image, Image.Image):
         check_size(*image.size)
         meant = colour.encoding(image)
@@ -117,6 +118,15 @@ def from_any(image: ImageLike) -> RGB:
     if isinstance(image, np.ndarray):
         return _from_array(image)
     raise InputError("Please give a picture as a path, a Pillow image or a NumPy array.")
+
+
+def read(source: Path | bytes) -> RGB:
+    """`decode` as an array, which counts in `core.decode_budget` for as long as it is held.
+
+    Raises:
+        BadImage, Busy: as `decode`.
+    """
+    return decode_budget.keep(bands.to_array(decode(source)))
 
 
 def digest(rgb: RGB) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import gradio as gr
 from cachetools import LRUCache
 
-from core import bands, data_urls, images
+from core import data_urls, images
 from core.errors import BadImage, HubError
 from demos import _files
 
@@ -98,7 +98,7 @@ def load_upload(name: str | None) -> images.RGB:
             if key in _decoded:
                 return _decoded[key]
         try:
-            rgb = bands.to_array(images.decode(path))
+            rgb = images.read(path)
             rgb.flags.writeable = False  # shared between requests
             with _lock:
                 if rgb.nbytes <= _decoded.maxsize:
@@ -115,7 +115,7 @@ def from_data_url(url: str) -> images.RGB:
     Raises:
         BadImage: it is larger than a file may be, is no valid URL, or is no picture.
     """
-    return bands.to_array(images.decode(data_urls.content(url)))
+    return images.read(data_urls.content(url))
 
 
 @cache

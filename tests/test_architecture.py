@@ -27,6 +27,7 @@ ABOVE_CORE = {
 }
 # Plain data and NumPy/Pillow: importable in a moment, on a machine without PyTorch.
 PLAIN = {
+    "allocator",
     "bands",
     "bit_depth",
     "checkpoints",
@@ -36,6 +37,7 @@ PLAIN = {
     "colour_spaces",
     "colour_tags",
     "data_urls",
+    "decode_budget",
     "decoding",
     "decoding_bmp",
     "decoding_deep",
