@@ -225,7 +225,12 @@ def deblur(image: images.RGB, checkpoint: str = "auto") -> tuple[str, dict[str, 
 
 
 def _info(result: Restoration) -> dict[str, object]:
-    return {**result.info.to_dict(), "scale": result.scale, "sigma": result.sigma}
+    return {
+        **result.info.to_dict(),
+        "scale": result.scale,
+        "sigma": result.sigma,
+        "guarded": round(result.guarded, 4),
+    }
 
 
 TAB = Tab("restore", "Restore", 50, build)
