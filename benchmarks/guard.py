@@ -99,15 +99,16 @@ def broken(starters: list[Starter], sheet: Path | None) -> Iterator[tuple[list[s
                 checked = restore_guard.check(x, y, starter.limits)
                 plain, result = transforms.to_rgb(y), transforms.to_rgb(checked.image)
                 found.append((picture, plain, result, checked.guarded))
-            means = [max(worst_mean(f[0], f[i]) for f in found) for i in (1, 2)]
-            contrasts = [max(contrast(f[0], f[i]) for f in found) for i in (1, 2)]
+            pairs = ([(f[0], f[1]) for f in found], [(f[0], f[2]) for f in found])
+            means = [max(worst_mean(*pair) for pair in those) for those in pairs]
+            contrasts = [max(contrast(*pair) for pair in those) for those in pairs]
             share = float(np.mean([f[3] for f in found]))
             # A denoiser that is told of noise takes it from the means, too.
             most_mean = WORST_MEAN if starter.name != "denoise" else WORST_MEAN + SIGMA / 2
             good = means[1] <= most_mean and contrasts[1] <= WORST_CONTRAST
             cells = [f"{a:.1f}" for a in means] + [f"{a:.2f}" for a in contrasts]
             yield [kind, starter.name, str(len(found)), *cells, f"{share:.1%}"], good
-            rows += [f[:3] for f in found if f[3]][:2]
+            rows += [(f[0], f[1], f[2]) for f in found if f[3]][:2]
     if sheet:
         _draw(rows, sheet)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
 
 from core import images
 from demos import Tab, _api, _handoff, _picker, _ui
@@ -151,16 +152,25 @@ def _factor(task: RestoreTask, checkpoint: str, scale: float) -> int:
 
 def _shown(task: RestoreTask, image: images.RGB, result: Restoration) -> tuple[Any, ...]:
     before = _ui.result_path("before.png")
-    # Pixels repeated, not interpolated: "before" shows what was sent and nothing more.
-    enlarged = image.repeat(result.scale, 0).repeat(result.scale, 1)
-    images.save_png(enlarged, before)
     after = _saved(task, result)
+    images.save_png(_repeated(image, result.scale), before)
     h, w = result.image.shape[:2]
     facts = [f"{w} x {h} pixels"]
     if result.sigma is not None:
         facts.append(f"noise level {result.sigma:.1f}")
     button = gr.DownloadButton(value=after, interactive=True)
     return (str(before), after), _ui.info_html(result.info, *facts), button
+
+
+def _repeated(image: images.RGB, scale: int) -> images.RGB:
+    """Each pixel `scale` x `scale` times, not interpolated: "before" shows what was sent and
+    nothing more."""
+    if scale == 1:
+        return image
+    height, width, channels = image.shape
+    shape = (height, scale, width, scale, channels)  # one copy; `repeat` would make two
+    pixels = np.broadcast_to(image[:, None, :, None], shape)
+    return pixels.reshape(height * scale, width * scale, channels)
 
 
 def _saved(task: str, result: Restoration) -> str:
