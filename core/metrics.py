@@ -104,20 +104,32 @@ def estimate_sigma(rgb: RGB) -> float:
 _CALM = 0.892
 
 
+_BLOCK = 16
+_BAND = 16 * _BLOCK  # rows measured at a time: a large picture as floats would fill the memory
+
+
 def _channel_sigma(channel: NDArray[np.uint8]) -> float:
-    values = channel.astype(np.float32)
-    down = values[2:] - 2 * values[1:-1] + values[:-2]
-    response = (down[:, 2:] - 2 * down[:, 1:-1] + down[:, :-2]) / 6  # noise keeps its deviation
-    clipped = ((channel == 0) | (channel == 255))[1:-1, 1:-1]
-    deviation = np.sqrt(_block_means(np.square(response)))
-    share = _block_means(clipped.astype(np.float32))
+    rows = (len(channel) - 2) // _BLOCK * _BLOCK or len(channel) - 2  # whole blocks, or less
+    bands = [
+        _deviations(channel[top : min(top + _BAND, rows) + 2]) for top in range(0, rows, _BAND)
+    ]
+    deviation, share = (np.concatenate(parts) for parts in zip(*bands, strict=True))
     open_ = share <= 0.02
     if np.count_nonzero(open_) < max(8, len(share) // 50):  # clipped nearly everywhere
         open_ = share <= np.sort(share)[min(len(share) - 1, max(8, len(share) // 50))]
     return float(np.quantile(deviation[open_], 0.1)) / _CALM
 
 
-def _block_means(values: NDArray[np.float32], side: int = 16) -> NDArray[np.float32]:
+def _deviations(channel: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of each block of a band of rows: the noise in it, and the share of clipped pixels."""
+    values = channel.astype(np.float32)
+    down = values[2:] - 2 * values[1:-1] + values[:-2]
+    response = (down[:, 2:] - 2 * down[:, 1:-1] + down[:, :-2]) / 6  # noise keeps its deviation
+    clipped = ((channel == 0) | (channel == 255))[1:-1, 1:-1]
+    return np.sqrt(_block_means(np.square(response))), _block_means(clipped.astype(np.float32))
+
+
+def _block_means(values: NDArray[np.float32], side: int = _BLOCK) -> NDArray[np.float32]:
     """(H, W) to the mean of each whole block of `side` x `side` (of all, where H or W is less)."""
     rows, columns = min(side, values.shape[0]), min(side, values.shape[1])
     high, wide = values.shape[0] // rows, values.shape[1] // columns

@@ -1,20 +1,31 @@
 """Image restoration (denoise, super-resolution, deblurring) with networks that spandrel recognises.
 
 A picture larger than a tile is restored in overlapping tiles whose seams are blended, so that the
-network's memory does not grow with the picture.
+network's memory does not grow with the picture (`core.restore_tiles`). Each tile's answer is
+compared with its input; where it departs, a fallback replaces it (`core.restore_guard`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 
-from core import checks, images, metrics, runtime, state_dicts, transforms
+from core import (
+    checks,
+    images,
+    metrics,
+    restore_guard,
+    restore_tiles,
+    runtime,
+    state_dicts,
+    transforms,
+)
 from core.errors import CheckpointError, InputError, OutOfMemory
 from core.runtime import Built
+from core.transforms import Rgb
 from core.types import Restoration
 from core.weights import Progress, Resolved
 
@@ -22,9 +33,12 @@ RestoreTask = Literal["denoise", "super_resolve", "deblur"]
 Steps = Generator[float, None, Restoration]
 TILES = (512, 256, 128)  # sides of a tile of the input, pixels; a smaller one where memory ends
 CPU_TILE_OUTPUT = 1024  # on a CPU, the largest side of what comes out of a tile
-OVERLAP = 32
-GRID = 8  # sides of tiles are multiples of it, which networks would pad them to
 MAX_OUTPUT_PIXELS = 64_000_000
+LIMITS = {
+    "denoise": restore_guard.DENOISE,
+    "super_resolve": restore_guard.SUPER_RESOLVE,
+    "deblur": restore_guard.DEBLUR,
+}
 
 
 def denoise(
@@ -92,10 +106,12 @@ def steps(
         if task == "denoise" and sigma is None and net.noise_map:
             with run.watch.stage("estimate"):
                 sigma = metrics.estimate_sigma(rgb)
-        x = transforms.to_batch(rgb)
-        y = yield from _restored(run, x, factor, sigma)
+        job = _Job(run, LIMITS[task], sigma)
+        restored = yield from _restored(job, rgb, factor)
         used = sigma if task == "denoise" and net.noise_map else None
-        return Restoration(transforms.to_rgb(y), factor, run.info(), used)
+        info, guarded = run.info(), job.guarded
+        note = " ".join(filter(None, (info.note, restore_guard.sentence(guarded, factor))))
+        return Restoration(restored, factor, replace(info, note=note), used, guarded)
 
 
 def _check_scale(task: RestoreTask, run: runtime.Run, scale: int) -> int:
@@ -120,17 +136,38 @@ def _check_size(rgb: images.RGB, factor: int) -> None:
         )
 
 
-def _restored(
-    run: runtime.Run, x: torch.Tensor, factor: int, sigma: float | None
-) -> Generator[float, None, torch.Tensor]:
-    """`_tiled` with the largest tiles that fit into memory."""
+@dataclass(slots=True)
+class _Job:
+    """One picture's way through the network; adds up how much of it the guard replaced."""
+
+    run: runtime.Run
+    limits: restore_guard.Limits
+    sigma: float | None
+    areas: list[tuple[int, float]] = field(default_factory=list)  # of each tile, and its share
+
+    @property
+    def guarded(self) -> float:
+        """Share of the area, 0..1; what two tiles share counts twice."""
+        total = sum(area for area, _ in self.areas)
+        return sum(area * share for area, share in self.areas) / max(1, total)
+
+    def tile(self, x: torch.Tensor) -> torch.Tensor:
+        """(1, 3, h, w) -> (1, 3, h * scale, w * scale)."""
+        with self.run.watch.stage("forward"):
+            checked = self.run.lease.built.extra(x, self.sigma, self.limits)
+        self.areas.append((x.shape[-2] * x.shape[-1], checked.guarded))
+        return checked.image
+
+
+def _restored(job: _Job, rgb: Rgb, factor: int) -> Generator[float, None, Rgb]:
+    """The whole picture, in the largest tiles that fit into memory."""
     *larger, smallest = tile_sides(factor)
-    for tile in larger:
+    for side in larger:
         try:
-            return (yield from _tiled(run, x, factor, sigma, tile))
+            return (yield from restore_tiles.restored(rgb, factor, side, job.tile))
         except OutOfMemory:
-            continue
-    return (yield from _tiled(run, x, factor, sigma, smallest))
+            job.areas.clear()
+    return (yield from restore_tiles.restored(rgb, factor, smallest, job.tile))
 
 
 def tile_sides(factor: int) -> tuple[int, ...]:
@@ -146,64 +183,9 @@ def tile_sides(factor: int) -> tuple[int, ...]:
     return (most, *(side for side in TILES if side < most))
 
 
-def _tiled(
-    run: runtime.Run, x: torch.Tensor, factor: int, sigma: float | None, side: int
-) -> Generator[float, None, torch.Tensor]:
-    """(1, 3, H, W) -> (1, 3, H * factor, W * factor), tile by tile with linearly blended seams."""
-    h, w = x.shape[-2:]
-    (tops, high), (lefts, wide) = tile_rows(h, side), tile_rows(w, side)
-    starts = [(top, left) for top in tops for left in lefts]
-    total = torch.zeros(1, 3, h * factor, w * factor)
-    weight = torch.zeros(1, 1, h * factor, w * factor)
-    for done, (top, left) in enumerate(starts, start=1):
-        tile = x[..., top : top + high, left : left + wide]
-        with run.watch.stage("forward"):
-            y = run.lease.built.extra(tile, sigma)
-        if len(starts) == 1:  # nothing to blend, and the network's own values to the last bit
-            yield 1.0
-            return y
-        window = _ramp(top, tile.shape[-2], h, factor)[:, None]
-        window = window * _ramp(left, tile.shape[-1], w, factor)
-        rows = slice(top * factor, top * factor + y.shape[-2])
-        columns = slice(left * factor, left * factor + y.shape[-1])
-        total[..., rows, columns] += y * window
-        weight[..., rows, columns] += window
-        yield done / len(starts)
-    return total.div_(weight)
-
-
-def tile_rows(length: int, side: int) -> tuple[list[int], int]:
-    """Where tiles begin along one side of a picture, and how long all of them are.
-
-    As few as do with at most `side` pixels (a multiple of `GRID`), spread evenly: tiles of just
-    that side would compute much of a picture twice, the last one pushed back to its border.
-    """
-    if length <= side:
-        return [0], length
-    count = math.ceil((length - OVERLAP) / (side - OVERLAP))
-    even = math.ceil((length + (count - 1) * OVERLAP) / count)
-    size = min(length, math.ceil(even / GRID) * GRID)
-    return [round(i * (length - size) / (count - 1)) for i in range(count)], size
-
-
-def _ramp(start: int, length: int, whole: int, factor: int) -> torch.Tensor:
-    """Weights (length * factor,) of a tile along one side of a picture of `whole` pixels.
-
-    Towards another tile they fall to 0 before the tile ends, because a network knows least about
-    its outermost pixels; at the border of the picture they stay 1.
-    """
-    place = (torch.arange(length * factor) + 0.5) / factor  # in pixels of the input
-    quarter = OVERLAP / 4
-    weight = torch.ones(length * factor)
-    if start > 0:
-        weight *= ((place - quarter) / (2 * quarter)).clamp(0, 1)
-    if start + length < whole:
-        weight *= ((length - place - quarter) / (2 * quarter)).clamp(0, 1)
-    return weight
-
-
 class Net:
-    """One call for every restoration network: (1, 3, h, w) in 0..1 -> the same, times `scale`."""
+    """One call for every restoration network: (1, 3, h, w) in 0..1 -> the same, times `scale`, and
+    compared with what went in."""
 
     def __init__(self, descriptor: Any) -> None:
         self.descriptor = descriptor
@@ -214,13 +196,19 @@ class Net:
             and _first_convolution(descriptor.model).in_channels > descriptor.input_channels
         )
 
-    def __call__(self, tile: torch.Tensor, sigma: float | None) -> torch.Tensor:
-        y = runtime.forward(
-            lambda: self._run(tile.to(runtime.device()), sigma).float().cpu(), long=True
-        )
-        if not torch.isfinite(y).all():
-            raise checks.not_numbers()
-        return y.clamp(0, 1)
+    def __call__(
+        self, tile: torch.Tensor, sigma: float | None, limits: restore_guard.Limits
+    ) -> restore_guard.Checked:
+        def compute() -> restore_guard.Checked:
+            x = tile.to(runtime.device())
+            checked = restore_guard.check(x, self.answer(x, sigma), limits)
+            return replace(checked, image=checked.image.cpu())
+
+        return runtime.forward(compute, long=True)
+
+    def answer(self, x: torch.Tensor, sigma: float | None) -> torch.Tensor:
+        """The network alone, on its device: (1, 3, h, w) in 0..1 -> the same, times `scale`."""
+        return self._run(x, sigma).float().clamp_(0, 1)
 
     def _run(self, x: torch.Tensor, sigma: float | None) -> torch.Tensor:
         if self.descriptor.input_channels == 1:  # a grey network restores each channel alone

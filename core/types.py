@@ -204,12 +204,18 @@ class Reconstruction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Restoration:
-    """`image` (H * scale, W * scale, 3) uint8. `sigma` in grey levels 0..255 where it was used."""
+    """`image` (H * scale, W * scale, 3) uint8. `sigma` in grey levels 0..255 where it was used.
+
+    `guarded` is the share of the area, 0..1, where the network's answer departed from the picture
+    and was replaced: by bicubic interpolation where it enlarges, else by the input.
+    """
 
     image: NDArray[np.uint8]
     scale: int
     info: RunInfo
     sigma: float | None = None
+    guarded: float = 0.0
 
     def __post_init__(self) -> None:
         _check(_is_rgb(self.image), f"image {self.image.shape} {self.image.dtype}")
+        _check(0 <= self.guarded <= 1, f"guarded {self.guarded}")

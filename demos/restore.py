@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
 
 from core import images
 from demos import Tab, _api, _handoff, _picker, _result, _ui
@@ -150,16 +151,25 @@ def _factor(task: RestoreTask, checkpoint: str, scale: int) -> int:
 
 def _shown(task: RestoreTask, image: images.RGB, result: Restoration) -> tuple[Any, ...]:
     before = _ui.result_path("before.png")
-    # Pixels repeated, not interpolated: "before" shows what was sent and nothing more.
-    enlarged = image.repeat(result.scale, 0).repeat(result.scale, 1)
-    images.save_png(enlarged, before)
     after = _saved(task, result)
+    images.save_png(_repeated(image, result.scale), before)
     h, w = result.image.shape[:2]
     facts = [f"{w} x {h} pixels"]
     if result.sigma is not None:
         facts.append(f"noise level {result.sigma:.1f}")
     button = gr.DownloadButton(value=after, interactive=True)
     return (str(before), after), _ui.info_html(result.info, *facts), button
+
+
+def _repeated(image: images.RGB, scale: int) -> images.RGB:
+    """Each pixel `scale` x `scale` times, not interpolated: "before" shows what was sent and
+    nothing more."""
+    if scale == 1:
+        return image
+    height, width, channels = image.shape
+    shape = (height, scale, width, scale, channels)  # one copy; `repeat` would make two
+    pixels = np.broadcast_to(image[:, None, :, None], shape)
+    return pixels.reshape(height * scale, width * scale, channels)
 
 
 def _saved(task: str, result: Restoration) -> str:
@@ -224,7 +234,12 @@ def deblur(image: images.RGB, checkpoint: str = "auto") -> tuple[str, dict[str, 
 
 
 def _info(result: Restoration) -> dict[str, object]:
-    return {**result.info.to_dict(), "scale": result.scale, "sigma": result.sigma}
+    return {
+        **result.info.to_dict(),
+        "scale": result.scale,
+        "sigma": result.sigma,
+        "guarded": round(result.guarded, 4),
+    }
 
 
 TAB = Tab("restore", "Restore", 50, build)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from spandrel import ModelLoader
 
-from core import restore, runtime, transforms
+from core import restore, restore_tiles, runtime, transforms
 from core.errors import CheckpointError, InputError, OutOfMemory
 from tests import nets
 
@@ -27,7 +27,7 @@ def put(shelf, task, net, scale=1):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_denoise_and_deblur_equal_spandrel(shelf, picture, size):
+def test_denoise_and_deblur_equal_spandrel(shelf, unguarded, picture, size):
     net, image = nets.nafnet(), picture(*size)
     put(shelf, "denoise", net)
     put(shelf, "deblur", net)
@@ -40,7 +40,7 @@ def test_denoise_and_deblur_equal_spandrel(shelf, picture, size):
 
 @pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.parametrize("size", SIZES)
-def test_super_resolve_equals_spandrel(shelf, picture, size, scale):
+def test_super_resolve_equals_spandrel(shelf, unguarded, picture, size, scale):
     net, image = nets.compact(scale), picture(*size)
     put(shelf, "super_resolve", net, scale)
     result = restore.super_resolve(image, scale=scale)
@@ -50,7 +50,7 @@ def test_super_resolve_equals_spandrel(shelf, picture, size, scale):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_noise_map(shelf, picture, size):
+def test_noise_map(shelf, unguarded, picture, size):
     """DRUNet gets the noise level that was asked for, and not spandrel's 15."""
     net, image = nets.drunet(), picture(*size)
     put(shelf, "denoise", net)
@@ -86,7 +86,7 @@ def test_noise_is_estimated(shelf):
 
 
 @pytest.mark.parametrize(("mode", "inputs"), [("DnCNN", 1), ("FDnCNN", 2)])
-def test_grey_network_restores_each_channel(shelf, picture, mode, inputs):
+def test_grey_network_restores_each_channel(shelf, unguarded, picture, mode, inputs):
     net, image = nets.dncnn(inputs, 1, mode), picture(40, 30)
     put(shelf, "denoise", net)
     result = restore.denoise(image, sigma=40)
@@ -113,7 +113,7 @@ def test_a_fourth_channel_that_is_no_noise_level():
 @pytest.fixture
 def small_tiles(monkeypatch):
     monkeypatch.setattr(restore, "TILES", (48, 40))
-    monkeypatch.setattr(restore, "OVERLAP", 16)
+    monkeypatch.setattr(restore_tiles, "OVERLAP", 16)
 
 
 @pytest.mark.parametrize("size", [(49, 48), (48, 130), (131, 97), (300, 20)])
@@ -139,18 +139,20 @@ def test_tiles_equal_the_whole(shelf, picture, small_tiles, size):
 
 @pytest.mark.parametrize("length", [1, 48, 49, 64, 80, 81, 1000])
 def test_tiles_cover_each_side(length):
-    side, overlap = 64, restore.OVERLAP
-    starts, size = restore.tile_rows(length, side)
+    side, overlap = 64, restore_tiles.OVERLAP
+    starts, size = restore_tiles.tile_rows(length, side)
     assert size <= side and starts[0] == 0 and starts[-1] + size == length
     assert all(b - a <= size - overlap for a, b in itertools.pairwise(starts))
 
 
 @pytest.mark.parametrize("length", [300, 360, 480, 512, 640, 1000, 4000])
 def test_little_is_computed_twice(length):
-    starts, size = restore.tile_rows(length, 288)
-    needed = length + (len(starts) - 1) * restore.OVERLAP
-    assert len(starts) * size <= needed + len(starts) * restore.GRID
-    assert len(starts) == -(-(length - restore.OVERLAP) // (288 - restore.OVERLAP))  # no more
+    starts, size = restore_tiles.tile_rows(length, 288)
+    needed = length + (len(starts) - 1) * restore_tiles.OVERLAP
+    assert len(starts) * size <= needed + len(starts) * restore_tiles.GRID
+    assert len(starts) == -(
+        -(length - restore_tiles.OVERLAP) // (288 - restore_tiles.OVERLAP)
+    )  # no more
 
 
 def test_smaller_tiles_where_memory_ends(shelf, picture, small_tiles, monkeypatch):
@@ -234,7 +236,7 @@ def test_weights_that_are_not_numbers(shelf, picture):
         restore.denoise(picture(20, 20))
 
 
-def test_bfloat16_agrees(shelf, picture, settings):
+def test_bfloat16_agrees(shelf, unguarded, picture, settings):
     put(shelf, "denoise", nets.nafnet())
     image = picture(64, 64)
     plain = restore.denoise(image).image.astype(int)
