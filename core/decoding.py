@@ -83,8 +83,8 @@ def decode(source: Path | bytes) -> Image.Image:
         meant, low = colour.encoding(image, data), bit_depth.low_bytes(image)
         image = load(image, own=True)
         check_size(*image.size)  # once more: what was decoded, not what the header said
-        rest = load(bit_depth.with_raw_mode(_open(data), low), own=True) if low else None
-        return colour.to_rgb(image, meant, rest)
+        rest = bit_depth.with_raw_mode(_open(data), low, image.tell()) if low else None
+        return colour.to_rgb(image, meant, rest and load(rest, own=True))
     except MemoryError as error:
         raise BadImage(
             "There is not enough memory for this picture now; please choose a smaller one."
