@@ -152,7 +152,7 @@ def mend_tiff(image: Image.Image) -> None:
     if codecs == {"libtiff"}:
         args = image.tile[0].args  # type: ignore[attr-defined]
         if args[0] in _NATIVE_ORDER:
-            with_raw_mode(image, _NATIVE_ORDER[args[0]])
+            with_raw_mode(image, _NATIVE_ORDER[args[0]])  # of the page that it is at
         unread = planes and image.mode in ("LA", "PA")
     else:
         unread = planes and max(tags.get(258, (8,))) > 8
@@ -176,14 +176,22 @@ _FOUR_BYTES = "four bytes a pixel"
 def low_bytes(image: Image.Image) -> str | None:
     """The raw mode that reads the low bytes of a picture of 16-bit colour; None for all others.
 
-    The picture must not have been loaded yet.
+    The picture must not have been loaded yet. Frames of an animated PNG are laid over each other
+    while they are read, which cannot be done with bytes apart: their high bytes must do.
     """
+    if image.format == "PNG" and getattr(image, "is_animated", False):
+        return None
     raw = {_raw_mode(tile.args) for tile in getattr(image, "tile", ())}
     return _LOW_BYTES.get(raw.pop()) if len(raw) == 1 else None
 
 
-def with_raw_mode(image: Image.Image, raw: str) -> Image.Image:
-    """The same picture, not loaded yet, to be read by a raw mode that `low_bytes` gave."""
+def with_raw_mode(image: Image.Image, raw: str, page: int = 0) -> Image.Image:
+    """The same picture, not loaded yet, to be read by a raw mode that `low_bytes` gave.
+
+    `page` is that of a file of several.
+    """
+    if page:
+        image.seek(page)
     image.info[_FOUR_BYTES] = raw == "RGBA"
     image.tile = [  # type: ignore[attr-defined]
         tile._replace(args=raw if isinstance(tile.args, str) else (raw, *tile.args[1:]))

@@ -89,7 +89,10 @@ def decode(source: Path | bytes) -> Image.Image:
         with decode_budget.room(image):
             image = _loaded(image, file)
             check_size(*image.size)  # once more: what was decoded, not what the header said
-            rest = _loaded(bit_depth.with_raw_mode(_open(file, clock), low), file) if low else None
+            rest = None
+            if low:
+                again = bit_depth.with_raw_mode(_open(file, clock), low, image.tell())
+                rest = _loaded(again, file)
             rgb = _on_canvas(colour.to_rgb(image, meant, rest), file.canvas, frame)
             return decode_budget.keep(rgb)
     except TooSlow as error:

@@ -467,6 +467,22 @@ def test_16_bits_that_are_turned() -> None:
     assert np.abs(files.cells(picture)[:4] - SHOWN["p3"]).max() <= 1
 
 
+def test_two_pages_of_16_bits() -> None:
+    """The low bytes come from the page that the high bytes come from."""
+    tifffile = pytest.importorskip("tifffile")
+    first, second = files.noise(np.uint16), files.noise(np.uint16, 1)
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.stack([first, second]), photometric="rgb")
+    assert np.abs(decoded(buffer.getvalue()) - first / 257).max() <= 0.51
+    page = Image.open(buffer)
+    page.seek(1)
+    raw = bit_depth.low_bytes(page)
+    assert raw is not None
+    low = bit_depth.with_raw_mode(Image.open(buffer), raw, page.tell())
+    result = np.asarray(bit_depth.colour(page, low, None))
+    assert np.abs(result - second / 257).max() <= 0.51
+
+
 # ---- out, and cost ----------------------------------------------------------------------------
 
 
