@@ -87,12 +87,12 @@ def decode(source: Path | bytes) -> Image.Image:
         bit_depth.mend_tiff(image)
         meant, low = colour.encoding(image, file.data), bit_depth.low_bytes(image)
         with decode_budget.room(image):
-            image = _loaded(image, file)
+            image = _loaded(image, file, clock)
             check_size(*image.size)  # once more: what was decoded, not what the header said
             rest = None
             if low:
                 again = bit_depth.with_raw_mode(_open(file, clock), low, image.tell())
-                rest = _loaded(again, file)
+                rest = _loaded(again, file, clock)
             rgb = _on_canvas(colour.to_rgb(image, meant, rest), file.canvas, frame)
             return decode_budget.keep(rgb)
     except TooSlow as error:
@@ -112,10 +112,9 @@ def _register_heif() -> None:
 
 def _open(file: File, clock: Clock) -> Image.Image:
     """Read the header. Which errors a reader raises on odd bytes is not specified: all are met."""
-    if decoding_bmp.is_run_length(file.data):
-        return decoding_bmp.decode(file.data, clock)
-    if file.tiff and file.tiff.page.get(tiff.COMPRESSION) == tiff.WEBP:
-        return decoding_deep.webp(file.tiff, clock)
+    by_webp = file.tiff is not None and file.tiff.page.get(tiff.COMPRESSION) == tiff.WEBP
+    if by_webp or decoding_bmp.is_run_length(file.data):
+        return _open_without_pillow(file, clock)
     formats = FORMATS
     if file.data[4:8] == b"ftyp":
         _register_heif()
@@ -127,10 +126,8 @@ def _open(file: File, clock: Clock) -> Image.Image:
     except _BOMBS as error:
         raise too_large() from error
     except Exception as error:
-        if file.tiff:
-            return _from_numbers(file.tiff)
-        if decoding_bmp.has_masks(file.data):
-            return decoding_bmp.decode_masks(file.data)
+        if file.tiff or decoding_bmp.has_masks(file.data):
+            return _open_without_pillow(file, clock)
         raise not_a_picture() from error
     for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow turns by what it says, which no viewer does
         image.info.pop(name, None)
@@ -139,10 +136,29 @@ def _open(file: File, clock: Clock) -> Image.Image:
     return image
 
 
+def _open_without_pillow(file: File, clock: Clock) -> Image.Image:
+    """Read what Pillow reads wrongly or not at all, pixels included."""
+    try:
+        if file.tiff is None:
+            if decoding_bmp.is_run_length(file.data):
+                return decoding_bmp.decode(file.data, clock)
+            return decoding_bmp.decode_masks(file.data)
+        by_webp = file.tiff.page.get(tiff.COMPRESSION) == tiff.WEBP
+        image = decoding_deep.webp(file.tiff, clock) if by_webp else _from_numbers(file.tiff)
+    except (BadImage, MemoryError, TooSlow):
+        raise
+    except Exception as error:  # as in _open
+        raise damaged() from error
+    exif = Image.Exif()
+    exif[_ORIENTATION] = file.tiff.page.get(tiff.ORIENTATION, 1)
+    image.info["exif"] = exif.tobytes()
+    return image
+
+
 def _from_numbers(file: tiff.Tiff) -> Image.Image:
     """A page of a depth that Pillow has no mode for, by the rule of `core.bit_depth`."""
     values, has_alpha = decoding_deep.numbers(file)
-    if values.dtype == np.uint16:
+    if values.dtype.name == "uint16":
         shown = bit_depth.from_array(values.astype(np.uint16, copy=False))
     else:
         shown = bit_depth.stretched(values[..., :-1] if has_alpha else values)
@@ -150,11 +166,7 @@ def _from_numbers(file: tiff.Tiff) -> Image.Image:
             top = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype.name).max)
             alpha = np.clip(np.nan_to_num(values[..., -1:].astype(np.float32)) / top, 0, 1)
             shown = np.concatenate((shown, np.rint(alpha * 255).astype(np.uint8)), axis=2)
-    image = Image.fromarray(shown[..., 0] if shown.shape[2] == 1 else shown)
-    exif = Image.Exif()
-    exif[_ORIENTATION] = file.page.get(tiff.ORIENTATION, 1)
-    image.info["exif"] = exif.tobytes()
-    return image
+    return Image.fromarray(shown[..., 0] if shown.shape[2] == 1 else shown)
 
 
 def _check_effort(image: Image.Image, file: File) -> None:
@@ -181,7 +193,7 @@ def load(image: Image.Image) -> Image.Image:
     return _upright(image)
 
 
-def _loaded(image: Image.Image, file: File) -> Image.Image:
+def _loaded(image: Image.Image, file: File, clock: Clock) -> Image.Image:
     """Decoded and upright.
 
     Raises:
@@ -189,7 +201,7 @@ def _loaded(image: Image.Image, file: File) -> Image.Image:
     """
     _load_pixels(image)
     if file.jpeg:
-        decoding_jpeg.check_whole(file.jpeg, image)
+        decoding_jpeg.check_whole(file.jpeg, image, clock)
     return _upright(image)
 
 

@@ -78,6 +78,7 @@ def decode_masks(data: bytes) -> Image.Image:
 
 def _masked(values: NDArray[np.unsignedinteger[Any]], mask: int) -> NDArray[np.uint8]:
     """The bits under a mask, from 0..all set to 0..255."""
+    mask &= int(np.iinfo(values.dtype.name).max)
     if not mask:
         return np.zeros(values.shape, np.uint8)
     shift = (mask & -mask).bit_length() - 1

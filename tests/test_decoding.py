@@ -218,7 +218,7 @@ def test_the_closer_look_costs_nothing_where_the_end_is_there(
     def decode(_data: bytes) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(decoding_jpeg, "_decoded", decode)
+    monkeypatch.setattr(decoding_jpeg, "_digest", decode)
     assert images.decode(JPEG + b"garbage").size == (48, 32)
 
 
@@ -402,8 +402,9 @@ def test_grey_of_other_depths() -> None:
     for values in ((grey / 255).astype(np.float16), grey / 255):
         assert close(decoded(written(values))[..., 0], stretched(values), 1)
     both = np.dstack([grey.astype(np.uint16) * 257, np.full((32, 48), 65535, np.uint16)])
-    data = written(both, photometric="minisblack", extrasamples=["unassalpha"])
-    assert close(decoded(data)[..., 0], grey, 1)
+    for order in "<>":
+        data = written(both, photometric="minisblack", extrasamples=["unassalpha"], byteorder=order)
+        assert close(decoded(data)[..., 0], grey, 1)
 
 
 def test_deep_bombs_are_refused_by_their_header() -> None:
@@ -568,6 +569,44 @@ def test_more_behind_the_picture(kind: str) -> None:
     data = odd.file_of(RGB, kind)
     for tail in (b"garbage" * 100, bytes(5000), JPEG, b"\xff" * 33):
         assert close(decoded(data + tail), decoded(data))
+
+
+# ---- anything at all -----------------------------------------------------------------------------
+
+ODD = {
+    "hidden": odd.apng(RGB, [(OTHER, 0, 0)], hidden=True),
+    "runs": odd.bmp((20, 12), 8, 1, b"\x14\5\0\0" * 12 + b"\0\1", PALETTE),
+    "masks": odd.bmp((16, 9), 16, 3, bytes(288), masks=(0xF00, 0xF0, 0xF)),
+    "floats": written((RGB / 255).astype(np.float32), photometric="rgb", compression="zlib"),
+    "pages": odd.tiff(
+        [odd.page_tags(SMALL, BEHIND, 1, tag330=(4, [-1])), odd.page_tags(RGB, 8)], blob=PIXELS
+    ),
+    "tiles": written(RGB.astype(np.float16), photometric="rgb", tile=(16, 16)),
+    "gif": odd.gif((48, 32), (10, 6, 20, 16), 2),
+    "webp": odd.file_of(RGB, "WEBP", lossless=True, exif=b"Exif\0\0" + odd.exif(6)),
+    "restarts": jpeg_of("restarts"),
+    "progressive": jpeg_of("progressive")[:-2],
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_any_damage_gives_a_picture_or_a_sentence(name: str) -> None:
+    rng = np.random.default_rng(len(name))
+    for _ in range(150):
+        data = bytearray(ODD[name])
+        # half of the places lie near an end, where headers and directories are
+        for _ in range(rng.integers(1, 6)):
+            near = int(rng.integers(0, min(120, len(data))))
+            place = rng.choice([near, len(data) - 1 - near, int(rng.integers(0, len(data)))])
+            data[place] = rng.choice([0, 1, 2, 3, 127, 255, int(rng.integers(0, 256))])
+        keep = len(data) if rng.random() < 0.7 else int(rng.integers(0, len(data)))
+        try:
+            picture = images.decode(bytes(data[:keep]) or b"x")
+        except BadImage as error:
+            assert str(error).endswith(".")
+        else:
+            assert picture.mode == "RGB"
+            assert min(picture.size) >= images.MIN_SIDE
 
 
 # ---- the files of the list ----------------------------------------------------------------------
