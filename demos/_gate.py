@@ -40,12 +40,15 @@ class Gate:
         request = Request(scope)
         incoming = Incoming(request, receive)
         way_out = _WayOut(send, incoming, shared=not self.login)
-        if self.login and _origin.is_foreign(request) and not _origin.is_visit(request):
+        foreign = _origin.is_foreign(request)
+        if self.login and foreign and not _origin.is_visit(request):
             response: HTMLResponse | JSONResponse = JSONResponse({"detail": _origin.FOREIGN}, 403)
             await response(scope, incoming.receive, way_out.send)
         elif path_of(request) == "/logout" and not _is_meant(request):
             await HTMLResponse(_ASK)(scope, incoming.receive, way_out.send)
         else:
+            if not foreign:
+                _origin.take_address(scope)
             await self.app(scope, incoming.receive, way_out.send)
         await way_out.end()
 

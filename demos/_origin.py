@@ -56,6 +56,24 @@ def is_foreign(request: Request) -> bool:
     return origin is not None and not is_own(origin, request)
 
 
+def take_address(scope: MutableMapping[str, Any]) -> None:
+    """Let the app take the page's own address for the hub's, in a request that is not foreign.
+
+    Gradio makes the addresses of results from it. A proxy that changes the Host, or drops its port,
+    would make them point elsewhere.
+    """
+    origin = _split(dict(scope["headers"]).get(b"origin", b"").decode("latin-1"))
+    if origin is None or origin.scheme not in _PORTS:
+        return
+    dropped = (b"host", *_BY_PROXIES)
+    scope["headers"] = [
+        *(one for one in scope["headers"] if one[0] not in dropped),
+        (b"host", origin.netloc.encode("latin-1")),
+        (b"x-forwarded-proto", origin.scheme.encode()),
+    ]
+    scope["scheme"] = origin.scheme
+
+
 def is_own(address: str, request: Request) -> bool:
     """Whether an address is on the host that the request was sent to."""
     theirs = _split(address)

@@ -111,6 +111,34 @@ def test_only_trusted_proxies_may_name_the_hub(monkeypatch):
     assert len(ask(gate, "/", method="GET", address="127.0.0.1", **said).detail) == 2
 
 
+@pytest.mark.parametrize(
+    ("headers", "address"),
+    [
+        ({"host": "hub.example", "origin": "https://hub.example:8443"}, "https://hub.example:8443"),
+        (
+            {"host": "127.0.0.1:1", "origin": "http://a:5", "sec-fetch-site": "same-origin"},
+            "http://a:5",
+        ),
+        ({"host": "hub.example"}, "http://hub.example"),
+        ({"host": "hub.example", "origin": "https://evil.example"}, "http://hub.example"),
+        ({"host": "hub.example", "origin": "app://hub.example"}, "http://hub.example"),
+    ],
+    ids=str,
+)
+def test_results_have_the_address_of_the_page_behind_any_proxy(headers, address):
+    from gradio.route_utils import get_root_url
+    from starlette.requests import Request
+
+    found = []
+
+    async def app(scope, receive, send):
+        found.append(get_root_url(Request(scope), "/x", None))
+        await inside(scope, receive, send)
+
+    ask(Gate(app, False), "/x", **headers)
+    assert found == [address]
+
+
 def test_logging_out_is_meant():
     """Without HTTPS a browser does not tell where a request comes from."""
     gate = Gate(inside, True)
