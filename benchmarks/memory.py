@@ -25,6 +25,7 @@ from PIL import Image
 from benchmarks.faults import PAGE, write_section
 from benchmarks.soak import Caller, running
 from benchmarks.startup import free_port
+from core import allocator
 
 MB = 1e6
 MOST = 400.0  # MB above picture and result while a request is answered
@@ -110,7 +111,7 @@ def measured(caller: Caller, pid: int, endpoint: str, side: int, content: bytes)
     values, times = ENDPOINTS[endpoint]
     for _ in range(2):
         caller.ask_about(endpoint, values, photograph(SMALL))
-    before, _ = settled(pid, 15)
+    before, _ = settled(pid, allocator.IDLE + 5)
     forget_peak(pid)
     caller.ask_about(endpoint, values, content)
     rise = in_memory(pid, "VmHWM") - before

@@ -58,10 +58,10 @@ def started(kind: str, *arguments: str, **environment: str) -> Iterator[Server]:
         finally:
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(20)
+                process.wait(60)
 
 
 def main() -> None:

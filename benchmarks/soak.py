@@ -56,7 +56,7 @@ LONG_JOB = ("super_resolve", ["auto", 4], 640)
 class Caller:
     """One visitor: uploads a picture that the hub has not seen and waits for the answer."""
 
-    def __init__(self, port: int, seed: int, seconds: float = 120) -> None:
+    def __init__(self, port: int, seed: int, seconds: float = 600) -> None:
         self.port, self.seconds = port, seconds
         self._cookie = f"vision_hub_visitor=soak-{seed}"
         self._rng = np.random.default_rng(seed)
@@ -121,7 +121,7 @@ def running(port: int, folder: Path, **more: str) -> Iterator[subprocess.Popen[b
         yield process
     finally:
         process.kill()
-        process.wait(20)
+        process.wait(60)
 
 
 def resident_mb(pid: int) -> float:
@@ -216,12 +216,12 @@ def restart(
     busy.start()
     time.sleep(0.3)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(20)
+    process.wait(60)
     started = time.monotonic()
     with running(port, folder, **more):
         report.restart = time.monotonic() - started
         report.same = answers(port, endpoints) == before
-    busy.join(30)
+    busy.join(60)
     return report
 
 

@@ -30,7 +30,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes], limit: float = 120.0) -> None:
+def wait_for(url: str, process: subprocess.Popen[bytes], limit: float = 600.0) -> None:
     """Return once `url` answers 200.
 
     Raises:
@@ -39,7 +39,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], limit: float = 120.0) -
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(url, timeout=5) as response:
+            with urllib.request.urlopen(url, timeout=60) as response:
                 if response.status == 200:
                     return
         except (urllib.error.URLError, ConnectionError, TimeoutError):

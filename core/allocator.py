@@ -17,8 +17,8 @@ import threading
 import time
 from functools import lru_cache
 
-IDLE = 3.0  # seconds without work after which memory goes back
-AT_MOST = 30.0  # seconds that it waits for that
+IDLE = 15.0  # seconds without work after which memory goes back: a click after it pays page faults
+AT_MOST = 45.0  # seconds that it waits for that
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # of <malloc.h>
 # Whoever set one of these has chosen an allocator, or its settings, already.
 _CHOSEN = ("LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_")

@@ -22,7 +22,16 @@ from PIL import Image
 from segment_anything.modeling.image_encoder import Attention
 from torch import nn
 
-from core import allocator, compute_threads, linear, png, precision, runtime, sam_attention
+from core import (
+    allocator,
+    compute_threads,
+    linear,
+    png,
+    precision,
+    runtime,
+    sam_attention,
+    transforms,
+)
 from core.own_ways import OwnWay
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -164,6 +173,26 @@ def test_trials_leave_the_random_numbers_alone():
     assert sam_attention._trial()
     assert linear._trial() or not torch.backends.mkldnn.is_available()
     assert torch.equal(torch.rand(4), wanted)
+
+
+# ---- resizing
+@pytest.mark.parametrize("how", BREAKS)
+@pytest.mark.parametrize("mode", transforms.MODES)
+def test_pictures_are_resized_without_pytorch_s_resize(mode, how, monkeypatch, picture):
+    monkeypatch.setattr(transforms, "OF_BYTES", OwnWay("resize", transforms._trial))
+    if how == "missing":
+        monkeypatch.delattr(nn.functional, "interpolate")
+    else:
+        right = nn.functional.interpolate
+        wrong = (
+            refused if how == "raises" else lambda *args, **options: right(*args, **options) // 2
+        )
+        monkeypatch.setattr(nn.functional, "interpolate", wrong)
+    rgb = picture(60, 44)
+    wanted = np.asarray(Image.fromarray(rgb).resize((31, 17), Image.Resampling[mode.upper()]))
+    found = transforms._resized(rgb, 17, 31, mode)[0].permute(1, 2, 0).numpy()
+    assert np.array_equal(found, wanted)
+    assert not transforms.OF_BYTES.works()
 
 
 # ---- PNG files
