@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from core.images import MAX_BYTES
 from demos._asgi import Message, Refused, Send
-from demos._routes import API, UPLOAD
+from demos._routes import API, UPLOAD, path_of
 
 UNFIT = "The values do not fit this endpoint; /gradio_api/info lists its parameters."
 TOO_LARGE = f"The file is larger than {MAX_BYTES // 2**20} MB; please shrink it."
@@ -36,6 +36,15 @@ HEADERS = {
 # What to say instead of Gradio's own words, by status.
 _OF_JOBS = {503: BUSY, 422: UNFIT}
 _OF_UPLOADS = {413: TOO_LARGE}
+# Gradio writes into the page the address that the request was sent to. Behind a proxy that changes
+# the Host the browser cannot reach that one, and nothing of the page would work.
+_OWN_ADDRESS = b"""<script>{
+  const own = location.origin + location.pathname.replace(/[/]$/, "");
+  const config = window.gradio_config;
+  if (config && config.root !== own)
+    for (const name of ["gradio_config", "gradio_api_info"])
+      window[name] = JSON.parse(JSON.stringify(window[name] ?? null).replaceAll(config.root, own));
+}</script>"""
 
 
 class Answer:
@@ -57,6 +66,7 @@ class Answer:
         self._page = request.method == "GET" and request.headers.get("accept", "").startswith(
             "text/html"
         )
+        self._visit = self._page and path_of(request) == ""
         self._private = path.startswith(f"{API}/file")
         self._cookie = new_cookie and self._page
         self._secure = request.url.scheme == "https"
@@ -85,11 +95,18 @@ class Answer:
     def _is_held(self) -> bool:
         """Whether the answer is looked at as a whole before it goes."""
         status = self._start.get("status")
-        return status in self._sentences or (self._direct and status == 500)
+        failed = status in self._sentences or (self._direct and status == 500)
+        return failed or (self._visit and status == 200)
 
     async def _say(self) -> None:
         """The held answer, with a sentence of ours where there is one."""
         status, content = self._start["status"], self._body
+        if self._visit and status == 200:
+            content = content.replace(b"</head>", _OWN_ADDRESS + b"</head>", 1)
+            self._start["headers"] = [
+                *(one for one in self._start["headers"] if one[0] != b"content-length"),
+                (b"content-length", str(len(content)).encode()),
+            ]
         sentence = self._sentences.get(status)
         if sentence is None and _error_of(content) == UNFIT:  # Gradio calls it a fault of its own
             status, sentence = 400, UNFIT

@@ -24,8 +24,7 @@ NAMES = {
     "small.png": "a small picture of an astronaut",
     "temple.jpg": "a temple",
 }
-# Gradio draws a tab when it is first opened, and gives its thumbnails an empty name. Behind a proxy
-# that changes the Host they also have an address that is not the page's.
+# Gradio draws a tab when it is first opened, and gives its thumbnails an empty name.
 NAME_THUMBNAILS = (
     "() => { const names = "
     + json.dumps(NAMES)
@@ -33,9 +32,6 @@ NAME_THUMBNAILS = (
   const name = () => document.querySelectorAll('[id$="-examples"] img[alt=""]').forEach((image) => {
     const file = decodeURIComponent(image.src.split("/").pop());
     image.alt = "Example: " + (names[file] || file);
-    const route = "gradio_api/file=", path = image.src.split(route)[1];
-    if (path && new URL(image.src).origin !== location.origin)
-      image.src = new URL(route + path, document.baseURI).href;
   });
   new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
   name();
