@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from core import decode_budget
+from core import decode_budget, pixels
 from core.errors import BadImage
 
 MAX_BYTES = 25 * 1024 * 1024
@@ -224,7 +224,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Any mode of Pillow as RGB without metadata."""
     try:
         if image.mode in _DEEP_MODES:
-            return Image.fromarray(stretch(np.asarray(image))).convert("RGB")
+            return Image.fromarray(stretch(pixels.as_array(image))).convert("RGB")
         if image.has_transparency_data:
             rgba = image.convert("RGBA")
             rgb = Image.new("RGB", image.size, "white")
@@ -244,14 +244,20 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def stretch(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Numbers of any range to 0..255, lowest to 0 and highest to 255; not-a-number to 0."""
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    if finite.size == 0:
+    lows, highs = [], []
+    for top in range(0, len(values), 256):  # by bands to save memory, here and below
+        band = values[top : top + 256]
+        finite = band[np.isfinite(band)] if values.dtype.kind == "f" else band
+        if finite.size:
+            lows.append(float(finite.min()))
+            highs.append(float(finite.max()))
+    if not lows:
         raise BadImage("The picture holds no numbers; please save it again as a PNG.")
-    low, high = float(finite.min()), float(finite.max())
+    low, high = min(lows), max(highs)
     if low == high:  # one even tone: nothing to stretch, mid-grey is as good as any
         return np.full(values.shape, 128, np.uint8)
     out = np.empty(values.shape, np.uint8)
-    for top in range(0, len(values), 256):  # float64 is exact for 32 bits; by bands to save memory
+    for top in range(0, len(values), 256):  # float64 is exact for 32 bits
         band = np.nan_to_num(values[top : top + 256].astype(np.float64), nan=low)
         out[top : top + 256] = np.rint((np.clip(band, low, high) - low) / (high - low) * 255)
     return out

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core import decode_budget, png
+from core import decode_budget, pixels, png
 from core.decoding import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -50,7 +50,6 @@ __all__ = [
 ]
 
 RGB = NDArray[np.uint8]
-_BAND = 256  # rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +123,7 @@ def read(source: Path | bytes) -> RGB:
     Raises:
         BadImage, Busy: as `decode`.
     """
-    image = decode(source)
-    rgb = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, _BAND):  # at once, Pillow would make the bytes twice more
-        bottom = min(top + _BAND, image.height)
-        rgb[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
-    return decode_budget.keep(rgb)
+    return decode_budget.keep(pixels.as_array(decode(source)))
 
 
 def digest(rgb: RGB) -> str:

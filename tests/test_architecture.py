@@ -38,6 +38,7 @@ PLAIN = {
     "export",
     "images",
     "outlines",
+    "pixels",
     "png",
     "prompts",
     "regions",
