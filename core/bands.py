@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,13 @@ def bands(height: int, row_bytes: int) -> Iterator[slice]:
         yield slice(top, min(top + step, height))
 
 
-def to_array(image: Image.Image) -> NDArray[np.uint8]:
-    """A Pillow image of mode "RGB" as (H, W, 3) uint8.
-
-    `np.asarray` would make the bytes of the whole picture twice on the way.
-    """
-    out = np.empty((image.height, image.width, 3), np.uint8)
-    for band in bands(image.height, image.width * 3):
+def to_array(image: Image.Image) -> NDArray[Any]:
+    """`np.array(image)`, (H, W) or (H, W, C), without two more copies of it on the way."""
+    first, *others = bands(image.height, image.width * 4)
+    top = np.asarray(image.crop((0, 0, image.width, first.stop)))
+    out = np.empty((image.height, *top.shape[1:]), top.dtype)
+    out[first] = top
+    for band in others:
         out[band] = np.asarray(image.crop((0, band.start, image.width, band.stop)))
     return out
 

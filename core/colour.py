@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from core import bit_depth, colour_tags, icc
+from core import bands, bit_depth, colour_tags, icc
 from core.colour_spaces import Space
 from core.errors import BadImage
 
@@ -142,7 +142,7 @@ def _eight_bits(
         convert = space.converter(16) if space else None
         clear = image.info.get("transparency")
         clear = clear if isinstance(clear, int) else None
-        values = np.asarray(image)
+        values = bands.to_array(image)
         values = values.view(np.uint32) if meant.unsigned else values
         picture = bit_depth.grey(values, bits, meant.negative, convert, clear)
         return picture, profile

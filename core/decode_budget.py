@@ -29,7 +29,7 @@ SMALL = 32 * 2**20  # needs no more: never waits
 PATIENCE = 60.0  # seconds that a large picture waits
 # A picture that is held for longer belongs to a long job. It counts no further: large pictures of
 # others would have to wait for its end, and the places for long jobs bound how many there are.
-HELD_SECONDS = 30.0
+HELD_SECONDS = 45.0
 # Of a pixel: the decoded mode, the copies on the way to RGB (4 bytes in Pillow), the array (3).
 BYTES = {"1": 8, "L": 8, "P": 8, "RGB": 11, "YCbCr": 11, "CMYK": 11, "I;16": 12}
 MOST_BYTES = 16  # of every other mode: alpha, 32-bit integers, floats

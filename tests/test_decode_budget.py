@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import allocator, decode_budget, images
+from core import allocator, bands, decode_budget, images
 from core.decode_budget import Budget
 from core.errors import Busy
 from tests.conftest import wait_for
@@ -166,6 +166,18 @@ def test_decoding_counts(tight, mode):
     gc.collect()
     assert tight.used == 0
     assert images.read(png((300, 300), mode)).shape == (300, 300, 3)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "I", "F", "I;16"])
+@pytest.mark.parametrize("height", [1, 255, 256, 257, 700])
+def test_pixels_are_those_of_pillow(mode, height):
+    values = np.arange(height * 5, dtype=np.uint16).reshape(height, 5)
+    image = (
+        Image.fromarray(values) if mode == "I;16" else Image.fromarray(values % 251).convert("I")
+    )
+    image = image if mode == "I;16" else image.convert("F").convert("L").convert(mode)
+    found = bands.to_array(image)
+    assert found.dtype == np.asarray(image).dtype and np.array_equal(found, np.asarray(image))
 
 
 def test_an_array_is_what_pillow_makes_of_it():
