@@ -164,7 +164,7 @@ def mend_tiff(image: Image.Image) -> None:
 # Pillow keeps the high byte of each number. Read once more as if the bytes were swapped, the same
 # file gives the low bytes.
 
-_NATIVE, _SWAPPED = ("L", "B") if sys.byteorder == "little" else ("B", "L")
+_SWAPPED = "B" if sys.byteorder == "little" else "L"
 _LOW_BYTES = {
     f"{mode};16{order}": f"{mode};16{other}"
     for mode in ("RGB", "RGBX", "RGBA")
