@@ -27,7 +27,7 @@ _transformers = threading.Lock()
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model")
 _FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
-# Counters, and tables that a model computes from its sizes. Some versions of a library write them and
+# Counters, and tables that a model computes from its sizes. Some versions of a library write them,
 # others do not, and no answer depends on them.
 _HARMLESS = re.compile(
     r"(^|\.)(num_batches_tracked|position_ids|relative_position_index|relative_coords_table"

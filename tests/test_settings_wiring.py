@@ -20,7 +20,7 @@ RATE = 2  # a token more comes after half a minute only
 def ask():
     """Sends one request to a hub with a login; status, text and cookies."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("SHARE", "SPACE_ID", "HOST", "PORT"):
+        for name in ("SHARE", "SPACE_ID"):
             patch.delenv(name, raising=False)
         patch.setenv("AUTH", "anna:secret")
         patch.setenv("VISION_HUB_RATE", str(RATE))
