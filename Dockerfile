@@ -54,14 +54,14 @@ ENV HOME=/home/user \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    HOST=0.0.0.0 \
+    VISION_HUB_HOST=0.0.0.0 \
     PORT=7860
 RUN mkdir -p "$HF_HOME" "$TORCH_HOME" "$GRADIO_TEMP_DIR" "$GRADIO_EXAMPLES_CACHE"
 
 EXPOSE 7860
 # The app listens before its models are warm; the first minutes belong to slow disks.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/healthz', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ.get(\"VISION_HUB_PORT\") or os.environ[\"PORT\"]}/healthz', timeout=4)"]
 # Python turns SIGINT into an orderly end; as process 1 it would ignore SIGTERM.
 STOPSIGNAL SIGINT
 CMD ["python", "app.py"]

@@ -25,7 +25,7 @@ ARGS ?=
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(RUN_STAMP)  ## serve the hub on port 7860 (PORT, HOST, SHARE=1, … from the environment)
+run: $(RUN_STAMP)  ## serve the hub on port 7860 (VISION_HUB_PORT, VISION_HUB_HOST, SHARE=1, … from the environment)
 	@$(PY) app.py
 
 test: $(DEV_STAMP)  ## run every test but those of speed (ARGS="-k segment" picks some)

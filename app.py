@@ -93,7 +93,7 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
     ]
     options: dict[str, Any] = {
         # Unset, Gradio's own GRADIO_SERVER_NAME decides, which Spaces set.
-        "server_name": settings.host if "host" in settings.model_fields_set else None,
+        "server_name": settings.address,
         "server_port": settings.port or None,
         "share": settings.share,
         "auth": settings.login,
@@ -160,6 +160,13 @@ def main() -> None:
     if not settings.expects_gpu:
         compute_threads.dedicate()
     weights.limit_waiting(_ui.DEVICE_QUEUE[1] // 2)
+    if settings.short_host and not settings.address:
+        _log.info("HOST is no address of this machine and is ignored; VISION_HUB_HOST sets one.")
+    if settings.share:
+        _log.info(
+            "For the share link Gradio fetches its tunnel program once; where a firewall or a "
+            "virus scanner blocks that, there is no link."
+        )
     page = _page.build()
     try:
         launch(page, prevent_thread_lock=True)
@@ -167,8 +174,8 @@ def main() -> None:
         if "empty port" not in str(error):
             raise
         sys.exit(
-            f"Port {settings.port} is taken, or HOST is not an address of this machine; "
-            "choose another port, as in PORT=8000 make run."
+            f"Port {settings.port} is taken, or {settings.address or 'the host'} is not an address "
+            "of this machine; choose another port, as in VISION_HUB_PORT=8000 make run."
         )
     if settings.share and not page.share_url:
         _log.warning("No share link could be made; the hub works at %s only.", page.local_url)

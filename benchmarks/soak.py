@@ -110,7 +110,12 @@ class Caller:
 @contextmanager
 def running(port: int, folder: Path, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """The app in a process of its own; killed at the end."""
-    env = {**os.environ, "PORT": str(port), "HOST": "127.0.0.1", "VISION_HUB_OFFLINE": "1"}
+    env = {
+        **os.environ,
+        "VISION_HUB_PORT": str(port),
+        "VISION_HUB_HOST": "127.0.0.1",
+        "VISION_HUB_OFFLINE": "1",
+    }
     env |= {"GRADIO_TEMP_DIR": str(folder), "VISION_HUB_FILES_MB": str(FILES_MB)}
     env |= {"VISION_HUB_STORE_MB": str(STORE_MB), **more}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -54,7 +54,12 @@ def measure() -> tuple[float, float]:
     from gradio_client import Client, handle_file
 
     port = free_port()
-    env = {**os.environ, "PORT": str(port), "HOST": "127.0.0.1", "VISION_HUB_OFFLINE": "1"}
+    env = {
+        **os.environ,
+        "VISION_HUB_PORT": str(port),
+        "VISION_HUB_HOST": "127.0.0.1",
+        "VISION_HUB_OFFLINE": "1",
+    }
     started = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "app.py"],

@@ -38,8 +38,11 @@ def settle(task: Task) -> None:
             continue
         try:
             resolved = weights.resolve(checkpoint.key, task)
-            if precision.verdict(resolved, where) is None:
-                precision.keep(resolved, where, agrees(checkpoint))
+            if resolved.note or precision.verdict(resolved, where) is not None:
+                continue  # another answers in its place, or it was measured before
+            verdict = agrees(checkpoint)
+            if not weights.resolve(checkpoint.key, task).note:
+                precision.keep(resolved, where, verdict)
         except HubError as error:
             _log.info("%s stays in fp32: %s", checkpoint.key, error)
 

@@ -1,6 +1,7 @@
 """Every checkpoint the hub knows, as data; adding one is one line of `CATALOGUE`.
 
-Within a task, full checkpoints stand in the order in which "auto" prefers them. Where a published
+Within a task, full checkpoints stand with the best first; `by_preference` says which of them "auto"
+takes on which device. Where a published
 checksum or commit could be confirmed it is pinned; elsewhere it is None and the hub's own checksum
 is what a download is held against.
 """
@@ -36,7 +37,9 @@ class Checkpoint:
     does not tell it. `scale` is output size over input size. `metric` is a published or measured
     figure with its data set; `size_mb` is 1e6 bytes, `params_m` millions of parameters. `encode` is
     what the image encoder of a SAM costs: its processor time over that of SAM ViT-B, as
-    `python -m benchmarks.encoders` measures it; 0 where it was not measured.
+    `python -m benchmarks.encoders` measures it; 0 where it was not measured. `gmacs` are thousand
+    millions of multiply-adds for one picture: of the size that the model fixes, of 800 x 1066 for
+    DETR and of 512 x 512 pixels for restoration.
     """
 
     key: str
@@ -58,6 +61,7 @@ class Checkpoint:
     note: str = ""
     extra_files: tuple[str, ...] = ()
     encode: float = 0.0
+    gmacs: float = 0.0
 
     @property
     def cost(self) -> str:
@@ -73,6 +77,9 @@ _MAE_LICENCE = "CC-BY-NC-4.0 (non-commercial)"
 _MAE_NOTE = (
     "The original release says CC-BY-NC-4.0, the hub's page Apache-2.0; the stricter one is shown."
 )
+
+# Up to so many `gmacs` a picture is quick, or slow, on a processor; beyond, nobody wants to wait.
+QUICK, SLOW = 200.0, 600.0
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -123,94 +130,95 @@ CATALOGUE: tuple[Checkpoint, ...] = (
     _starter("deblur-starter", "deblur", "spandrel", "Starter deblurrer"),
     # Classify
     Checkpoint("vit-base", "classify", "timm", "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
-        _APACHE, "ViT-B/16", "model.safetensors", size_mb=346.3, params_m=86.6,
+        _APACHE, "ViT-B/16", "model.safetensors", size_mb=346.3, params_m=86.6, gmacs=17.6,
         metric="85.1 % top-1 on ImageNet-1k", trained_on=_IN21K,
         arch="vit_base_patch16_224.augreg2_in21k_ft_in1k",
         revision="063c6c38a5d8510b2e57df480445e94b231dad2c",
         sha256="32aa17d6e17b43500f531d5f6dc9bc93e56ed8841b8a75682e1bb295d722405b"),
     Checkpoint("vit-small", "classify", "timm", "timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
-        _APACHE, "ViT-S/16", "model.safetensors", size_mb=88.2, params_m=22.1,
+        _APACHE, "ViT-S/16", "model.safetensors", size_mb=88.2, params_m=22.1, gmacs=4.6,
         metric="81.4 % top-1 on ImageNet-1k", trained_on=_IN21K,
         arch="vit_small_patch16_224.augreg_in21k_ft_in1k",
         revision="7e2c55630205e1266030f18370f4c6ed1a514b52",
         sha256="79c03c635cdfd798a364a9d8c4e5c0b7255b975ea2c9616046d4f77ab01435aa"),
     Checkpoint("deit-small", "classify", "timm", "timm/deit_small_patch16_224.fb_in1k", _APACHE,
-        "DeiT-S/16", "model.safetensors", size_mb=88.2, params_m=22.1,
+        "DeiT-S/16", "model.safetensors", size_mb=88.2, params_m=22.1, gmacs=4.6,
         metric="79.9 % top-1 on ImageNet-1k", trained_on="ImageNet-1k",
         arch="deit_small_patch16_224.fb_in1k", revision="91327a9c99f98fe6b524cd4d397b7226b80e1365",
         sha256="1e747b4a8d0df2cfbd3c450e8c97685d867448ab0c2ddbfb34b6885f5cb23e5b"),
     Checkpoint("vit-tiny", "classify", "timm", "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k",
-        _APACHE, "ViT-Ti/16", "model.safetensors", size_mb=22.9, params_m=5.7,
+        _APACHE, "ViT-Ti/16", "model.safetensors", size_mb=22.9, params_m=5.7, gmacs=1.25,
         metric="75.5 % top-1 on ImageNet-1k", trained_on=_IN21K,
         arch="vit_tiny_patch16_224.augreg_in21k_ft_in1k",
         revision="7d3afdd0cf93ad84d986eb2d6bcc5812ebd0b106",
         sha256="fecf81b492bd13ee7a5297cb74d1d417aac8bf7e1b7d96aed89c4691984587ed"),
     # Detect
     Checkpoint("detr-r101", "detect", "transformers", "facebook/detr-resnet-101", _APACHE,
-        "DETR ResNet-101", "model.safetensors", size_mb=242.8, params_m=60.7,
+        "DETR ResNet-101", "model.safetensors", size_mb=242.8, params_m=60.7, gmacs=145,
         metric="43.5 AP on COCO val2017", trained_on="COCO 2017",
         revision="7d14702e444d98d0b1764824567fc2b45e1eb218", extra_files=_CONFIGS),
     Checkpoint("detr-r50", "detect", "transformers", "facebook/detr-resnet-50", _APACHE,
-        "DETR ResNet-50", "model.safetensors", size_mb=166.6, params_m=41.6,
+        "DETR ResNet-50", "model.safetensors", size_mb=166.6, params_m=41.6, gmacs=81.2,
         metric="42.0 AP on COCO val2017", trained_on="COCO 2017",
         revision="1d5f47bd3bdd2c4bbfa585418ffe6da5028b4c0b",
         sha256="830f5e2eeaada8c8c8281779dcc8ab12833972eb8514ed0a35be6c1d4420ad81",
         extra_files=_CONFIGS),
     # Segment
     Checkpoint("sam-vit-h", "segment", "sam", "ybelkada/segment-anything", _APACHE, "SAM ViT-H",
-        "checkpoints/sam_vit_h_4b8939.pth", size_mb=2564.6, params_m=641.1, trained_on="SA-1B",
-        arch="vit_h", revision=_SAM_REVISION,
+        "checkpoints/sam_vit_h_4b8939.pth", size_mb=2564.6, params_m=641.1, gmacs=2981,
+        trained_on="SA-1B", arch="vit_h", revision=_SAM_REVISION,
         sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e", encode=4.3),
     Checkpoint("sam-vit-l", "segment", "sam", "ybelkada/segment-anything", _APACHE, "SAM ViT-L",
-        "checkpoints/sam_vit_l_0b3195.pth", size_mb=1249.5, params_m=312.3, trained_on="SA-1B",
-        arch="vit_l", revision=_SAM_REVISION,
+        "checkpoints/sam_vit_l_0b3195.pth", size_mb=1249.5, params_m=312.3, gmacs=1493,
+        trained_on="SA-1B", arch="vit_l", revision=_SAM_REVISION,
         sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622", encode=2.5),
     Checkpoint("sam-vit-b", "segment", "sam", "ybelkada/segment-anything", _APACHE, "SAM ViT-B",
-        "checkpoints/sam_vit_b_01ec64.pth", size_mb=375.0, params_m=93.7, trained_on="SA-1B",
-        arch="vit_b", revision=_SAM_REVISION,
+        "checkpoints/sam_vit_b_01ec64.pth", size_mb=375.0, params_m=93.7, gmacs=486,
+        trained_on="SA-1B", arch="vit_b", revision=_SAM_REVISION,
         sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912", encode=1.0),
     Checkpoint("sam2.1-hiera-tiny", "segment", "transformers", "facebook/sam2.1-hiera-tiny",
-        _APACHE, "SAM 2.1 Hiera-T", "model.safetensors", size_mb=155.9, params_m=31.4,
+        _APACHE, "SAM 2.1 Hiera-T", "model.safetensors", size_mb=155.9, params_m=31.4, gmacs=146,
         trained_on="SA-1B, SA-V", arch="sam2", extra_files=("config.json",), encode=0.19,
         revision="de431c4043854a71d8101e17995dfe596bf101a5",
         sha256="48c14467e5cf9e51870511feb72c89688e82dd74523142c0538b663e193ac2a7",
         note="The file also holds the memory for videos, 7.5 M parameters that are not used here."),
     Checkpoint("slimsam-50", "segment", "transformers", "Zigeng/SlimSAM-uniform-50", _APACHE,
-        "SlimSAM-50", "model.safetensors", size_mb=111.9, params_m=28.0,
+        "SlimSAM-50", "model.safetensors", size_mb=111.9, params_m=28.0, gmacs=153,
         trained_on="10,000 pictures of SA-1B", arch="sam", extra_files=_CONFIGS, encode=0.42,
         note="SAM ViT-B with half of its encoder's width pruned away."),
     # Reconstruct
     Checkpoint("vit-mae-large", "reconstruct", "transformers", "facebook/vit-mae-large",
         _MAE_LICENCE, "ViT-MAE large", "pytorch_model.bin", size_mb=1318.4, params_m=329.5,
-        trained_on="ImageNet-1k", revision="142cb8c25e1b1bc1769997a919aa1b5a2345a6b8",
+        gmacs=20.8, trained_on="ImageNet-1k", revision="142cb8c25e1b1bc1769997a919aa1b5a2345a6b8",
         sha256="28a019bd1842a7bdea1cfa9bb390047ad3fab82032cea2045873ca0399ca5a84", note=_MAE_NOTE,
         extra_files=_CONFIGS),
     Checkpoint("vit-mae-base", "reconstruct", "transformers", "facebook/vit-mae-base", _MAE_LICENCE,
-        "ViT-MAE base", "model.safetensors", size_mb=447.7, params_m=111.9,
+        "ViT-MAE base", "model.safetensors", size_mb=447.7, params_m=111.9, gmacs=9.8,
         trained_on="ImageNet-1k", revision="25b184bea5538bf5c4c852c79d221195fdd2778d",
         sha256="479dcef4bd5df06259399027b789f21e9d9a1b79f37155a64176d55bc26fdae8", note=_MAE_NOTE,
         extra_files=_CONFIGS),
     # Denoise, super_resolve, deblur
     Checkpoint("nafnet-denoise", "denoise", "spandrel", "nyanko7/nafnet-models", "MIT",
-        "NAFNet-32 SIDD", "NAFNet-SIDD-width32.pth", size_mb=116.9, params_m=29.2,
+        "NAFNet-32 SIDD", "NAFNet-SIDD-width32.pth", size_mb=116.9, params_m=29.2, gmacs=64.4,
         metric="39.97 dB PSNR on SIDD", trained_on="SIDD",
         sha256="89c70e808d1783b6c07911306e106aaf0d4f7f3da8c61078b99ff7f8929a26f4",
         note="A mirror of the authors' file; made for the noise of phone cameras."),
     Checkpoint("drunet-color", "denoise", "spandrel", "deepinv/drunet", "MIT", "DRUNet",
-        "drunet_color.pth", size_mb=130.6, params_m=32.6, trained_on="BSD400, WED, DIV2K, Flickr2K",
+        "drunet_color.pth", size_mb=130.6, params_m=32.6, gmacs=555,
+        trained_on="BSD400, WED, DIV2K, Flickr2K",
         revision="7e079a6800958ae777b48e41fc1202a2ee21ecbe",
         note="Takes the noise level as a map. The code is MIT; the mirror's page says BSD."),
     Checkpoint("swinir-s-x2", "super_resolve", "spandrel", "deepinv/swinir", _APACHE, "SwinIR-S x2",
-        "002_lightweightSR_DIV2K_s64w8_SwinIR-S_x2.pth", size_mb=17.1, params_m=0.9, scale=2,
-        metric="38.14 dB PSNR on Set5", trained_on="DIV2K",
+        "002_lightweightSR_DIV2K_s64w8_SwinIR-S_x2.pth", size_mb=17.1, params_m=0.9, gmacs=274,
+        scale=2, metric="38.14 dB PSNR on Set5", trained_on="DIV2K",
         sha256="193b229909ca89cd8b55de9c9e7fce146ae759d59dfcd78d8feb9dd1d6fa0fd7"),
     Checkpoint("realesr-general-x4", "super_resolve", "spandrel", "jhj0517/realesr-general-x4v3",
         "BSD-3-Clause", "Real-ESRGAN general x4", "realesr-general-x4v3.pth", size_mb=4.9,
-        params_m=1.2, scale=4,
+        params_m=1.2, gmacs=317, scale=4,
         sha256="8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292",
         note="A mirror of the authors' release v0.2.5.0."),
     Checkpoint("nafnet-deblur", "deblur", "spandrel", "nyanko7/nafnet-models", "MIT",
-        "NAFNet-32 GoPro", "NAFNet-GoPro-width32.pth", size_mb=68.7, params_m=17.1,
+        "NAFNet-32 GoPro", "NAFNet-GoPro-width32.pth", size_mb=68.7, params_m=17.1, gmacs=64,
         metric="32.87 dB PSNR on GoPro", trained_on="GoPro",
         sha256="19394e6155d12ef6371d1d57496f87f0ec88f92bdffa27c0792690722d5d1a5c",
         note="A mirror of the authors' file; made for motion blur."),
@@ -229,6 +237,24 @@ def of_task(task: Task) -> tuple[Checkpoint, ...]:
     """All of one task in the catalogue, starters first."""
     found = [c for c in CATALOGUE if c.task == task]
     return tuple(sorted(found, key=lambda c: c.tier != "starter"))
+
+
+def by_preference(task: Task, on_gpu: bool) -> list[Checkpoint]:
+    """All of one task in the catalogue in the order in which "auto" takes them.
+
+    On a CUDA card the best comes first, whatever it costs. On a processor those come first that are
+    quick (`QUICK`), then those that are slow (`SLOW`), each with the best first, and then the
+    starters; what costs more stands after them, so that it is taken only when it is picked.
+    """
+
+    def rank(checkpoint: Checkpoint) -> int:
+        if checkpoint.tier == "starter":
+            return 2
+        if on_gpu or checkpoint.gmacs <= QUICK:
+            return 0
+        return 1 if checkpoint.gmacs <= SLOW else 3
+
+    return sorted(of_task(task), key=rank)
 
 
 def starter(task: Task, scale: int | None = None) -> Checkpoint | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from core import allocator
+from core import allocator, weights
 from core import precision as precisions
 from core.settings import get_settings
 
@@ -19,6 +19,9 @@ def device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+weights.on_gpu = lambda: device().type == "cuda"
 
 
 def precision() -> str:

@@ -1,7 +1,7 @@
 """The model hub: time limits for its client, a probe that is remembered, and errors as sentences.
 
 `huggingface_hub` has no time limit on some calls and retries for 23 s on others. Here every request
-is capped, and a download that gets no new bytes for `STALL` seconds ends.
+is capped, and a download that gets no new bytes for `Settings.stall` seconds ends.
 """
 
 from __future__ import annotations
@@ -52,10 +52,8 @@ from core.settings import get_settings
 
 Progress = Callable[[float, str], None]
 
-PROBE_LIMIT = 2.0  # seconds for the probe, name look-up included
-READ_LIMIT = 4.0  # seconds without a byte before one request gives up
-STALL = 8.0  # seconds without a new byte, over all retries, before a download gives up
-REMEMBER_DOWN = 300.0  # seconds that "the hub does not answer" is believed
+TRIES = 3  # of one request after another, at least, within the seconds that a download may stall
+REMEMBER_DOWN = 30.0  # seconds that "the hub does not answer" is believed; networks come back
 REMEMBER_UP = 60.0
 CUT = 900.0  # seconds without a new byte after which a partial file belongs to nobody any more
 
@@ -91,14 +89,19 @@ def cached(repo: str, filename: str, revision: str | None) -> Path | None:
 # --- time limits ---
 
 
+def _limit() -> float:
+    """Seconds without a byte before one request gives up."""
+    return get_settings().stall / TRIES
+
+
 def _cap(request: httpx2.Request) -> None:
-    """Limit one request; refuse it when its download has had no new byte for `STALL` seconds."""
+    """Limit one request; refuse it when its download has had no new byte for too long."""
     last_byte = getattr(_thread, "last_byte", None)
-    if last_byte is not None and time.monotonic() - last_byte > STALL:
+    if last_byte is not None and time.monotonic() - last_byte > get_settings().stall:
         raise HubUnreachable("The model hub stopped sending.")
     limits = request.extensions.get("timeout") or {}
     request.extensions["timeout"] = {
-        name: min(limits.get(name) or READ_LIMIT, READ_LIMIT)
+        name: min(limits.get(name) or _limit(), _limit())
         for name in ("connect", "read", "write", "pool")
     }
 
@@ -142,14 +145,14 @@ def _watched() -> Iterator[None]:
 
 def _ask(address: str, answers: list[bool]) -> None:
     try:
-        response = httpx2.head(address, timeout=PROBE_LIMIT, follow_redirects=True)
+        response = httpx2.head(address, timeout=get_settings().probe, follow_redirects=True)
         answers.append(response.status_code < 500 and response.status_code != 429)
     except Exception:  # no connection, or a malformed address: no answer will come either way
         answers.append(False)
 
 
 def is_reachable() -> bool:
-    """Does the hub answer? At most about `PROBE_LIMIT` seconds; the verdict is remembered."""
+    """Does the hub answer? At most about `Settings.probe` seconds; the verdict is remembered."""
     if is_offline():
         return False
     address = endpoint()
@@ -161,7 +164,7 @@ def is_reachable() -> bool:
         # A thread, because a slow name look-up heeds no time limit.
         worker = threading.Thread(target=_ask, args=(address, answers), daemon=True)
         worker.start()
-        worker.join(PROBE_LIMIT + 0.5)
+        worker.join(get_settings().probe + 0.5)
         verdict = bool(answers and answers[0])
         _verdicts[address] = (time.monotonic(), verdict)
         return verdict
@@ -217,7 +220,7 @@ def download(
         with _watched():
             url = hf_hub_url(repo, filename, revision=revision, endpoint=endpoint())
             # Ask once by ourselves: on an error the library would ask again for 23 seconds.
-            size = get_hf_file_metadata(url, timeout=READ_LIMIT, endpoint=endpoint()).size
+            size = get_hf_file_metadata(url, timeout=_limit(), endpoint=endpoint()).size
             _check_space(size or 0)
             _thread.last_byte = time.monotonic()
             path = hf_hub_download(

@@ -10,15 +10,23 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Generator, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
 
 import torch
 
-from core import allocator, batching, collector, compute_threads, linear, stores, weights
+from core import (
+    allocator,
+    batching,
+    collector,
+    compute_threads,
+    failures,
+    linear,
+    stores,
+    weights,
+)
 from core import precision as precisions
 from core.checkpoints import Task
 from core.device_errors import is_device_lost, is_out_of_memory
@@ -132,9 +140,10 @@ def batcher() -> batching.Batcher[batching.Tensors, batching.Tensors]:
 
 
 def reset() -> None:
-    """Forget the stores, the batcher and a lost device; for tests and for changed settings."""
+    """Forget stores, batcher, failures and a lost device; for tests and for changed settings."""
     global _batcher  # noqa: PLW0603
     stores.reset()
+    failures.forget()
     with _lock:
         _batcher = None
     set_lost(False)
@@ -157,25 +166,52 @@ def run(
         progress: told of a download, as (fraction 0..1, sentence).
         scale: for super-resolution, the factor that "auto" must have.
 
+    Where no model can be made of the file, the next one that `weights.resolve` gives answers, with
+    a note: for "auto" the next best, for a full checkpoint the starter. An own file that was picked
+    is refused, and so is a picked one for which there is no room.
+
     Raises:
-        InputError, CheckpointError, ResourceError: as `weights.resolve`; or the file does not fit.
+        InputError, CheckpointError, ResourceError: as `weights.resolve`; or no file fits.
         OutOfMemory: there is no room for the model.
     """
     compute_threads.settle()
-    watch = Stopwatch()
-    with watch.stage("resolve"):
-        resolved = weights.resolve(checkpoint, task, progress, scale=scale)
-    # A file that was written anew is another model, although its path is the same.
-    file = resolved.path.stat()
-    key = (resolved.checkpoint.key, str(resolved.path), file.st_mtime_ns, file.st_size)
-    where = device()
-    started = time.perf_counter()
-    with models().lease((*key, where), resolved, lambda r: _place(build, r, where)) as lease:
-        watch.seconds["load"] = time.perf_counter() - started
+    watch, where = Stopwatch(), device()
+    tried: set[Hashable] = set()
+    with ExitStack() as stack:
+        while True:
+            with watch.stage("resolve"):
+                resolved = weights.resolve(checkpoint, task, progress, scale=scale)
+            key = (*_model_key(resolved), where)
+            try:
+                with watch.stage("load"):
+                    lease = stack.enter_context(_lease(key, resolved, build, where))
+                break
+            except (CheckpointError, OutOfMemory) as error:
+                failures.remember(resolved.path, error)
+                picked_too_large = checkpoint != "auto" and isinstance(error, OutOfMemory)
+                if picked_too_large or key in tried:
+                    raise
+                tried.add(key)  # now another file answers, or the error is raised again
         # The note belongs to this request: the same file can also answer when asked for by name.
         own = Lease(lease.built, resolved, lease.hit)
         chosen = precisions.choose(resolved, where)
-        yield Run(own, (*key, where), watch, {"model": "hit" if lease.hit else "miss"}, chosen)
+        yield Run(own, key, watch, {"model": "hit" if lease.hit else "miss"}, chosen)
+
+
+def _model_key(resolved: Resolved) -> tuple[Hashable, ...]:
+    """A file that was written anew is another model, although its path is the same."""
+    file = resolved.path.stat()
+    return resolved.checkpoint.key, str(resolved.path), file.st_mtime_ns, file.st_size
+
+
+def _lease(
+    key: Hashable, resolved: Resolved, build: Builder, where: torch.device
+) -> AbstractContextManager[Lease]:
+    def once(found: Resolved) -> Built:
+        failures.refuse(found.path)  # what those who waited for the same load need not try again
+        return _place(build, found, where)
+
+    return models().lease(key, resolved, once)
 
 
 def _place(build: Builder, resolved: Resolved, where: torch.device) -> Built:

@@ -1,11 +1,13 @@
 """Settings, read once from the environment; every name here is the name of a variable.
 
-For example `PORT=8000 VISION_HUB_CHECKPOINTS=~/models make run`.
+For example `VISION_HUB_PORT=8000 VISION_HUB_CHECKPOINTS=~/models make run`.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import socket
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -27,14 +29,18 @@ class Settings(BaseSettings):
     `core.runtime` (half of the RAM, or 80 % of the GPU's memory). `rate` is requests and uploads a
     minute for one visitor, 0 without a limit; None decides by whether strangers can come. `batch`
     is how many requests may share one forward pass; None is 8 on CUDA and 1, which is no batching,
-    elsewhere. `precision` "auto" is bf16 where that was measured to agree with fp32
-    (`core.agreement`), else fp32.
+    elsewhere. `probe` is how many seconds the hub has to answer before a download, `stall` how many
+    may pass without a new byte before a download ends. `precision` "auto" is bf16 where that was
+    measured to agree with fp32 (`core.agreement`), else fp32.
     """
 
-    model_config = SettingsConfigDict(populate_by_name=True, extra="ignore", env_ignore_empty=True)
+    # Not by the names of the fields: DEVICE or HOST mean other things to other programs.
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
-    port: int = Field(default=7860, ge=0, le=65535, validation_alias="PORT")
-    host: str = Field(default="127.0.0.1", validation_alias="HOST")
+    hub_port: int | None = Field(default=None, ge=0, le=65535, validation_alias="VISION_HUB_PORT")
+    short_port: int | None = Field(default=None, ge=0, le=65535, validation_alias="PORT")
+    hub_host: str | None = Field(default=None, validation_alias="VISION_HUB_HOST")
+    short_host: str | None = Field(default=None, validation_alias="HOST")
     share: bool = Field(default=False, validation_alias="SHARE")
     auth: str | None = Field(default=None, validation_alias="AUTH", repr=False)  # "user:password"
     checkpoints: Path | None = Field(default=None, validation_alias="VISION_HUB_CHECKPOINTS")
@@ -49,6 +55,14 @@ class Settings(BaseSettings):
     offline: bool = Field(default=False, validation_alias="VISION_HUB_OFFLINE")
     hub_endpoint: str | None = Field(default=None, validation_alias="HF_ENDPOINT")
     hub_cache: Path | None = Field(default=None, validation_alias="HF_HUB_CACHE")
+    probe: float = Field(default=10.0, gt=0, validation_alias="VISION_HUB_PROBE_SECONDS")
+    stall: float = Field(default=45.0, gt=0, validation_alias="VISION_HUB_STALL_SECONDS")
+
+    @field_validator("hub_port", mode="before")
+    @classmethod
+    def _no_link(cls, port: object) -> object:
+        """Kubernetes and Docker describe a service `vision-hub` by VISION_HUB_PORT=tcp://…:7860."""
+        return None if str(port).startswith("tcp://") else port
 
     @field_validator("checkpoints", "hub_cache")
     @classmethod
@@ -61,6 +75,25 @@ class Settings(BaseSettings):
         if auth is not None and not all(auth.partition(":")):
             raise ValueError("AUTH must be a name and a password, like 'anna:secret'")
         return auth
+
+    @property
+    def port(self) -> int:
+        """The port to serve on: `VISION_HUB_PORT`, else `PORT`, else Gradio's usual one; 0 for any
+        that is free."""
+        given = (self.hub_port, self.short_port, 7860)
+        return next(port for port in given if port is not None)
+
+    @property
+    def address(self) -> str | None:
+        """The address to serve on; None leaves it to Gradio (`GRADIO_SERVER_NAME`, else this
+        machine only).
+
+        `HOST` counts only as an address of this machine: compilers of conda, tcsh and others set it
+        to something else.
+        """
+        if self.hub_host:
+            return self.hub_host
+        return self.short_host if self.short_host and _is_own_address(self.short_host) else None
 
     @property
     def expects_gpu(self) -> bool:
@@ -92,6 +125,20 @@ class Settings(BaseSettings):
         if self.rate is not None:
             return self.rate
         return PUBLIC_RATE if self.share or self.space_id else 0
+
+
+def _is_own_address(host: str) -> bool:
+    """Whether a server of this machine can listen there: localhost or the number of a network
+    card. Names are not looked up: which address they stand for is up to the network."""
+    if host == "localhost":
+        return True
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.bind((host, 0))
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 @lru_cache(maxsize=1)

@@ -1,35 +1,48 @@
 """Where a checkpoint's file comes from; the only place that knows about tiers.
 
-Order: the user's own file, the hub's local cache, the hub, the starter in the repository.
+Order: the user's own file, the hub's local cache, the hub, the starter in the repository. A file
+that `core.failures` knows to give no model is passed over like one that is not there.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import checkpoints, hub
+from core import checkpoints, checksums, failures, hub
 from core.checkpoints import ROOT, Checkpoint, Task, Tier
-from core.errors import Busy, CheckpointError, DamagedFile, HubUnreachable, InputError
+from core.errors import (
+    Busy,
+    CheckpointError,
+    DamagedFile,
+    HubError,
+    HubUnreachable,
+    InputError,
+    OutOfMemory,
+)
 from core.hub import Progress
+from core.settings import get_settings
 
 if TYPE_CHECKING:
     from core import own
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
-
 #: Told of every checkpoint that was downloaded just now.
 on_download: list[Callable[[Checkpoint], None]] = []
+
+
+def _expects_gpu() -> bool:
+    return get_settings().expects_gpu
+
+
+#: Do models run on a CUDA card? `core.devices` puts its answer here, for which it needs PyTorch.
+on_gpu: Callable[[], bool] = _expects_gpu
 _log = logging.getLogger(__name__)
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 _locks_guard = threading.Lock()
@@ -51,8 +64,9 @@ def resolve(
 ) -> Resolved:
     """The file for `key`, downloaded where needed.
 
-    "auto" is the best checkpoint at hand (in the cache, else the starter) and never downloads. A
-    full checkpoint whose hub does not answer gives the starter of its task, with a note.
+    "auto" is the best checkpoint at hand for this device (`checkpoints.by_preference`) and never
+    downloads. A full checkpoint whose hub does not answer, or of whose file no model could be made,
+    gives the starter of its task, with a note; an own file gives its error again.
 
     Args:
         progress: called with the share done (0..1) and a sentence while a file is fetched.
@@ -68,12 +82,19 @@ def resolve(
         return _best_at_hand(task, scale)
     checkpoint = find(key, task)
     if checkpoint.tier != "full":
-        return Resolved(checkpoint, checkpoint.tier, _local(checkpoint))
+        path = _local(checkpoint)
+        failures.refuse(path)
+        return Resolved(checkpoint, checkpoint.tier, path)
     try:
         with _place(checkpoint):
-            return Resolved(checkpoint, "full", _full(checkpoint, progress))
+            path = _full(checkpoint, progress)
     except HubUnreachable as error:
-        return _starter_instead(checkpoint, error)
+        return _starter_instead(checkpoint, "fetched", error)
+    try:
+        failures.refuse(path)
+    except CheckpointError as error:
+        return _starter_instead(checkpoint, "loaded", error)
+    return Resolved(checkpoint, "full", path)
 
 
 def find(key: str, task: Task) -> Checkpoint:
@@ -102,6 +123,12 @@ def find(key: str, task: Task) -> Checkpoint:
 def of_task(task: Task) -> list[Checkpoint]:
     """What a person can pick for a task: starters, full ones, own ones."""
     return [*checkpoints.of_task(task), *(c for c in _own() if c.task == task)]
+
+
+def picked(checkpoint: Checkpoint) -> None:
+    """A person chose it: where it has to be fetched, the hub is asked again whether it answers."""
+    if not is_at_hand(checkpoint):
+        hub.forget_probe()
 
 
 def is_at_hand(checkpoint: Checkpoint) -> bool:
@@ -156,59 +183,57 @@ def _local(checkpoint: Checkpoint) -> Path:
     path = ROOT / checkpoint.source
     if not path.exists():
         raise CheckpointError(f"The file of {checkpoint.key} is not there: {path.name}.")
-    if checkpoint.tier == "starter" and not _is_as_shipped(path):
+    if checkpoint.tier == "starter" and not checksums.is_as_shipped(path):
         raise DamagedFile(f"{path.name} is damaged; take it again from the repository.")
     return path
 
 
-def _is_as_shipped(path: Path) -> bool:
-    """Does a starter have the sum that `SHA256SUMS` beside it says? True where none is said."""
-    sums = path.with_name("SHA256SUMS")
-    if not sums.is_file():
-        return True
-    return _matches(path, sums, (*_state(path), *_state(sums)))
-
-
-def _state(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_mtime_ns, stat.st_size
-
-
-@lru_cache(maxsize=64)
-def _matches(path: Path, sums: Path, state: tuple[int, ...]) -> bool:
-    """What was found of the two files in that state; a hash is not made twice."""
-    return shipped_sums(sums).get(path.name) in (None, file_sha256(path))
-
-
-def shipped_sums(sums: Path) -> dict[str, str]:
-    """File name -> SHA-256, of a file as `sha256sum` writes it."""
-    pairs = (line.split() for line in sums.read_text("utf-8").splitlines())
-    return {name: digest for digest, name in pairs}
-
-
 def _best_at_hand(task: Task, scale: int | None) -> Resolved:
-    fitting = [c for c in checkpoints.of_task(task) if scale in (None, c.scale)]
-    for checkpoint in sorted(fitting, key=lambda c: c.tier == "starter"):  # full ones first
-        if not is_at_hand(checkpoint):
+    passed: list[str] = []  # a sentence for each better one that is there and of no use
+    refused: HubError | None = None
+    for checkpoint in checkpoints.by_preference(task, on_gpu()):
+        if scale not in (None, checkpoint.scale) or not is_at_hand(checkpoint):
             continue
-        if checkpoint.tier == "starter":
-            return Resolved(checkpoint, "starter", _local(checkpoint))
-        path = _checked_in_cache(checkpoint)
-        if path is not None:
-            return Resolved(checkpoint, "full", path)
+        try:
+            path = _usable(checkpoint)
+        except (CheckpointError, OutOfMemory) as error:
+            passed.append(_not_had(checkpoint, "loaded", error))
+            refused = error
+            continue
+        note = f"{' '.join(passed)} {checkpoint.title} answered instead." if passed else ""
+        return Resolved(checkpoint, checkpoint.tier, path, note)
+    if refused is not None:
+        raise refused
     wanted = f" x{scale}" if scale else ""
     raise CheckpointError(f"No checkpoint for {task}{wanted} is at hand; pick one to download it.")
 
 
-def _starter_instead(wanted: Checkpoint, error: HubUnreachable) -> Resolved:
-    reason = str(error)
-    failed = f"{wanted.title} could not be fetched: {reason[0].lower()}{reason[1:]}"
+def _usable(checkpoint: Checkpoint) -> Path:
+    """The file of a checkpoint at hand, unless it is damaged or is known to give no model."""
+    path = _local(checkpoint) if checkpoint.tier != "full" else _checked_in_cache(checkpoint)
+    if path is None:
+        raise DamagedFile("Its file was damaged and is removed; pick it to download it again.")
+    failures.refuse(path, memory=True)
+    return path
+
+
+def _starter_instead(wanted: Checkpoint, step: str, error: CheckpointError) -> Resolved:
+    failed = _not_had(wanted, step, error)
     scale = wanted.scale if wanted.task == "super_resolve" else None
     for starter in checkpoints.of_task(wanted.task):
         if starter.tier == "starter" and scale in (None, starter.scale) and is_at_hand(starter):
-            note = f"{failed} {starter.title} answered instead."
-            return Resolved(starter, "starter", _local(starter), note)
-    raise HubUnreachable(f"{failed} No starter can take its place.") from error
+            with suppress(CheckpointError, OutOfMemory):
+                note = f"{failed} {starter.title} answered instead."
+                return Resolved(starter, "starter", _usable(starter), note)
+    raise type(error)(f"{failed} No starter can take its place.") from error
+
+
+def _not_had(checkpoint: Checkpoint, step: str, error: HubError) -> str:
+    """One sentence: what could not be "fetched" or "loaded", and why, without the advice."""
+    reason = re.sub(r"; (choose|try)\b[^;]*$", ".", str(error))
+    if reason[1:2].islower() and not reason.startswith(checkpoint.title):
+        reason = f"{reason[0].lower()}{reason[1:]}"
+    return f"{checkpoint.title} could not be {step}: {reason}"
 
 
 def limit_waiting(count: int | None) -> None:
@@ -257,8 +282,8 @@ def _download(checkpoint: Checkpoint, progress: Progress | None) -> Path:
     for name in checkpoint.extra_files:
         hub.download(repo, name, checkpoint.revision, title)
     path = hub.download(repo, checkpoint.filename, checkpoint.revision, title, progress)
-    if not is_intact(path, checkpoint.sha256):
-        _delete(path)
+    if not checksums.is_intact(path, checkpoint.sha256):
+        checksums.delete(path)
         raise DamagedFile(f"{title} arrived damaged and was removed; please try again.")
     for tell in on_download:
         tell(checkpoint)
@@ -268,61 +293,8 @@ def _download(checkpoint: Checkpoint, progress: Progress | None) -> Path:
 def _checked_in_cache(checkpoint: Checkpoint) -> Path | None:
     """The cached file; None, and the file removed, where its checksum is wrong."""
     path = _cached(checkpoint, checkpoint.filename)
-    if path is None or is_intact(path, checkpoint.sha256):
+    if path is None or checksums.is_intact(path, checkpoint.sha256):
         return path
     _log.warning("%s in the cache is damaged and is removed", checkpoint.key)
-    _delete(path)
+    checksums.delete(path)
     return None
-
-
-# --- checksums ---
-
-
-def is_intact(path: Path, sha256: str | None) -> bool:
-    """Does the file have that SHA-256, or else the one by which the hub's cache names it?
-
-    A hash takes seconds for a large file, so a good result is remembered beside the cache until
-    the file changes. True where nothing is known to hold it against.
-    """
-    blob = path.resolve()
-    expected = sha256 or (blob.name if SHA256.fullmatch(blob.name) else None)
-    if expected is None:
-        return True
-    stat = blob.stat()
-    state = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": expected}
-    sidecar = _sidecar(blob)
-    try:
-        if json.loads(sidecar.read_text()) == state:
-            return True
-    except (OSError, ValueError):
-        pass  # not checked yet
-    if file_sha256(blob) != expected:
-        return False
-    try:
-        sidecar.parent.mkdir(parents=True, exist_ok=True)
-        partial = sidecar.with_suffix(f".{threading.get_ident()}")
-        partial.write_text(json.dumps(state))
-        partial.replace(sidecar)
-    except OSError:
-        _log.info("checksum of %s could not be remembered", blob.name)
-    return True
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _sidecar(blob: Path) -> Path:
-    name = hashlib.sha256(str(blob).encode()).hexdigest()[:32]
-    return hub.cache_dir() / ".vision-hub" / f"{name}.json"
-
-
-def _delete(path: Path) -> None:
-    blob = path.resolve()
-    for file in (path, blob, _sidecar(blob)):
-        file.unlink(missing_ok=True)

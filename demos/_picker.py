@@ -69,7 +69,10 @@ def refresh_pickers_on_load(page: gr.Blocks) -> None:
 
 
 def _choices(task: Task) -> list[tuple[str, str]]:
-    return [("Best at hand (auto)", "auto"), *((_choice(c), c.key) for c in weights.of_task(task))]
+    return [
+        ("Best at hand for this machine (auto)", "auto"),
+        *((_choice(c), c.key) for c in weights.of_task(task)),
+    ]
 
 
 def _choice(checkpoint: Checkpoint) -> str:
@@ -95,6 +98,7 @@ def describe(key: str, task: Task, scale: int | None = None) -> str:
             return f'<p class="about">{html.escape(str(error))}</p>'
     else:
         checkpoint = weights.find(key, task)
+        weights.picked(checkpoint)
     facts = [
         f"{checkpoint.params_m:.3g} M parameters" if checkpoint.params_m else "",
         _megabytes(checkpoint.size_mb) if checkpoint.size_mb else "",

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks import encoders
-from core import checkpoints, state_dicts, weights
+from core import checkpoints, checksums, state_dicts, weights
 from core.checkpoints import CATALOGUE, TASKS, Checkpoint
 from core.settings import Settings
 from scripts import checkpoint_table
@@ -37,7 +37,7 @@ def millions(model: torch.nn.Module) -> float:
 def test_an_entry_is_complete(checkpoint):
     assert checkpoint.title and checkpoint.licence and checkpoint.task in TASKS
     assert re.fullmatch(r"[a-z0-9.-]+", checkpoint.key)
-    assert checkpoint.sha256 is None or weights.SHA256.fullmatch(checkpoint.sha256)
+    assert checkpoint.sha256 is None or checksums.SHA256.fullmatch(checkpoint.sha256)
     assert checkpoint.revision is None or re.fullmatch(r"[0-9a-f]{40}", checkpoint.revision)
     assert (checkpoint.scale > 1) == (checkpoint.task == "super_resolve")
 
@@ -140,9 +140,28 @@ def test_the_file_of_sam2_is_that_of_the_network_for_videos():
     assert millions(model) - listed.params_m == pytest.approx(7.5, abs=0.1)
 
 
-def test_auto_prefers_the_full_width_encoders():
-    order = [c.key for c in checkpoints.of_task("segment")]
-    assert order.index("sam-vit-b") < order.index("sam2.1-hiera-tiny") < order.index("slimsam-50")
+SEGMENT = {
+    True: "sam-vit-h sam-vit-l sam-vit-b sam2.1-hiera-tiny slimsam-50 segment-starter",
+    False: "sam2.1-hiera-tiny slimsam-50 sam-vit-b segment-starter sam-vit-h sam-vit-l",
+}
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_auto_prefers_the_best_on_a_gpu_and_what_can_be_waited_for_on_a_processor(on_gpu):
+    order = [c.key for c in checkpoints.by_preference("segment", on_gpu)]
+    assert order == SEGMENT[on_gpu].split()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_auto_prefers_any_full_checkpoint_that_can_be_waited_for_to_a_starter(task):
+    for on_gpu in (True, False):
+        order = checkpoints.by_preference(task, on_gpu)
+        assert set(order) == set(checkpoints.of_task(task))
+        first = [c.tier for c in order].index("starter")
+        dear = {c.key for c in order[first:] if c.tier == "full"}
+        assert dear == (set() if on_gpu or task != "segment" else {"sam-vit-h", "sam-vit-l"})
+        quick = [c.gmacs <= checkpoints.QUICK for c in order[:first]]
+        assert on_gpu or quick == sorted(quick, reverse=True)
 
 
 # --- starters on disk ---
@@ -164,7 +183,7 @@ def test_the_sums_of_the_shipped_files_are_theirs():
     folder = checkpoints.ROOT / "weights"
     lines = (folder / "SHA256SUMS").read_text().splitlines()
     files = sorted(folder.glob("*.safetensors"))
-    assert lines == [f"{weights.file_sha256(file)}  {file.name}" for file in files]
+    assert lines == [f"{checksums.file_sha256(file)}  {file.name}" for file in files]
 
 
 def test_every_file_in_weights_is_listed():
@@ -196,6 +215,7 @@ def test_the_catalogue_and_the_settings_need_no_torch():
 
 
 def test_settings_come_from_the_environment(monkeypatch):
+    monkeypatch.delenv("VISION_HUB_PORT", raising=False)
     for name, value in {
         "PORT": "8123",
         "SHARE": "1",
@@ -214,12 +234,67 @@ def test_settings_come_from_the_environment(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "many"), ("PORT", "70000"), ("AUTH", "anna"), ("VISION_HUB_DEVICE", "abacus")],
+    [
+        ("PORT", "many"),
+        ("PORT", "70000"),
+        ("VISION_HUB_PORT", "many"),
+        ("AUTH", "anna"),
+        ("VISION_HUB_DEVICE", "abacus"),
+        ("VISION_HUB_STALL_SECONDS", "0"),
+    ],
 )
 def test_settings_refuse_what_makes_no_sense(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=name):
         Settings()
+
+
+def bare(monkeypatch, **variables):
+    for name in ("HOST", "PORT", "VISION_HUB_HOST", "VISION_HUB_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return Settings()
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("localhost", "localhost"),
+        ("x86_64-conda-linux-gnu", None),  # conda's compilers
+        ("my-machine.example.org", None),  # tcsh, zsh: a name, whatever it stands for
+        ("203.0.113.7", None),  # an address of another machine
+        ("127.0.0.1:80", None),
+        ("", None),
+    ],
+)
+def test_a_host_that_other_programs_set_counts_only_as_an_address(monkeypatch, host, address):
+    assert bare(monkeypatch, HOST=host).address == address
+    assert bare(monkeypatch, HOST=host, VISION_HUB_HOST="0.0.0.0").address == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("variables", "port"),
+    [
+        ({}, 7860),
+        ({"PORT": "1"}, 1),
+        ({"PORT": "1", "VISION_HUB_PORT": "2"}, 2),
+        ({"PORT": "1", "VISION_HUB_PORT": ""}, 1),
+        ({"VISION_HUB_PORT": "tcp://10.0.0.1:7860"}, 7860),  # Kubernetes, of a service of our name
+        ({"PORT": "1", "VISION_HUB_PORT": "tcp://10.0.0.1:7860"}, 1),
+        ({"VISION_HUB_PORT": "0"}, 0),
+    ],
+)
+def test_the_port_of_our_own_name_comes_first(monkeypatch, variables, port):
+    assert bare(monkeypatch, **variables).port == port
+
+
+def test_variables_that_are_named_like_a_field_are_other_programs(monkeypatch):
+    for name in ("DEVICE", "RATE", "BATCH", "STALL", "PROBE", "PRECISION"):
+        monkeypatch.setenv(name, "something")
+    assert Settings().stall == 45
 
 
 def test_empty_settings_mean_the_default(monkeypatch):

@@ -17,7 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import encoders
 from core import classify, detect, reconstruct, restore, sam_models, state_dicts
 from core.checkpoints import CATALOGUE, Checkpoint, by_key
 from core.errors import CheckpointError
@@ -246,3 +249,44 @@ def test_the_answers_are_those_of_the_program_that_made_the_file(key):
 def test_every_task_has_answers():
     tasks = {by_key(key).task for key in ANSWERED}
     assert tasks == {c.task for c in CATALOGUE}
+
+
+# --- costs, by which "auto" chooses on a processor ---
+
+
+def multiply_adds(module: Any, *inputs: Any, **options: Any) -> float:
+    """Thousand millions of them in one pass, as PyTorch counts."""
+    # The fused attention of a processor is not counted.
+    plain = sdpa_kernel(SDPBackend.MATH)
+    with plain, FlopCounterMode(display=False) as counter, torch.inference_mode():
+        module.eval()(*inputs, **options)
+    return counter.get_total_flops() / 2e9
+
+
+def cost(checkpoint: Checkpoint) -> float:
+    """Of a picture as `gmacs` describes it; on `meta`, where nothing is computed, if that goes."""
+    if checkpoint.loader == "timm":
+        import timm
+
+        with torch.device("meta"):
+            return multiply_adds(timm.create_model(checkpoint.arch), torch.zeros(1, 3, 224, 224))
+    if checkpoint.task == "segment":
+        with torch.device("meta"):
+            network = encoders.network(checkpoint.key)
+            part = getattr(network, "image_encoder", None) or network.vision_encoder
+            return multiply_adds(part, torch.zeros(1, 3, 1024, 1024))
+    with file_of(checkpoint, keys_of(checkpoint.key)) as resolved:
+        module = build(resolved).module
+        if checkpoint.task == "reconstruct":
+            return multiply_adds(module, torch.zeros(1, 3, 224, 224))
+        channels = next(p for p in module.parameters() if p.ndim == 4).shape[1]
+        return 64 * multiply_adds(module, torch.zeros(1, channels, 64, 64))
+
+
+@pytest.mark.parametrize(
+    "key", [c.key for c in CATALOGUE if c.tier == "full" and c.task != "detect"]
+)
+def test_what_a_picture_costs_is_in_the_catalogue(key):
+    """But for DETR, whose pass at that size takes long and does not run on `meta`."""
+    checkpoint = by_key(key)
+    assert checkpoint.gmacs == pytest.approx(cost(checkpoint), rel=0.02)

@@ -57,7 +57,7 @@ def as_script(url: str) -> str:
 def environment(**more: str) -> dict[str, str]:
     """This process's environment without settings of the hub; no request leaves the machine."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("VISION_HUB_")}
-    for name in ("AUTH", "SHARE", "HOST"):
+    for name in ("AUTH", "SHARE", "HOST", "VISION_HUB_HOST", "VISION_HUB_PORT"):
         kept.pop(name, None)
     return {**kept, "VISION_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), **more}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import weights
+from core import checksums
 from training import common
 
 RECIPES = ("denoise", "super_resolve", "deblur", "classify", "reconstruct", "detect", "segment")
@@ -94,7 +94,7 @@ def test_a_shipped_starter_gets_its_sum(monkeypatch, data, tmp_path):
     monkeypatch.setattr(common, "WEIGHTS", shelf)
     options = ("--data", data, "--runs", tmp_path / "runs", "--steps", 1, "--ship")
     run(monkeypatch, "deblur", *options)
-    assert weights._is_as_shipped(shelf / "deblur-starter.safetensors")
+    assert checksums.is_as_shipped(shelf / "deblur-starter.safetensors")
     after = dict(line.split()[::-1] for line in (shelf / "SHA256SUMS").read_text().splitlines())
     before = dict(line.split()[::-1] for line in other.splitlines())
     assert [k for k in before if before[k] != after[k]] == ["deblur-starter.safetensors"]

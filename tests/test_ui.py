@@ -38,7 +38,16 @@ class Page:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    for name in ("HOST", "PORT", "AUTH", "SHARE", "SPACE_ID", "VISION_HUB_RATE"):
+    for name in (
+        "HOST",
+        "PORT",
+        "VISION_HUB_HOST",
+        "VISION_HUB_PORT",
+        "AUTH",
+        "SHARE",
+        "SPACE_ID",
+        "VISION_HUB_RATE",
+    ):
         monkeypatch.delenv(name, raising=False)
     get_settings.cache_clear()
     yield monkeypatch
@@ -116,6 +125,9 @@ def launched(environment, monkeypatch):
 def test_without_host_the_address_is_left_to_gradio(launched):
     assert launched()["server_name"] is None  # Spaces set GRADIO_SERVER_NAME
     assert launched(HOST="0.0.0.0")["server_name"] == "0.0.0.0"
+    assert launched(HOST="x86_64-conda-linux-gnu")["server_name"] is None
+    options = launched(HOST="0.0.0.0", VISION_HUB_HOST="127.0.0.1", PORT="1", VISION_HUB_PORT="2")
+    assert (options["server_name"], options["server_port"]) == ("127.0.0.1", 2)
 
 
 def test_on_a_space_visitors_are_told_apart(launched):
@@ -176,6 +188,33 @@ def test_a_hub_that_runs_sweeps_and_warms_up(environment, monkeypatch):
     monkeypatch.setattr(app._page, "warm_up", lambda: done.append("warm up"))
     app.main()
     assert done == ["tune", "launch", "sweep", "warm up"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"HOST": "x86_64-conda-linux-gnu"}, ["HOST is no address of this machine"]),
+        ({"HOST": "127.0.0.1"}, []),
+        ({"HOST": "my-machine", "VISION_HUB_HOST": "127.0.0.1"}, []),
+        ({"SHARE": "1"}, ["fetches its tunnel program once"]),
+        ({}, []),
+    ],
+)
+def test_the_log_says_what_may_surprise(environment, monkeypatch, caplog, variables, words):
+    monkeypatch.setattr(app.allocator, "tune", lambda: None)
+    monkeypatch.setattr(app.collector, "spare_libraries", lambda: None)
+    monkeypatch.setattr(app._page, "build", Page)
+    monkeypatch.setattr(app, "launch", lambda page, **_: None)
+    monkeypatch.setattr(app._files, "keep_sweeping", lambda: None)
+    monkeypatch.setattr(app._page, "warm_up", lambda: None)
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    get_settings.cache_clear()
+    with caplog.at_level("INFO", "vision-hub"):
+        app.main()
+    told = "\n".join(caplog.messages)
+    for sentence in ("HOST is no address of this machine", "fetches its tunnel program once"):
+        assert (sentence in told) == (sentence in words)
 
 
 def test_a_wrong_setting_is_named_and_no_password_shown(environment):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from core import agreement, checkpoints, hub, warm, weights
+from core import agreement, checkpoints, checksums, hub, warm, weights
 from core.checkpoints import Checkpoint
 from core.errors import (
     Busy,
@@ -49,6 +49,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_serv
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # read when the hub is imported
         monkeypatch.setenv("HF_ENDPOINT", local.url)
+        monkeypatch.setenv("VISION_HUB_PROBE_SECONDS", "2")
+        monkeypatch.setenv("VISION_HUB_STALL_SECONDS", "6")
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
         local.put(REPO, "model.safetensors", CONTENT)
         (tmp_path / "weights").mkdir()
@@ -204,7 +206,7 @@ def test_a_sam_of_transformers_goes_from_the_hub_into_masks(server, monkeypatch,
             config[part]["model_type"] = ""  # as transformers 4.37 wrote it
         server.put(listed.source, "preprocessor_config.json", b"{}")
     server.put(listed.source, "config.json", json.dumps(config).encode())
-    catalogue(monkeypatch, listed)
+    catalogue(monkeypatch, replace(listed, sha256=None))
     runtime.reset()
     image = make_picture(90, 64)
     for points, kept in (([[40, 30, 1]], "miss"), ([[40, 30, 1], [60, 20, 0]], "hit")):
@@ -269,6 +271,39 @@ def test_a_live_verdict_is_remembered_and_can_be_forgotten(server):
     hub.forget_probe()
     assert hub.is_reachable()
     assert len(server.requests) == 2
+
+
+def test_a_hub_that_came_back_is_noticed_soon(server, monkeypatch):
+    server.faults["*"] = "500"
+    assert resolve().tier == "starter"
+    server.faults.clear()
+    assert resolve().tier == "starter", "just asked"
+    monkeypatch.setattr(hub, "REMEMBER_DOWN", 0.0)
+    assert resolve().tier == "full"
+
+
+def test_who_picks_a_checkpoint_makes_the_hub_be_asked_again(server):
+    from demos import _picker
+
+    server.faults["*"] = "500"
+    assert resolve().tier == "starter"
+    server.faults.clear()
+    _picker.describe("full-net", "classify")
+    assert resolve().tier == "full"
+    server.requests.clear()
+    _picker.describe("full-net", "classify")  # at hand: there is nothing to ask for
+    assert server.requests == []
+
+
+def test_the_limits_of_a_slow_network_are_settings(server, monkeypatch):
+    for name in ("PROBE", "STALL"):
+        monkeypatch.delenv(f"VISION_HUB_{name}_SECONDS")
+    get_settings.cache_clear()
+    assert (get_settings().probe, get_settings().stall, hub.REMEMBER_DOWN) == (10, 45, 30)
+    server.faults["*"] = "silent"
+    monkeypatch.setenv("VISION_HUB_PROBE_SECONDS", "0.2")
+    get_settings.cache_clear()
+    assert within(2, resolve).tier == "starter"
 
 
 # --- a hub that answers no ---
@@ -368,15 +403,20 @@ def test_a_cached_file_that_was_altered_is_fetched_again(server, monkeypatch, pi
     blob = resolve().path.resolve()
     blob.write_bytes(b"x" + CONTENT[1:])
     os.utime(blob, ns=(1, 1))
-    assert resolve("auto").tier == "starter"
-    assert not blob.exists()
+    found = resolve("auto")
+    assert found.tier == "starter" and not blob.exists()
+    assert found.note.startswith(
+        "Full net could not be loaded: its file was damaged and is removed"
+    )
+    assert found.note.endswith("Starter net answered instead.")
+    assert resolve("auto").note == ""
     assert resolve().path.read_bytes() == CONTENT
 
 
 def test_a_file_is_hashed_once(server, monkeypatch):
     hashed: list[Path] = []
-    real = weights.file_sha256
-    monkeypatch.setattr(weights, "file_sha256", lambda p: hashed.append(p) or real(p))
+    real = checksums.file_sha256
+    monkeypatch.setattr(checksums, "file_sha256", lambda p: hashed.append(p) or real(p))
     for _ in range(3):
         resolve()
     assert len(hashed) == 1
@@ -473,7 +513,8 @@ def test_limits_hold_for_other_users_of_the_hub_client(server, monkeypatch):
     from huggingface_hub import HfApi
 
     hub.install_limits()
-    monkeypatch.setattr(hub, "READ_LIMIT", 1.0)
+    monkeypatch.setenv("VISION_HUB_STALL_SECONDS", "3")
+    get_settings.cache_clear()
     server.faults["*"] = "silent"
     with pytest.raises(Exception, match="timed out"):
         ended(lambda: HfApi(endpoint=server.url).model_info(REPO))
