@@ -8,11 +8,13 @@ import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import urlsplit
 
 from benchmarks.startup import ROOT
 
@@ -199,6 +201,40 @@ def _silent_hub(folder: Path) -> Iterator[None]:
             hub.forget_probe()
 
 
+# Where the hub is served, for faults that come over the network.
+address: ContextVar[str] = ContextVar("address")
+MEGABYTE = 2**20
+
+
+def _connections(count: int, content: bytes, keep: bool) -> Inject:
+    """So many clients send `content`; they then say nothing more, or break off."""
+
+    @contextmanager
+    def inject(_: Path) -> Iterator[None]:
+        host, port = urlsplit(address.get()).hostname, urlsplit(address.get()).port
+        with ExitStack() as kept:
+            for _number in range(count):
+                connection = socket.create_connection((host or "", port or 80), 30)
+                kept.enter_context(connection)
+                with suppress(OSError):  # refused before the end, as it should be
+                    connection.sendall(content)
+                if not keep:
+                    connection.close()
+            yield
+
+    return inject
+
+
+def _request(path: str, said: int, content: bytes) -> bytes:
+    """A request whose body is `said` bytes long, and what comes of it."""
+    kind = "multipart/form-data; boundary=x" if path.endswith("upload") else "application/json"
+    head = f"POST {path} HTTP/1.1\r\nHost: hub\r\nContent-Type: {kind}\r\nContent-Length: {said}"
+    return head.encode() + b"\r\n\r\n" + content
+
+
+_FORM = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+
+
 def _model(error: BaseException, times: int = 10**6) -> Inject:
     return lambda _: _failing_model(error, times)
 
@@ -247,5 +283,24 @@ FAULTS = (
         _silent_hub,
         "did not answer. Starter ViT answered",
         checkpoint="vit-base",
+    ),
+    Fault(
+        "eighty requests of 34 MB never end",
+        _connections(
+            80, _request("/gradio_api/queue/join", 34 * MEGABYTE, b" " * MEGABYTE), keep=True
+        ),
+        re.escape(ANSWERED),
+    ),
+    Fault(
+        "forty uploads are cut off",
+        _connections(
+            40, _request("/gradio_api/upload", MEGABYTE, _FORM + b"x" * 500_000), keep=False
+        ),
+        re.escape(ANSWERED),
+    ),
+    Fault(
+        "two hundred heads never end",
+        _connections(200, b"GET / HTTP/1.1\r\nX-A: ", keep=True),
+        re.escape(ANSWERED),
     ),
 )

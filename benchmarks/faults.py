@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import fault_list
 from benchmarks.fault_list import ANSWERED, FAULTS, Fault, changed_settings
 from benchmarks.goals import with_part
 from benchmarks.startup import ROOT
@@ -65,6 +66,7 @@ class Hub:
     def __init__(self, address: str, folder: Path) -> None:
         from gradio_client import Client
 
+        fault_list.address.set(address)
         self.client = Client(address, verbose=False)
         self.folder = folder
         self._pictures = 0

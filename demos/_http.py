@@ -1,8 +1,8 @@
 """uvicorn's fast HTTP parser, with an end to heads and to answers that nobody takes.
 
 httptools has no limit on the size of a head: 60 MB of headers took 1.2 GB before any middleware
-could refuse them. uvicorn sets no time for a head either, whatever its parser. `h11`, the other
-one, bounds the size by itself and takes 1.6 times the CPU time for each request
+could refuse them. uvicorn sets no time for a head either, whatever its parser. h11, the other
+one, bounds the size by itself and takes about 1.7 times the CPU time for a request
 (`python -m benchmarks.http_parsers`).
 """
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,7 +20,8 @@ from tests.live import EXAMPLES, hub_with
 
 pytestmark = pytest.mark.slow
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-RECOMMENDED = "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr;"
+GUIDE = Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
+RECOMMENDED = " ".join(re.findall(r"^ +(proxy_(?!pass)[^;]+;)", GUIDE.read_text("utf-8"), re.M))
 # Name -> how nginx passes requests on.
 WAYS = {
     "as recommended": RECOMMENDED,
@@ -30,6 +33,7 @@ WAYS = {
         "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
     ),
 }
+OTHERS = "proxy_http_version 1.1; proxy_buffering off; proxy_request_buffering off;"
 # A browser that tells where its requests come from, one that does not (over plain HTTP), none.
 BROWSERS = {"tells": {"sec-fetch-site": "same-origin"}, "does not": {}}
 UNKNOWABLE = ("another name", "does not")  # nothing in the request names the hub
@@ -40,7 +44,7 @@ def configuration(folder, upstream, ports):
     servers = "".join(
         f"server {{ listen 127.0.0.1:{ports[name]};"
         f"location / {{ proxy_pass http://127.0.0.1:{upstream};"
-        f"proxy_http_version 1.1; proxy_buffering off; proxy_request_buffering off; {way} }} }}\n"
+        f"{way} {'' if way == RECOMMENDED else OTHERS} }} }}\n"
         for name, way in WAYS.items()
     )
     kept = "".join(
@@ -48,7 +52,7 @@ def configuration(folder, upstream, ports):
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     return (
-        f"daemon off; pid {folder}/pid; error_log {folder}/error.log;"
+        f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;"
         f"events {{}}\nhttp {{ access_log off; client_max_body_size 40m; {kept}\n{servers}}}\n"
     )
 
@@ -121,6 +125,7 @@ def test_a_visitor_logs_in_uploads_and_gets_an_answer(ports, way, kind):
         assert login.status_code == 200, login.text
         with open(EXAMPLES / "chelsea.jpg", "rb") as picture:
             sent = client.post("/gradio_api/upload", files={"files": picture}, headers=origin(port))
+        assert sent.status_code == 200, sent.text
         (path,) = sent.json()
         values = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "auto", 3, 1.0]
         config = client.get("/config").json()
