@@ -225,3 +225,18 @@ def test_it_says_so_beside_another_note(shelf, picture, monkeypatch):
     monkeypatch.setattr(runtime.Run, "info", lambda self: replace(info(self), note="Offline."))
     note = restore.denoise(picture(32, 32)).info.note
     assert note.startswith("Offline. The model's answer departed")
+
+
+def test_the_page_and_the_endpoint_say_so(picture, tmp_path, monkeypatch):
+    from core.types import Restoration, RunInfo
+    from demos import _ui
+    from demos import restore as tab
+
+    image = picture(20, 12)
+    info = RunInfo("net", "own", "cpu", note=restore_guard.sentence(0.5, 2))
+    result = Restoration(image.repeat(2, 0).repeat(2, 1), 2, info, guarded=0.5)
+    monkeypatch.setattr(_ui, "result_path", lambda name: tmp_path / name)
+    (before, _), line, _ = tab._shown("super_resolve", image, result)
+    assert "departed from the picture in 50 % of its area" in line
+    assert tab._info(result)["guarded"] == 0.5
+    np.testing.assert_array_equal(np.asarray(Image.open(before)), result.image)
