@@ -54,8 +54,12 @@ def build(state: list[Any]) -> list[Any]:
     with gr.Accordion("Copy the code", open=False, elem_id="segment-code") as code:
         again = gr.Button("Code of the chosen object, as it is now", size="sm")
         note = gr.HTML(elem_id="segment-code-said")
-        ours = gr.Code(language="python", label="With core, of this project", interactive=False)
-        plain = gr.Code(language="python", label="With the library alone", interactive=False)
+        ours = gr.Code(
+            language="python", label="With core, of this project", interactive=False, max_lines=24
+        )
+        plain = gr.Code(
+            language="python", label="With the library alone", interactive=False, max_lines=24
+        )
         file = gr.DownloadButton(
             "The weights that it needs",
             size="sm",

@@ -227,8 +227,8 @@ def describe(mask: NDArray[np.bool_], score: float, stability: float, name: str 
     """A mask in words, for the line below the picture."""
     which = f" {name}" if name else ""
     return (
-        f"Mask{which}: {mask.mean():.1%} of the picture. The model's own guess of how well it fits "
-        f"is {shown_iou(score)} of 1, its stability {stability:.2f}."
+        f"Mask{which}, {mask.mean():.1%} of the picture. "
+        f"The model's own guess: {shown_iou(score)} of 1, stability {stability:.2f}"
     )
 
 

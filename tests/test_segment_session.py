@@ -48,7 +48,7 @@ def test_a_click_is_answered_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_segment_session, "masks", lambda *_: masks(3))
     state = session()
     canvas, info = prompt(state, event())
-    assert "Mask A (largest): 100.0% of the picture" in canvas["status"] and "net" in info
+    assert "Mask A (largest), 100.0% of the picture" in canvas["status"] and "net" in info
     (painted,) = canvas["masks"]
     assert painted["rev"] == 1 and [c["name"] for c in painted["choices"]] == [
         "A (largest)",
