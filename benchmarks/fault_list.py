@@ -194,7 +194,10 @@ def _silent_hub(folder: Path) -> Iterator[None]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         with changed_settings(
-            HF_ENDPOINT=address, VISION_HUB_OFFLINE="0", HF_HUB_CACHE=str(folder)
+            HF_ENDPOINT=address,
+            VISION_HUB_OFFLINE="0",
+            HF_HUB_CACHE=str(folder),
+            VISION_HUB_PROBE_SECONDS="2",
         ):
             hub.forget_probe()
             yield

@@ -164,12 +164,14 @@ def test_settings_table_is_what_the_settings_are():
 
     rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", README, re.MULTILINE))
     known = {str(f.validation_alias): f for f in Settings.model_fields.values()}
-    assert set(known) - {"HF_HUB_CACHE", "SPACE_ID"} == set(rows)
+    assert set(known) - {"HF_HUB_CACHE", "SPACE_ID", "PORT", "HOST"} == set(rows)
+    assert rows["VISION_HUB_PORT"] == "`7860`" and "`PORT` and `HOST` do the same" in README
     for name, told in rows.items():
         default = known[name].default
         if default is not None:
             said = told.split()[0].strip("`")
-            assert said == str(int(default) if isinstance(default, bool) else default), name
+            number = isinstance(default, bool | float)
+            assert said == (f"{default:g}" if number else str(default)), name
 
 
 def test_python_calls_name_real_parameters():

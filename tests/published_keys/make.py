@@ -9,6 +9,7 @@ sources, sizes and configs; names, shapes and answers are written anew.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -34,6 +35,11 @@ def filled(model: Any) -> Any:
         state[name] = new
     model.load_state_dict(state)
     return model.eval()
+
+
+def upstream(module: str, name: str) -> Any:
+    """A class of the authors' code in `UPSTREAM`."""
+    return getattr(importlib.import_module(module), name)
 
 
 def given(name: str, *shape: int) -> torch.Tensor:
@@ -131,22 +137,19 @@ def restoration(model: Any, channels: int = 3) -> tuple[Any, Callable[[Any], Ans
 
 
 def nafnet(**blocks: Any) -> tuple[Any, Callable[[Any], Answer]]:
-    from basicsr.models.archs.NAFNet_arch import NAFNet
-
-    return restoration(NAFNet(img_channel=3, width=32, **blocks))
+    network = upstream("basicsr.models.archs.NAFNet_arch", "NAFNet")
+    return restoration(network(img_channel=3, width=32, **blocks))
 
 
 def drunet() -> tuple[Any, Callable[[Any], Answer]]:
-    from models.network_unet import UNetRes
-
-    return restoration(UNetRes(4, 3, [64, 128, 256, 512], nb=4, act_mode="R"), 4)
+    network = upstream("models.network_unet", "UNetRes")
+    return restoration(network(4, 3, [64, 128, 256, 512], nb=4, act_mode="R"), 4)
 
 
 def swinir() -> tuple[Any, Callable[[Any], Answer]]:
-    from network_swinir import SwinIR
-
+    network = upstream("network_swinir", "SwinIR")
     return restoration(
-        SwinIR(
+        network(
             upscale=2,
             img_size=64,
             window_size=8,
@@ -162,9 +165,8 @@ def swinir() -> tuple[Any, Callable[[Any], Answer]]:
 
 
 def srvgg() -> tuple[Any, Callable[[Any], Answer]]:
-    from srvgg_arch import SRVGGNetCompact
-
-    return restoration(SRVGGNetCompact(num_feat=64, num_conv=32, upscale=4, act_type="prelu"))
+    network = upstream("srvgg_arch", "SRVGGNetCompact")
+    return restoration(network(num_feat=64, num_conv=32, upscale=4, act_type="prelu"))
 
 
 LARGE = {
