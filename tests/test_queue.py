@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import socket
 import threading
 import time
 import uuid
@@ -19,6 +20,11 @@ from demos import _page, _queue, _ui
 from tests.conftest import wait_for
 
 SECONDS = 60
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 class Hub:
@@ -36,7 +42,7 @@ class Hub:
         self.page.queue(max_size=_queue.SIZE, api_open=False)
         app.launch(
             self.page, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1",
-            server_port=None, share=False, auth=None,
+            server_port=free_port(), share=False, auth=None,
         )  # fmt: skip
         self.queue = self.page._queue
         self.address = urlsplit(self.page.local_url).netloc
@@ -198,7 +204,8 @@ def test_a_job_cancelled_before_its_first_step_frees_its_slot(hub):
         hub.join("s")
         wait_for(lambda count=count: len(started) == count)
         wait_for(hub.is_idle)
-    assert hub.begun == [] and not hub.queue.event_ids_to_events
+    assert hub.begun == []
+    wait_for(lambda: not hub.queue.event_ids_to_events)
     hub.queue.process_events = run
     hub.join("s", "after")
     wait_for(lambda: hub.begun == ["after"])
