@@ -262,7 +262,6 @@ def test_a_pytorch_that_cannot_tell_about_the_processor_computes_in_fp32(monkeyp
 
 # ---- the server's parser and loop
 HTTP_SCRIPT = """
-import subprocess
 import sys
 name, how = sys.argv[1:]
 if how == "no package":
