@@ -144,7 +144,7 @@ def test_on_a_space_visitors_are_told_apart(launched):
 )
 def test_where_strangers_can_come_each_has_a_limit(launched, variables, per_minute):
     options = launched(**variables)
-    (middleware,) = options["app_kwargs"]["middleware"]
+    middleware, _ = options["app_kwargs"]["middleware"]
     assert middleware.cls is Guard and middleware.kwargs["rules"].per_minute == per_minute
     assert options["share"] is ("SHARE" in variables)
 
@@ -161,7 +161,7 @@ def test_a_login_closes_the_meter_and_other_sites_out(launched, variables, login
     options = launched(**variables)
     assert options["auth"] == login
     assert [route.path for route in options["app_kwargs"]["routes"]] == open_routes
-    (middleware,) = options["app_kwargs"]["middleware"]
+    middleware, _ = options["app_kwargs"]["middleware"]
     assert middleware.kwargs["rules"].same_origin is (login is not None)
 
 
