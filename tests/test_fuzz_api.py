@@ -352,6 +352,7 @@ class Visit:
         everything = self.event("segment-canvas", "everything", "_run")
         grid = self.fitting(everything)
         grid[5] = False  # not the thresholds of the checkpoint, but those that every mask passes
+        grid[-1] = False  # ground too
         assert self.send(everything, grid)[0][-1][0]["props"]["segments"]["count"]
 
 
