@@ -117,8 +117,8 @@ def to_rgb(
             rgba = image.convert("RGBA")
             rgb = Image.new("RGB", image.size, "white")
             rgb.paste(rgba, mask=rgba.getchannel("A"))
-        else:
-            rgb = image.convert("RGB")
+        else:  # converting RGB to RGB would copy it
+            rgb = image if image.mode == "RGB" else image.convert("RGB")
     except (BadImage, MemoryError):
         raise
     except Exception as error:

@@ -113,8 +113,9 @@ def from_any(image: ImageLike) -> RGB:
         return read(Path(image))
     if isinstance(image, Image.Image):
         check_size(*image.size)
-        meant = colour.encoding(image)
-        return bands.to_array(colour.to_rgb(load(image), meant))
+        meant, upright = colour.encoding(image), load(image)
+        own = upright.copy() if upright is image else upright  # the caller's stays as it is
+        return bands.to_array(colour.to_rgb(own, meant))
     if isinstance(image, np.ndarray):
         return _from_array(image)
     raise InputError("Please give a picture as a path, a Pillow image or a NumPy array.")

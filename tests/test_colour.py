@@ -521,3 +521,14 @@ def test_no_copies_of_the_whole_picture(
 def test_encoding_of_a_picture_without_a_file() -> None:
     assert colour.encoding(Image.new("RGB", (9, 9))) == colour.Encoding()
     assert bit_depth.low_bytes(Image.new("RGB", (9, 9))) is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+def test_the_caller_s_picture_stays_as_it_is(mode: str) -> None:
+    """Its pixels, its mode and its profile, which is converted in place otherwise."""
+    given = Image.fromarray(PATCHES).convert(mode)
+    given.info["icc_profile"] = profiles.rgb("p3", 2.2) if mode != "L" else profiles.grey(1.8)
+    pixels, info = np.array(given), dict(given.info)
+    images.from_any(given)
+    assert given.mode == mode and dict(given.info) == info
+    assert np.array_equal(np.array(given), pixels)
