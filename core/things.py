@@ -171,8 +171,8 @@ def _with(mask: Mask, piece: BoolMask) -> Mask:
     begin = [0] if flat[0] else []  # runs begin outside
     counts = [*begin, *np.diff([0, *changes, flat.size]).tolist()]
     rows, columns = np.flatnonzero(piece.any(axis=1)), np.flatnonzero(piece.any(axis=0))
-    box = tuple(float(v) for v in (columns[0], rows[0], columns[-1], rows[-1]))
-    return replace(mask, counts=tuple(counts), box=box)  # type: ignore[arg-type]
+    box = (float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1]))
+    return replace(mask, counts=np.array(counts, np.int32), box=box)
 
 
 def _shrunk(mask: BoolMask, size: tuple[int, ...]) -> BoolMask:

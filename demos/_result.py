@@ -124,7 +124,7 @@ class Answer:
         )
 
     def _cancelled(self, said: str) -> tuple[Any, ...]:
-        if "data-working" not in (said or ""):  # it has ended, or none was begun
+        if "data-working" not in str(said):  # it has ended, or none was begun
             return tuple(gr.skip() for _ in (self.said, *self._parts))
         return _CANCELLED, *(emptied(part) for part in self._parts)
 

@@ -292,7 +292,7 @@ def test_phone(browser: Any, demo: Demo) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         buttons = page.locator("#pp .pp-btn:visible")
         sides = [buttons.nth(i).bounding_box() for i in range(buttons.count())]
-        assert len(sides) == 9 and all(s["height"] >= 40 and s["width"] >= 40 for s in sides)
+        assert len(sides) == 10 and all(s["height"] >= 40 and s["width"] >= 40 for s in sides)
 
 
 def objects(pad: Pad) -> list[dict[str, Any]]:

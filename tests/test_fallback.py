@@ -133,7 +133,7 @@ def test_where_the_file_does_not_fit_the_starter_answers(
         info = ask(full, key)
         assert (info.checkpoint, info.tier) == (starter.key, "starter")
         assert info.note.startswith(f"{full.title} could not be loaded: ")
-        assert info.note.endswith(f". {starter.title} answered instead.")
+        assert f". {starter.title} answered instead." in info.note  # the guard may add its own
         assert "choose another file" not in info.note and "\n" not in info.note
     assert builds == [full.key, starter.key], "the file was read once, the starter too"
     assert ask(full, starter.key).note == ""

@@ -122,8 +122,10 @@ def test_the_text_names_the_repository_of_a_full_checkpoint():
         text = snippets.with_library(
             Prompt("photo.jpg", [[3, 4, 1]]), checkpoint, "x/y.safetensors"
         )
-        assert f"{name}Model.from_pretrained({checkpoint.source!r}, dtype=torch.float32)" in text
-        assert f"{name}Processor.from_pretrained({checkpoint.source!r})" in text
+        pinned = f", revision={checkpoint.revision!r}" if checkpoint.revision else ""
+        source = f"{checkpoint.source!r}{pinned}"
+        assert f"{name}Model.from_pretrained({source}, dtype=torch.float32)" in text
+        assert f"{name}Processor.from_pretrained({source})" in text
         compile(text, "copied.py", "exec")
 
 
