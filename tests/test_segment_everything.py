@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import images, weights
+from core import coco, images, weights
 from core.errors import InputError
 from demos import _everything, _segment_files, _segment_lessons, _segment_session
 from demos._canvas_data import parse_gesture
@@ -181,7 +181,8 @@ def test_scores_are_shown_as_the_shares_that_they_are() -> None:
 
 
 def test_document_of_the_endpoint_stays(done: tuple[Session, list[Any]]) -> None:
-    made = _everything._document(done[0].found, (160, 120))
+    found = done[0].found
+    made = coco.document(found, [mask.score for mask in found], (160, 120))
     assert json.loads(json.dumps(made))["image_size"] == [160, 120]
 
 
