@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.slow
+@pytest.mark.perf
 def test_a_large_picture_raises_the_server_by_little_and_it_comes_back(tmp_path):
     port, content = free_port(), memory.photograph(memory.SIDE)
     with running(port, tmp_path) as process:
