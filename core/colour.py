@@ -99,7 +99,9 @@ def _colours(image: Image.Image, data: bytes) -> tuple[bytes, Space | None]:
 def to_rgb(
     image: Image.Image, meant: Encoding | None = None, low: Image.Image | None = None
 ) -> Image.Image:
-    """Any mode of Pillow as 8-bit sRGB without metadata, alpha over white.
+    """Any mode of Pillow as 8-bit sRGB with an empty `info`, alpha over white.
+
+    A picture that is RGB already is returned itself, with whatever else its class keeps.
 
     Args:
         image: loaded and upright; it may be changed.

@@ -7,13 +7,16 @@ reduced to what makes the picture, and in a TIFF the page that is the picture is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from core import (
+    bands,
     bit_depth,
     colour,
     decode_budget,
@@ -22,6 +25,7 @@ from core import (
     decoding_jpeg,
 )
 from core import decoding_tiff as tiff
+from core.decode_budget import P
 from core.decoding_files import File, prepare, read
 from core.decoding_limits import (
     MAX_BYTES,
@@ -77,6 +81,25 @@ def decode(source: Path | bytes) -> Image.Image:
         BadImage: anything else; the message says what to do.
         Busy: too many large pictures are being decoded (`core.decode_budget`).
     """
+    return _decoded(source, _plain)
+
+
+def to_array(source: Path | bytes) -> NDArray[np.uint8]:
+    """`decode` as (H, W, 3) uint8, without a copy of the whole picture on the way.
+
+    Raises:
+        BadImage, Busy: as `decode`.
+    """
+    return _decoded(source, bands.to_array)
+
+
+def _plain(rgb: Image.Image) -> Image.Image:
+    """Of no file's class, which would keep metadata of the file beside `info`."""
+    return rgb if type(rgb) is Image.Image else rgb.copy()
+
+
+def _decoded(source: Path | bytes, made: Callable[[Image.Image], P]) -> P:
+    """What `made` makes of the RGB picture; it counts in the budget for as long as it is held."""
     clock = Clock()
     try:
         file = prepare(read(source), clock)
@@ -94,7 +117,7 @@ def decode(source: Path | bytes) -> Image.Image:
                 again = bit_depth.with_raw_mode(_open(file, clock), low, image.tell())
                 rest = _loaded(again, file, clock)
             rgb = _on_canvas(colour.to_rgb(image, meant, rest), file.canvas, frame)
-            return decode_budget.keep(rgb)
+            return decode_budget.keep(made(rgb))
     except TooSlow as error:
         raise too_heavy() from error
     except MemoryError as error:

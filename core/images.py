@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from core import bands, bit_depth, colour, decode_budget, icc, png
+from core import bands, bit_depth, colour, decoding, icc, png
 from core.decoding import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -127,7 +127,7 @@ def read(source: Path | bytes) -> RGB:
     Raises:
         BadImage, Busy: as `decode`.
     """
-    return decode_budget.keep(bands.to_array(decode(source)))
+    return decoding.to_array(source)
 
 
 def digest(rgb: RGB) -> str:

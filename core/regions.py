@@ -1,4 +1,4 @@
-"""Masks as shapes: small holes and islands, and words for the sizes of three masks."""
+"""Masks as shapes: small holes and islands, lengths of runs, words for the sizes of three masks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from core import bands
 
 BoolMask = NDArray[np.bool_]
+Runs = NDArray[np.int32]
 NAMES = ("largest", "middle", "smallest")
 
 
@@ -58,3 +59,25 @@ def names_by_area(areas: Sequence[int]) -> tuple[str, ...]:
         return ()
     order = sorted(range(len(areas)), key=lambda i: -areas[i])
     return tuple(NAMES[order.index(i)] for i in range(len(areas)))
+
+
+def runs(mask: BoolMask) -> Runs:
+    """Lengths of runs down the columns of (H, W), outside and inside by turns, outside first."""
+    flat = mask.T.reshape(-1)  # no copy where the mask lies by columns (order "F")
+    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    edges = np.concatenate([[0] if flat[0] else [], [0], ends, [len(flat)]])
+    return np.diff(edges).astype(np.int32)
+
+
+def box(counts: Runs, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Columns and rows of the first and last pixels inside, xyxy; zeros for an empty mask."""
+    ends = np.cumsum(counts, dtype=np.int64)
+    first, last = ends[:-1:2], ends[1::2] - 1  # pixels of each run inside, counted down columns
+    if not len(first):
+        return 0.0, 0.0, 0.0, 0.0
+    height = size[0]
+    left, right = first // height, last // height
+    one_column = left == right  # longer runs reach from the bottom to the top of a column
+    top = np.where(one_column, first % height, 0).min()
+    bottom = np.where(one_column, last % height, height - 1).max()
+    return float(left.min()), float(top), float(right.max()), float(bottom)

@@ -132,8 +132,8 @@ def _stable(
     stability = sam_masks.draw(logits, drawn, threshold)
     if settings["stability_score_thresh"] > 0 and stability < settings["stability_score_thresh"]:
         return None
-    counts = sam_masks.runs(drawn)
-    return Mask(counts, size, sam_masks.box(counts, size), score, float(stability))
+    counts = regions.runs(drawn)
+    return Mask(counts, size, regions.box(counts, size), score, float(stability))
 
 
 class _Kept:
@@ -182,5 +182,5 @@ def _cleaned(found: Mask, min_area: float) -> Mask:
     mask = regions.remove_small(whole, min_area)
     if mask is whole:
         return found
-    counts = sam_masks.runs(mask)
-    return replace(found, counts=counts, box=sam_masks.box(counts, found.size))
+    counts = regions.runs(mask)
+    return replace(found, counts=counts, box=regions.box(counts, found.size))

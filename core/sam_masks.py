@@ -17,7 +17,6 @@ from core.sam_engines import Size
 
 BAND_PIXELS = 2**21  # of logits at a time, 8 MB; smaller pictures are drawn at once
 BoolMask = NDArray[np.bool_]
-Runs = NDArray[np.int32]
 STABILITY_OFFSET = 1.0  # of logits, as `SamAutomaticMaskGenerator` has it
 
 
@@ -65,25 +64,3 @@ def _count(mask: torch.Tensor) -> int:
     if mask.device.type != "cpu":
         return int(torch.count_nonzero(mask))
     return int(np.count_nonzero(mask.numpy()))  # many times as fast
-
-
-def runs(mask: BoolMask) -> Runs:
-    """Lengths of runs down the columns of (H, W), outside and inside by turns, outside first."""
-    flat = mask.T.reshape(-1)  # no copy where the mask lies by columns (order "F")
-    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    edges = np.concatenate([[0] if flat[0] else [], [0], ends, [len(flat)]])
-    return np.diff(edges).astype(np.int32)
-
-
-def box(counts: Runs, size: Size) -> tuple[float, float, float, float]:
-    """Columns and rows of the first and last pixels inside, xyxy; zeros for an empty mask."""
-    ends = np.cumsum(counts, dtype=np.int64)
-    first, last = ends[:-1:2], ends[1::2] - 1  # pixels of each run inside, counted down columns
-    if not len(first):
-        return 0.0, 0.0, 0.0, 0.0
-    height = size[0]
-    left, right = first // height, last // height
-    one_column = left == right  # longer runs reach from the bottom to the top of a column
-    top = np.where(one_column, first % height, 0).min()
-    bottom = np.where(one_column, last % height, height - 1).max()
-    return float(left.min()), float(top), float(right.max()), float(bottom)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from core import regions
 from core.types import Mask
 
 BoolMask = NDArray[np.bool_]
@@ -166,13 +167,8 @@ def _made_of(mask: BoolMask, better: Sequence[BoolMask]) -> bool:
 
 def _with(mask: Mask, piece: BoolMask) -> Mask:
     """`mask` with the pixels of `piece`."""
-    flat = piece.T.ravel()
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    begin = [0] if flat[0] else []  # runs begin outside
-    counts = [*begin, *np.diff([0, *changes, flat.size]).tolist()]
-    rows, columns = np.flatnonzero(piece.any(axis=1)), np.flatnonzero(piece.any(axis=0))
-    box = (float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1]))
-    return replace(mask, counts=np.array(counts, np.int32), box=box)
+    counts = regions.runs(piece)
+    return replace(mask, counts=counts, box=regions.box(counts, mask.size))
 
 
 def _shrunk(mask: BoolMask, size: tuple[int, ...]) -> BoolMask:

@@ -89,6 +89,14 @@ class Detections:
         _check(self.boxes.shape == (n, 4), f"boxes {self.boxes.shape}, expected ({n}, 4)")
         _check(self.scores.shape == (n,), f"scores {self.scores.shape}, expected ({n},)")
 
+    def to_dict(self) -> dict[str, object]:
+        """As plain JSON, in the documented shape of `/detect`; boxes in hundredths of a pixel."""
+        rows = [
+            {"label": name, "score": float(score), "box": [round(float(v), 2) for v in box]}
+            for name, score, box in zip(self.labels, self.scores, self.boxes, strict=True)
+        ]
+        return {"image_size": list(self.image_size), "detections": rows}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Masks:

@@ -72,7 +72,7 @@ def _run(
 
     found = task.predict(image, checkpoint, threshold, _ui.download_progress(progress))
     path = _ui.result_path("detections.json")
-    path.write_text(json.dumps({**to_json(found), "info": found.info.to_dict()}, indent=1))
+    path.write_text(json.dumps({**found.to_dict(), "info": found.info.to_dict()}, indent=1))
     button = gr.DownloadButton(value=str(path), interactive=True)
     table = table_html(found) if found.labels else _none_html(task.predict(image, checkpoint, 0.0))
     return _drawn(image, found), table, _ui.info_html(found.info), button, _boxes_listed(found)
@@ -129,15 +129,6 @@ def table_html(found: Detections) -> str:
     return f'<table class="rows"><thead>{head}</thead><tbody>{rows}</tbody></table>'
 
 
-def to_json(found: Detections) -> dict[str, object]:
-    """The documented shape of `/detect`."""
-    rows = [
-        {"label": name, "score": float(score), "box": [round(float(v), 2) for v in box]}
-        for name, score, box in zip(found.labels, found.scores, found.boxes, strict=True)
-    ]
-    return {"image_size": list(found.image_size), "detections": rows}
-
-
 def detect(
     image: images.RGB, checkpoint: str = "auto", threshold: float = 0.7
 ) -> tuple[str, dict[str, object], dict[str, object]]:
@@ -154,7 +145,7 @@ def detect(
     from core import detect as task
 
     found = task.predict(image, checkpoint, threshold)
-    return _drawn(_ui.required(image), found), to_json(found), found.info.to_dict()
+    return _drawn(_ui.required(image), found), found.to_dict(), found.info.to_dict()
 
 
 TAB = Tab("detect", "Detect", 20, build)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tests import profiles
+from tests.odd_files import file_of
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 Chunk = tuple[bytes, bytes]
@@ -59,13 +59,6 @@ def mdcv(nits: float) -> Chunk:
     return b"mDCV", struct.pack(">8HII", *points, round(nits * 10_000), 1)
 
 
-def saved(image: Image.Image | np.ndarray, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def with_nclx(data: bytes, primaries: int, transfer: int) -> bytes:
     """An AVIF or HEIC file whose `colr` box names other code points."""
     at = data.index(b"colrnclx") + 8
@@ -74,7 +67,7 @@ def with_nclx(data: bytes, primaries: int, transfer: int) -> bytes:
 
 def bmp5(pixels: np.ndarray, profile: bytes) -> bytes:
     """A bitmap with a BITMAPV5HEADER and an embedded profile."""
-    plain = saved(pixels, "BMP")
+    plain = file_of(pixels, "BMP")
     head = bytearray(plain[14:54] + bytes(84))
     struct.pack_into("<I", head, 0, 124)
     head[56:60] = b"DEBM"

@@ -15,7 +15,7 @@ from segment_anything.utils.amg import (
     mask_to_rle_pytorch,
 )
 
-from core import bands, coco, draw, images, sam_masks, transforms
+from core import bands, coco, draw, images, regions, sam_masks, transforms
 from core.types import Mask
 
 
@@ -105,9 +105,9 @@ def odd_masks():
 def test_runs_and_box_are_those_of_segment_anything(mask):
     stack = torch.as_tensor(mask)[None]
     for given in (mask, np.asfortranarray(mask)):
-        counts = sam_masks.runs(given)
+        counts = regions.runs(given)
         assert counts.tolist() == mask_to_rle_pytorch(stack)[0]["counts"]
-        assert list(sam_masks.box(counts, mask.shape)) == batched_mask_to_box(stack)[0].tolist()
+        assert list(regions.box(counts, mask.shape)) == batched_mask_to_box(stack)[0].tolist()
         kept = Mask(counts, mask.shape, (0, 0, 1, 1), 1.0, 1.0)
         assert np.array_equal(kept.mask, mask)
         assert kept.area == mask.sum()

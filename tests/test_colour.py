@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 from core import bit_depth, colour, colour_tags, decoding, icc, images
 from core.errors import BadImage
 from tests import colour_files as files
-from tests import profiles
+from tests import odd_files, profiles
 
 FAULTS = Path(__file__).resolve().parents[2] / "shared" / "data" / "faults"
 decoding._register_heif()  # so that the tests can write HEIC
@@ -78,28 +78,28 @@ def test_the_same_ramp_with_8_and_16_bits() -> None:
 PATCHES = files.patches()
 EXACT = {"quality": 100, "subsampling": 0}
 CONTAINERS = {
-    "JPEG": lambda profile: files.saved(PATCHES, "JPEG", icc_profile=profile, **EXACT),
+    "JPEG": lambda profile: odd_files.file_of(PATCHES, "JPEG", icc_profile=profile, **EXACT),
     "PNG": lambda profile: files.png(PATCHES, files.iccp(profile)),
     "PNG, 16 bits": lambda profile: files.png(files.patches(257), files.iccp(profile)),
-    "PNG, palette": lambda profile: files.saved(
+    "PNG, palette": lambda profile: odd_files.file_of(
         Image.fromarray(PATCHES).quantize(16), "PNG", icc_profile=profile
     ),
     "PNG, opaque alpha": lambda profile: files.png(
         np.dstack([PATCHES, np.full(PATCHES.shape[:2], 255, np.uint8)]), files.iccp(profile)
     ),
-    "WebP": lambda profile: files.saved(PATCHES, "WEBP", lossless=True, icc_profile=profile),
-    "TIFF": lambda profile: files.saved(PATCHES, "TIFF", icc_profile=profile),
-    "TIFF, deflate": lambda profile: files.saved(
+    "WebP": lambda profile: odd_files.file_of(PATCHES, "WEBP", lossless=True, icc_profile=profile),
+    "TIFF": lambda profile: odd_files.file_of(PATCHES, "TIFF", icc_profile=profile),
+    "TIFF, deflate": lambda profile: odd_files.file_of(
         PATCHES, "TIFF", compression="tiff_deflate", icc_profile=profile
     ),
     "BMP": lambda profile: files.bmp5(PATCHES, profile),
-    "AVIF": lambda profile: files.saved(
+    "AVIF": lambda profile: odd_files.file_of(
         PATCHES, "AVIF", quality=100, subsampling="4:4:4", icc_profile=profile
     ),
-    "HEIC": lambda profile: files.saved(
+    "HEIC": lambda profile: odd_files.file_of(
         PATCHES, "HEIF", quality=100, chroma=444, icc_profile=profile
     ),
-    "MPO": lambda profile: files.saved(
+    "MPO": lambda profile: odd_files.file_of(
         PATCHES,
         "MPO",
         save_all=True,
@@ -145,7 +145,7 @@ NCLX = {
 @pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
 def test_nclx(kind: str, name: str) -> None:
     options = {"subsampling": "4:4:4"} if kind == "AVIF" else {"chroma": 444}
-    data = files.saved(PATCHES, kind, quality=100, **options)
+    data = odd_files.file_of(PATCHES, kind, quality=100, **options)
     assert off(files.with_nclx(data, *NCLX[name]), name) <= 8
     assert off(data, "plain") <= 3
 
@@ -252,7 +252,7 @@ def test_fuzz_boxes(changes: list[tuple[float, int]], keep: float) -> None:
     colour_tags.heif_space(bytes(content))
 
 
-_AVIF = files.saved(PATCHES, "AVIF")
+_AVIF = odd_files.file_of(PATCHES, "AVIF")
 
 
 @settings(max_examples=200, deadline=None)
@@ -300,7 +300,7 @@ CMYK = Image.fromarray(
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk(kind: str, tmp_path: Path) -> None:
     options = EXACT if kind == "JPEG" else {}
-    data = files.saved(CMYK, kind, icc_profile=INK, **options)
+    data = odd_files.file_of(CMYK, kind, icc_profile=INK, **options)
     difference = np.abs(decoded(data) - vips(tmp_path, data, "jpg" if kind == "JPEG" else "tif"))
     assert difference.max() <= 2
     assert off_by_profile(CMYK, data) > 10, "the profile changes nothing"
@@ -368,7 +368,9 @@ def test_lab_tiff() -> None:
     light = np.clip(light, 0, 1)
     expected = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     for options in ({}, {"icc_profile": UNFIT["Lab"]}):
-        assert np.abs(decoded(files.saved(lab, "TIFF", **options)) - expected * 255).max() <= 2
+        assert (
+            np.abs(decoded(odd_files.file_of(lab, "TIFF", **options)) - expected * 255).max() <= 2
+        )
 
 
 # ---- depth ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from PIL import Image
 
 from core import images
 from tests import colour_files as files
-from tests import profiles
+from tests import odd_files, profiles
 from tests.browser import chromium
 
 _SHOW = """async (url) => {
@@ -93,16 +93,16 @@ GREY_ALPHA_16 = ALPHA_16[..., [0, 3]]
 
 def palette(**options: object) -> bytes:
     indexed = Image.fromarray(files.noise()).quantize(64)
-    return files.saved(indexed, "PNG", **options)
+    return odd_files.file_of(indexed, "PNG", **options)
 
 
 def jpeg(profile: bytes, mode: str = "RGB") -> bytes:
     picture = Image.fromarray(files.patches()).convert(mode)
-    return files.saved(picture, "JPEG", quality=100, subsampling=0, icc_profile=profile)
+    return odd_files.file_of(picture, "JPEG", quality=100, subsampling=0, icc_profile=profile)
 
 
 def avif(primaries: int = 1, transfer: int = 13, **options: object) -> bytes:
-    data = files.saved(files.patches(), "AVIF", quality=100, subsampling="4:4:4", **options)
+    data = odd_files.file_of(files.patches(), "AVIF", quality=100, subsampling="4:4:4", **options)
     return files.with_nclx(data, primaries, transfer) if "icc_profile" not in options else data
 
 
@@ -186,12 +186,12 @@ FILES: dict[str, tuple[files.Maker, str]] = {
     "JPEG, ProPhoto": (lambda: jpeg(RGB_PROFILES["ProPhoto"]), "jpeg"),
     "JPEG, grey 1.0": (lambda: jpeg(profiles.grey(1.0), "L"), "jpeg"),
     "JPEG, CMYK without a profile": (lambda: jpeg(b"", "CMYK"), "jpeg"),
-    "WebP, P3": (lambda: files.saved(N, "WEBP", lossless=True, icc_profile=P3), "webp"),
+    "WebP, P3": (lambda: odd_files.file_of(N, "WEBP", lossless=True, icc_profile=P3), "webp"),
     "WebP, alpha": (
-        lambda: files.saved(ALPHA, "WEBP", lossless=True, exact=True, icc_profile=ADOBE),
+        lambda: odd_files.file_of(ALPHA, "WEBP", lossless=True, exact=True, icc_profile=ADOBE),
         "webp",
     ),
-    "GIF, which has no profile": (lambda: files.saved(N, "GIF", icc_profile=P3), "gif"),
+    "GIF, which has no profile": (lambda: odd_files.file_of(N, "GIF", icc_profile=P3), "gif"),
     "BMP, Adobe RGB": (lambda: files.bmp5(N, ADOBE), "bmp"),
     "AVIF, Adobe RGB": (lambda: avif(icc_profile=ADOBE), "avif"),
     "AVIF, nclx sRGB": (lambda: avif(1, 13), "avif"),

@@ -22,6 +22,7 @@ from PIL import Image, ImageFile
 
 from core import decoding, decoding_jpeg, decoding_limits, images, png
 from core.errors import BadImage, HubError, InputError, ResourceError
+from tests.odd_files import file_of
 
 WIDTH, HEIGHT = 48, 32
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "PPM")
@@ -38,13 +39,6 @@ def corners() -> np.ndarray:
     picture[:16, 24:] = (0, 255, 0)
     picture[16:, :24] = (0, 0, 255)
     return picture
-
-
-def file_of(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def sample(kind: str) -> bytes:

@@ -99,14 +99,14 @@ def test_a_picture_is_decoded_once_for_page_and_model(
     path.write_bytes(NOT_PLAIN["HEIC"])
     monkeypatch.setattr(_image, "upload_path", Path)
     calls, together, found = [], threading.Event(), []
-    decode = images.decode
+    read = images.read
 
-    def slow(source: Path) -> Image.Image:
+    def slow(source: Path) -> images.RGB:
         calls.append(source)
         together.wait(60)
-        return decode(source)
+        return read(source)
 
-    monkeypatch.setattr(images, "decode", slow)
+    monkeypatch.setattr(images, "read", slow)
     threads = [
         threading.Thread(target=lambda: found.append(_image.load_upload(str(path))))
         for _ in range(4)

@@ -141,12 +141,7 @@ def detect(options: Options) -> dict[str, object]:
     found = task.predict(rgb, options.checkpoint, options.threshold)
     if options.output is not None:
         save(draw.boxes(rgb, found), options.output)
-    rows = [
-        {"label": name, "score": float(score), "box": [round(float(v), 2) for v in box]}
-        for name, score, box in zip(found.labels, found.scores, found.boxes, strict=True)
-    ]
-    size = list(found.image_size)
-    return {"image_size": size, "detections": rows, "info": found.info.to_dict()}
+    return {**found.to_dict(), "info": found.info.to_dict()}
 
 
 def segment(options: Options) -> dict[str, object]:
