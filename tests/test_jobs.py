@@ -10,6 +10,7 @@ import uuid
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import gradio as gr
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -93,6 +94,7 @@ class Raw:
     """Gradio's own protocol, as the page speaks it, with a connection that can be closed."""
 
     def __init__(self, page, client, picture):
+        self.page = page
         self.address = urlsplit(page.local_url).netloc
         self.session = uuid.uuid4().hex
         uploaded = client.predict(handle_file(picture), api_name="/classify")
@@ -105,14 +107,16 @@ class Raw:
         response = connection.getresponse()
         return response.status, json.load(response)
 
-    def join(self, fn_index):
+    def body(self, fn_index):
+        """What the page sends for this button: the picture, and the other inputs as they stand."""
         image = {"path": self.path, "meta": {"_type": "gradio.FileData"}}
-        body = {
-            "data": [image, "auto", True, 25, 2],
-            "fn_index": fn_index,
-            "session_hash": self.session,
-        }
-        status, answer = self.post("/gradio_api/queue/join", body)
+        inputs = self.page.fns[fn_index].inputs
+        data = [image if isinstance(block, gr.Image) else block.value for block in inputs]
+        assert image in data
+        return {"data": data, "fn_index": fn_index, "session_hash": self.session}
+
+    def join(self, fn_index):
+        status, answer = self.post("/gradio_api/queue/join", self.body(fn_index))
         assert status == 200, answer
         return answer["event_id"]
 
@@ -191,8 +195,9 @@ def test_the_cancel_button_stops_its_job(page, raw, gate):
         cancelled = {"session_hash": raw.session, "fn_index": fn, "event_id": event}
         done = threading.Thread(target=raw.post, args=("/gradio_api/cancel", cancelled))
         done.start()
-        wait_for(lambda: not wanted(page))
+        time.sleep(0.5)  # it waits for the tile that is under way, and no other follows
         stops(gate, 3)
+        wait_for(lambda: not wanted(page))
         done.join(SECONDS)
 
 
@@ -237,8 +242,7 @@ def crowd(page, raw, gate, waiting):
     gate.until(_ui.LONG_QUEUE[1])
     for _ in range(waiting):
         raw.join(fn)
-    image = {"path": raw.path, "meta": {"_type": "gradio.FileData"}}
-    return {"data": [image, "auto", True, 25, 2], "fn_index": fn, "session_hash": raw.session}
+    return raw.body(fn)
 
 
 def test_a_full_queue_is_said_at_once(page, client, raw, gate, monkeypatch):

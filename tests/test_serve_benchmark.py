@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from benchmarks import driver, goals, networks, on_cpu, on_cuda, on_sim, serve
@@ -108,7 +110,8 @@ def published(settings, tmp_path, monkeypatch):
 def test_the_processor_s_rows_are_measured(published):
     folder, key = published
     row, rest = on_cpu.overhead("classify", folder, key, (96, 64), rounds=2)
-    assert row.limit >= on_cpu.FLOOR_MS and row.value > 0
+    assert row.limit >= on_cpu.FLOOR_MS
+    assert math.isfinite(row.value)  # below zero where the noise is larger than the overhead
     assert rest.limit is None and 0 < rest.value < 10_000
     task, clients, *times, _, errors = on_cpu.against_naive(
         "classify", folder, key, (96, 64), clients=2, budget=2
