@@ -40,7 +40,7 @@ perf: $(DEV_STAMP)  ## run the tests of speed, on a machine that does nothing el
 check: $(DEV_STAMP)  ## formatting, lint, types, layers
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	@rm -f demos/*.pyi  # stubs that Gradio writes at import; mypy would believe stale ones
+	@find demos -name "*.pyi" -delete  # stubs that Gradio writes at import; mypy would believe stale ones
 	$(PY) -m mypy
 	$(PY) -m pytest tests/test_architecture.py
 

@@ -16,10 +16,10 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
 
-from demos import _files
+from demos.server import files
 
 # So is this: uploads go to a folder that nobody else uses, and that can therefore be swept.
-os.environ["GRADIO_TEMP_DIR"] = str(_files.claim())
+os.environ["GRADIO_TEMP_DIR"] = str(files.claim())
 
 import gradio as gr
 from pydantic import ValidationError
@@ -28,21 +28,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from core import allocator, collector, compute_threads, weights
+from core.cpu import allocator, collector, compute_threads
 from core.images import MAX_BYTES
 from core.settings import get_settings
-from demos import (
-    _gate,
-    _gradio_patches,  # noqa: F401  (first: it checks what the others import)
-    _guard,
-    _http,
-    _owner,
-    _page,
-    _preview,
-    _queue,
-    _sessions,
-    _ui,
-)
+from core.sources import resolver
+from demos import _page
+from demos.gradio_patches import queue, sessions
+from demos.server import gate, guard, http
+from demos.shell import owner, preview, ui
 
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _log = logging.getLogger("vision-hub")
@@ -81,15 +74,15 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
     routes = [Route("/healthz", healthz)]
     if settings.login is None:  # plain routes ask for no password; /status of the API does
         routes.append(Route("/status", meter))
-    rules = _guard.Rules(
+    rules = guard.Rules(
         settings.per_minute,
         login=settings.login is not None,
         previews=_page.previews(page),
     )
     middleware = [
-        Middleware(_guard.Guard, rules=rules),
-        Middleware(_queue.Listening, places=page.places),
-        Middleware(_preview.Previews),
+        Middleware(guard.Guard, rules=rules),
+        Middleware(queue.Listening, places=page.places),
+        Middleware(preview.Previews),
     ]
     options: dict[str, Any] = {
         # Unset, Gradio's own GRADIO_SERVER_NAME decides, which Spaces set.
@@ -102,19 +95,19 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
         "footer_links": ["api", "settings"],
         "show_error": False,
         "max_file_size": MAX_BYTES,
-        "state_session_capacity": _sessions.CAPACITY,
+        "state_session_capacity": sessions.CAPACITY,
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
         "app_kwargs": {
             "routes": routes,
             "middleware": middleware,
-            "lifespan": _gate.around(rules.login),
+            "lifespan": gate.around(rules.login),
         },
     }
-    _http.install()
+    http.install()
     launched = page.launch(**{**options, **overrides})
-    _sessions.install(page)
+    sessions.install(page)
     return launched
 
 
@@ -159,7 +152,7 @@ def main() -> None:
     collector.spare_libraries()
     if not settings.expects_gpu:
         compute_threads.dedicate()
-    weights.limit_waiting(_ui.DEVICE_QUEUE[1] // 2)
+    resolver.limit_waiting(ui.DEVICE_QUEUE[1] // 2)
     if settings.short_host and not settings.address:
         _log.info("HOST is no address of this machine and is ignored; VISION_HUB_HOST sets one.")
     if settings.share:
@@ -179,8 +172,8 @@ def main() -> None:
         )
     if settings.share and not page.share_url:
         _log.warning("No share link could be made; the hub works at %s only.", page.local_url)
-    _log.info("To pin and unload models: %s", _owner.link(str(page.local_url)))
-    _files.keep_sweeping()
+    _log.info("To pin and unload models: %s", owner.link(str(page.local_url)))
+    files.keep_sweeping()
     _page.warm_up()
     page.block_thread()
 

@@ -76,17 +76,19 @@ def network(name: str) -> Any:
 
 def measure(names: list[str], rounds: int) -> dict[str, float]:
     """The least processor seconds of a pass of each, after one that warms up."""
-    from core import runtime, sam_models, weights
+    from core.sam import models
+    from core.serving import runtime
+    from core.sources import resolver
 
-    own = {c.source.split("/")[-2]: c.key for c in weights.of_task("segment") if c.tier == "own"}
+    own = {c.source.split("/")[-2]: c.key for c in resolver.of_task("segment") if c.tier == "own"}
     rgb = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     least = dict.fromkeys(names, float("inf"))
     for number in range(rounds + 1):
         for name in names:
-            with runtime.run("segment", own.get(name, name), sam_models.build) as run:
+            with runtime.run("segment", own.get(name, name), models.build) as run:
                 started = time.process_time()
                 runtime.outputs().clear()
-                sam_models.embedding(run, sam_models.picture(rgb))
+                models.embedding(run, models.picture(rgb))
                 seconds = time.process_time() - started
             if number:
                 least[name] = min(least[name], seconds)

@@ -61,7 +61,7 @@ def _not_a_number(_: Path) -> Iterator[None]:
 
 @contextmanager
 def _hook(kind: str, hook: Callable[..., Any]) -> Iterator[None]:
-    from core import runtime
+    from core.serving import runtime
 
     entries = runtime.models()._entries.values()
     model = next(e for e in entries if e.resolved.checkpoint.key == "classify-starter")
@@ -74,7 +74,7 @@ def _hook(kind: str, hook: Callable[..., Any]) -> Iterator[None]:
 
 @contextmanager
 def _lost_gpu(_: Path) -> Iterator[None]:
-    from core import runtime
+    from core.serving import runtime
 
     text = "CUDA error: device-side assert triggered"
     with _failing_model(RuntimeError(text), times=1):
@@ -111,9 +111,9 @@ def _no_folder(_: Path) -> AbstractContextManager[Any]:
 
 
 def _no_memory_to_decode(_: Path) -> AbstractContextManager[Any]:
-    from core import colour
+    from core.imaging.colour import conversion
 
-    real = colour.to_rgb
+    real = conversion.to_rgb
     failed: list[bool] = []
 
     def to_rgb(*args: Any) -> Any:
@@ -122,16 +122,16 @@ def _no_memory_to_decode(_: Path) -> AbstractContextManager[Any]:
             raise MemoryError
         return real(*args)
 
-    return mock.patch.object(colour, "to_rgb", to_rgb)
+    return mock.patch.object(conversion, "to_rgb", to_rgb)
 
 
 @contextmanager
 def _no_room_to_decode(_: Path) -> Iterator[None]:
     """Large pictures of others take all the room, and to this budget every picture is large."""
-    from core import decode_budget
+    from core.imaging.decoding import budget
 
-    taken = decode_budget.Budget(limit=1, small=0, patience=0.1)
-    with mock.patch.object(decode_budget, "_budget", taken), taken.room(1):
+    taken = budget.Budget(limit=1, small=0, patience=0.1)
+    with mock.patch.object(budget, "_budget", taken), taken.room(1):
         yield
 
 
@@ -140,11 +140,11 @@ def _starter(change: Callable[[Path], object]) -> Inject:
 
     @contextmanager
     def inject(folder: Path) -> Iterator[None]:
-        from core import weights
+        from core.sources import resolver
 
         shutil.copytree(ROOT / "weights", folder / "weights")
         change(folder / "weights" / "classify-starter.safetensors")
-        with mock.patch.object(weights, "ROOT", folder):
+        with mock.patch.object(resolver, "ROOT", folder):
             yield
 
     return inject
@@ -189,7 +189,7 @@ def changed_settings(**variables: str) -> Iterator[None]:
 @contextmanager
 def _silent_hub(folder: Path) -> Iterator[None]:
     """A model hub that takes connections and says nothing."""
-    from core import hub
+    from core.sources import hf_client
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -199,9 +199,9 @@ def _silent_hub(folder: Path) -> Iterator[None]:
             HF_HUB_CACHE=str(folder),
             VISION_HUB_PROBE_SECONDS="2",
         ):
-            hub.forget_probe()
+            hf_client.forget_probe()
             yield
-            hub.forget_probe()
+            hf_client.forget_probe()
 
 
 # Where the hub is served, for faults that come over the network.

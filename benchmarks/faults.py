@@ -106,7 +106,7 @@ class Hub:
         """Inject a fault and see who notices."""
         from gradio_client.exceptions import AppError
 
-        from core import runtime
+        from core.serving import runtime
 
         # Kept outputs would answer in the place of what is broken.
         runtime.outputs().clear()

@@ -22,8 +22,11 @@ from PIL import Image
 
 from benchmarks import hard_pictures
 from benchmarks.startup import ROOT
-from core import metrics, restore, restore_guard, transforms
-from core.transforms import Rgb
+from core import restore
+from core.imaging import metrics
+from core.nets import transforms
+from core.nets.transforms import Rgb
+from core.restoring import guard as restore_guard
 from training import restore_eval, super_resolve
 from training.restore_export import load
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.startup import ROOT
-from core.transforms import Rgb
+from core.nets.transforms import Rgb
 
 _AXIS = (0, 64, 128, 191, 255)
 _STRONG = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 255), (0, 255, 255), (255, 255, 0))

@@ -4,7 +4,7 @@
 
 The machine's speed cancels out: the result is the ratio within one run. The app is empty, so that
 this is nearly all uvicorn; Gradio adds the same to both. Exits with 1 where httptools, which needs
-`demos/_http.py` to bound a head, saves less than a fifth.
+`demos/server/http.py` to bound a head, saves less than a fifth.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from benchmarks.startup import free_port
-from demos._http import BoundedProtocol
+from demos.server.http import BoundedProtocol
 
 REQUESTS, ROUNDS = 1000, 7
 GOAL = 0.2

@@ -25,7 +25,7 @@ from PIL import Image
 from benchmarks.faults import PAGE, write_section
 from benchmarks.soak import Caller, running
 from benchmarks.startup import free_port
-from core import allocator
+from core.cpu import allocator
 
 MB = 1e6
 MOST = 400.0  # MB above picture and result while a request is answered

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from core import state_dicts
+from core.sources import state_dicts
 
 TASKS = ("classify", "detect", "segment", "reconstruct", "denoise")
 Answer = Callable[..., Any]
@@ -189,7 +189,7 @@ _LOADERS = {
 def load_starter(task: str) -> None:
     """Build the starter of a task and read its weights, as a demo that loads in its function."""
     from core import checkpoints
-    from core.models import vit
+    from core.nets import vit
 
     file = checkpoints.ROOT / "weights" / f"{task}-starter.safetensors"
     config = state_dicts.read_header(file)[1]

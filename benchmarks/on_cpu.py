@@ -52,13 +52,13 @@ def data(task: str, key: str, paths: list[str], hub: bool) -> Any:
 
 def keys(folder: Path) -> dict[str, str]:
     """By which key the hub offers the file of each task."""
-    from core import weights
     from core.settings import get_settings
+    from core.sources import resolver
 
     os.environ["VISION_HUB_CHECKPOINTS"] = str(folder)
     get_settings.cache_clear()
     tasks: Any = networks.TASKS
-    return {t: next(c.key for c in weights.of_task(t) if c.tier == "own") for t in tasks}
+    return {t: next(c.key for c in resolver.of_task(t) if c.tier == "own") for t in tasks}
 
 
 @contextmanager
@@ -201,7 +201,7 @@ def encode(rounds: int, blocks: int) -> tuple[list[Goal], str]:
     """CPU seconds of SAM ViT-B's encoder as shares of stock fp32, by turns; and a note on bf16."""
     import torch
 
-    from core import precision
+    from core.serving import precision
 
     settings = [("stock", "fp32"), ("tuned", "fp32")]
     bf16 = precision.is_supported(torch.device("cpu"))
@@ -292,7 +292,7 @@ def _overhead_section(
     section.check(*overheads(tasks, folder, known, size, rounds))
     section.say(
         "Below zero the hub is faster than the libraries' own calls, by its allocator settings and "
-        "by its linear layers (`core/linear.py`). What the server costs is in the rows without a "
+        "by its linear layers (`core/cpu/linear.py`). The server's cost is in the rows without a "
         "goal: reading the picture, which the bare forward does as well, Gradio, and drawing and "
         "writing what comes back."
     )

@@ -13,7 +13,7 @@ import torch
 from benchmarks import networks, on_cpu
 from benchmarks.collage import collage
 from benchmarks.goals import Goal, Section
-from core import precision
+from core.serving import precision
 
 # FLOP of one picture (multiply and add count as two) of the published sizes; DETR at 800 x 1066,
 # SAM's encoder at 1024 x 1024, NAFNet-32 on 256 x 256.
@@ -53,7 +53,7 @@ def module_of(task: str, key: str) -> torch.nn.Module:
     """The hub's own module of a checkpoint, in its model cache; SAM's without the decoder."""
     import importlib
 
-    from core import runtime
+    from core.serving import runtime
 
     name: Any = task
     build = importlib.import_module(f"core.{'restore' if task == 'denoise' else task}")._build
@@ -105,7 +105,7 @@ def request_ms(task: str, key: str, where: torch.device, rounds: int) -> float:
 
 def reload_ms(task: str, key: str, where: torch.device, rounds: int) -> tuple[float, float]:
     """(from pinned RAM, from the disk): median milliseconds until the weights are on the device."""
-    from core import runtime
+    from core.serving import runtime
 
     module = module_of(task, key)
     pin = where.type == "cuda"
@@ -125,7 +125,7 @@ def reload_ms(task: str, key: str, where: torch.device, rounds: int) -> tuple[fl
 
 def measure(folder: Path, quick: bool, device: str = "cuda") -> Section:
     """The section of docs/performance.md. `device` "cpu" only shows that the script works."""
-    from core import runtime
+    from core.serving import runtime
 
     where, rounds = torch.device(device), 2 if quick else 20
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else "no GPU"

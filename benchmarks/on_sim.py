@@ -32,8 +32,8 @@ def efficiency(clients: int = 16, requests: int = 400) -> float:
     The device is timed by itself in the same run, before and after: where the machine is busy, its
     naps are longer than asked for.
     """
-    from core import runtime
-    from core.batching import Batcher
+    from core.serving import runtime
+    from core.serving.batching import Batcher
 
     batcher: Batcher[int, int] = Batcher(runtime.forward, standin.BATCH)
 
@@ -59,8 +59,8 @@ def _full_batches(count: int = 15) -> float:
 
 def penalty(requests: int = 40) -> float:
     """Milliseconds by which a lone request is slower than the device alone; medians, by turns."""
-    from core import runtime
-    from core.batching import Batcher
+    from core.serving import runtime
+    from core.serving.batching import Batcher
 
     batcher: Batcher[int, int] = Batcher(runtime.forward, standin.BATCH)
 
@@ -86,7 +86,7 @@ def beside_long(requests: int = 40, jobs: int = 4) -> float:
     A step of a long job takes the device as long as a short request does. Both take the one lane
     that a GPU has; a processor has two.
     """
-    from core import runtime
+    from core.serving import runtime
 
     def load() -> driver.Load:
         def connect() -> driver.Ask:

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.startup import ROOT
-from core import data_urls, images
+from core import images
 from core.errors import BadImage
+from core.imaging.decoding import data_urls
 
 FOLDER = ROOT.parent / "shared" / "data" / "faults"
 RGB = NDArray[np.uint8]

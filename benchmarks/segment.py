@@ -86,9 +86,10 @@ def _measure(clicks: int, encodings: int) -> tuple[list[float], list[float], lis
     import torch
     from segment_anything import SamPredictor
 
-    from core import images, segment, weights
+    from core import images, segment
+    from core.sources import resolver
 
-    checkpoint = next(c for c in weights.of_task("segment") if c.tier == "own")
+    checkpoint = next(c for c in resolver.of_task("segment") if c.tier == "own")
     key = checkpoint.key
     rgb = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     picture = images.picture(rgb)

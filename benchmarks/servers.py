@@ -83,7 +83,7 @@ def main() -> None:
 
 def _hub(port: int, sim: bool) -> None:
     import app
-    from core import allocator, collector, compute_threads
+    from core.cpu import allocator, collector, compute_threads
     from core.settings import get_settings
     from demos import _page
 

@@ -35,7 +35,7 @@ from PIL import Image
 from benchmarks.faults import PAGE, write_section
 from benchmarks.soak_report import CLIENTS, FILES_MB, Report
 from benchmarks.startup import ROOT, free_port, wait_for
-from demos._files import size
+from demos.server.files import size
 
 STORE_MB = 64  # small, to be full before the second minute: a cache that fills is no leak
 # The same round for every client, each starting at another place of it.

@@ -74,8 +74,9 @@ class Reconstructor(torch.nn.Module):
 
 def install() -> None:
     """Let the tasks of this process build stand-ins, whatever the file; for a server of its own."""
-    from core import classify, detect, reconstruct, transforms
-    from core.model_cache import Built
+    from core import classify, detect, reconstruct
+    from core.nets import transforms
+    from core.serving.model_cache import Built
 
     mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     config = {"input_size": (3, 224, 224), "mean": mean, "std": std, "crop_pct": 0.9}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.starter_rows import Row
-from core.metrics import mask_iou
+from core.imaging.metrics import mask_iou
 from training import detect_data, detect_eval, segment_eval
 from training.segment_data import tight_box
 

@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core import checks, images, runtime, state_dicts, transforms
+from core import checks, images
 from core.errors import CheckpointError
-from core.runtime import Built
+from core.nets import transforms
+from core.serving import runtime
+from core.serving.runtime import Built
+from core.sources import state_dicts
+from core.sources.resolver import Progress, Resolved
 from core.types import Classification
-from core.weights import Progress, Resolved
 
 
 def predict(
@@ -72,7 +75,7 @@ def _build(resolved: Resolved) -> Built:
 
 
 def _build_starter(resolved: Resolved, config: dict[str, Any]) -> Built:
-    from core.models import vit
+    from core.nets import vit
 
     model = _filled(lambda: vit.build(config["arch"]), resolved)
     side = config["input_size"]

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core import coco, draw, images, outlines
+from core import images
 from core.errors import InputError
+from core.imaging import coco, draw, outlines
 from core.types import RunInfo
 
 RGB = NDArray[np.uint8]

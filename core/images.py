@@ -1,7 +1,7 @@
 """Pictures in and out: what a caller may give as a picture, and how pictures are written.
 
 Inside the project a picture is an upright (H, W, 3) uint8 sRGB array. Files are decoded by
-`core.decoding`, whose `decode` and limits are also names of this module.
+`core.imaging.decoding.decoder`, whose `decode` and limits are also names of this module.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from core import bands, bit_depth, colour, decoding, icc, png
-from core.decoding import (
+from core.errors import InputError, ResourceError
+from core.imaging import bands, png
+from core.imaging.colour import conversion, icc
+from core.imaging.decoding import bit_depth, decoder
+from core.imaging.decoding.decoder import (
     MAX_BYTES,
     MAX_PIXELS,
     MIN_SIDE,
@@ -28,7 +31,6 @@ from core.decoding import (
     decode,
     load,
 )
-from core.errors import InputError, ResourceError
 
 __all__ = [
     "MAX_BYTES",
@@ -95,8 +97,8 @@ def from_any(image: ImageLike) -> RGB:
     Args:
         image: a path; a `Picture`; a Pillow image (handled as `decode` does); or an array (H, W),
             (H, W, 1), (H, W, 3) or (H, W, 4), where uint8 is taken as it is, uint16 by the rule of
-            `core.bit_depth`, floats are in 0..1, other integers in 0..255, bool is black and white,
-            and a fourth channel is alpha, laid over white.
+            `core.imaging.decoding.bit_depth`, floats are in 0..1, other integers in 0..255, bool is
+            black and white, and a fourth channel is alpha, laid over white.
 
     Returns:
         (H, W, 3) uint8; a uint8 RGB array is passed on without a copy.
@@ -113,21 +115,21 @@ def from_any(image: ImageLike) -> RGB:
         return read(Path(image))
     if isinstance(image, Image.Image):
         check_size(*image.size)
-        meant, upright = colour.encoding(image), load(image)
+        meant, upright = conversion.encoding(image), load(image)
         own = upright.copy() if upright is image else upright  # the caller's stays as it is
-        return bands.to_array(colour.to_rgb(own, meant))
+        return bands.to_array(conversion.to_rgb(own, meant))
     if isinstance(image, np.ndarray):
         return _from_array(image)
     raise InputError("Please give a picture as a path, a Pillow image or a NumPy array.")
 
 
 def read(source: Path | bytes) -> RGB:
-    """`decode` as an array, which counts in `core.decode_budget` for as long as it is held.
+    """`decode` as an array, which counts in the budget for decoding as long as it is held.
 
     Raises:
         BadImage, Busy: as `decode`.
     """
-    return decoding.to_array(source)
+    return decoder.to_array(source)
 
 
 def digest(rgb: RGB) -> str:
@@ -147,7 +149,7 @@ def save_png(rgb: RGB, path: Path) -> Path:
 
 
 def save_jpeg(rgb: RGB | Image.Image, path: Path, quality: int = 90) -> Path:
-    """Write (H, W, 3) uint8, or what `core.draw` made, as JPEG with no metadata but an sRGB
+    """Write (H, W, 3) uint8, or what `core.imaging.draw` made, as JPEG with no metadata but an sRGB
     profile; the path.
 
     Raises:
@@ -202,7 +204,7 @@ def _from_array(array: NDArray[np.generic]) -> RGB:
     pixels = np.ascontiguousarray(_to_uint8(array))
     if channels == 1:
         return np.repeat(pixels.reshape(height, width, 1), 3, axis=2)
-    return np.array(colour.to_rgb(Image.fromarray(pixels))) if channels == 4 else pixels
+    return np.array(conversion.to_rgb(Image.fromarray(pixels))) if channels == 4 else pixels
 
 
 def _to_uint8(array: NDArray[np.generic]) -> RGB:

@@ -13,10 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core import checks, images, runtime, state_dicts, transforms
-from core.runtime import Built
+from core import checks, images
+from core.nets import transforms
+from core.serving import runtime
+from core.serving.runtime import Built
+from core.sources import state_dicts
+from core.sources.resolver import Progress, Resolved
 from core.types import Reconstruction
-from core.weights import Progress, Resolved
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -1,8 +1,8 @@
 """Image restoration (denoise, super-resolution, deblurring) with networks that spandrel recognises.
 
 A picture larger than a tile is restored in overlapping tiles whose seams are blended, so that the
-network's memory does not grow with the picture (`core.restore_tiles`). Each tile's answer is
-compared with its input; where it departs, a fallback replaces it (`core.restore_guard`).
+network's memory does not grow with the picture (`core.restoring.tiles`). Each tile's answer is
+compared with its input; where it departs, a fallback replaces it (`core.restoring.guard`).
 """
 
 from __future__ import annotations
@@ -13,21 +13,17 @@ from typing import Any, Literal
 
 import torch
 
-from core import (
-    checks,
-    images,
-    metrics,
-    restore_guard,
-    restore_tiles,
-    runtime,
-    state_dicts,
-    transforms,
-)
+from core import checks, images
 from core.errors import CheckpointError, InputError, OutOfMemory
-from core.runtime import Built
-from core.transforms import Rgb
+from core.imaging import metrics
+from core.nets import transforms
+from core.nets.transforms import Rgb
+from core.restoring import guard, tiles
+from core.serving import runtime
+from core.serving.runtime import Built
+from core.sources import state_dicts
+from core.sources.resolver import Progress, Resolved
 from core.types import Restoration
-from core.weights import Progress, Resolved
 
 RestoreTask = Literal["denoise", "super_resolve", "deblur"]
 Steps = Generator[float, None, Restoration]
@@ -35,9 +31,9 @@ TILES = (512, 256, 128)  # sides of a tile of the input, pixels; a smaller one w
 CPU_TILE_OUTPUT = 1024  # on a CPU, the largest side of what comes out of a tile
 MAX_OUTPUT_PIXELS = 64_000_000
 LIMITS = {
-    "denoise": restore_guard.DENOISE,
-    "super_resolve": restore_guard.SUPER_RESOLVE,
-    "deblur": restore_guard.DEBLUR,
+    "denoise": guard.DENOISE,
+    "super_resolve": guard.SUPER_RESOLVE,
+    "deblur": guard.DEBLUR,
 }
 
 
@@ -110,7 +106,7 @@ def steps(
         restored = yield from _restored(job, rgb, factor)
         used = sigma if task == "denoise" and net.noise_map else None
         info, guarded = run.info(), job.guarded
-        note = " ".join(filter(None, (info.note, restore_guard.sentence(guarded, factor))))
+        note = " ".join(filter(None, (info.note, guard.sentence(guarded, factor))))
         return Restoration(restored, factor, replace(info, note=note), used, guarded)
 
 
@@ -141,7 +137,7 @@ class _Job:
     """One picture's way through the network; adds up how much of it the guard replaced."""
 
     run: runtime.Run
-    limits: restore_guard.Limits
+    limits: guard.Limits
     sigma: float | None
     areas: list[tuple[int, float]] = field(default_factory=list)  # of each tile, and its share
 
@@ -164,10 +160,10 @@ def _restored(job: _Job, rgb: Rgb, factor: int) -> Generator[float, None, Rgb]:
     *larger, smallest = tile_sides(factor)
     for side in larger:
         try:
-            return (yield from restore_tiles.restored(rgb, factor, side, job.tile))
+            return (yield from tiles.restored(rgb, factor, side, job.tile))
         except OutOfMemory:
             job.areas.clear()
-    return (yield from restore_tiles.restored(rgb, factor, smallest, job.tile))
+    return (yield from tiles.restored(rgb, factor, smallest, job.tile))
 
 
 def tile_sides(factor: int) -> tuple[int, ...]:
@@ -197,11 +193,11 @@ class Net:
         )
 
     def __call__(
-        self, tile: torch.Tensor, sigma: float | None, limits: restore_guard.Limits
-    ) -> restore_guard.Checked:
-        def compute() -> restore_guard.Checked:
+        self, tile: torch.Tensor, sigma: float | None, limits: guard.Limits
+    ) -> guard.Checked:
+        def compute() -> guard.Checked:
             x = tile.to(runtime.device())
-            checked = restore_guard.check(x, self.answer(x, sigma), limits)
+            checked = guard.check(x, self.answer(x, sigma), limits)
             return replace(checked, image=checked.image.cpu())
 
         return runtime.forward(compute, long=True)

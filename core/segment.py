@@ -19,31 +19,21 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from core import (
-    checks,
-    images,
-    insight,
-    regions,
-    runtime,
-    sam_clicks,
-    sam_models,
-    sam_shapes,
-)
+from core import checks, images
 from core.errors import InputError
-from core.insight import ClickGain, Part
-from core.prompts import Points, parse_box, parse_points
-from core.sam_clicks import Clicks, Logits
-from core.sam_engines import Embedding, Engine
-from core.sam_everything import (
-    everything,
-    everything_defaults,
-    everything_steps,
-    everything_stream,
-)
-from core.sam_grid import POINTS_PER_BATCH, points_per_batch
-from core.sam_models import build as _build
+from core.imaging import regions
+from core.imaging.prompts import Points, parse_box, parse_points
+from core.sam import clicks as sam_clicks
+from core.sam import insight, models, shapes
+from core.sam.clicks import Clicks, Logits
+from core.sam.engines import Embedding, Engine
+from core.sam.everything import everything, everything_defaults, everything_steps, everything_stream
+from core.sam.grid import POINTS_PER_BATCH, points_per_batch
+from core.sam.insight import ClickGain, Part
+from core.sam.models import build as _build
+from core.serving import runtime
+from core.sources.resolver import Progress
 from core.types import GridStep, Mask, Masks, RunInfo
-from core.weights import Progress
 
 __all__ = [
     "POINTS_PER_BATCH",
@@ -73,9 +63,9 @@ def embed(
     Args:
         progress: told of a download, and then how far the encoder's pass is.
     """
-    picture = sam_models.picture(image)
+    picture = models.picture(image)
     with runtime.run("segment", checkpoint, _build, progress) as run:
-        sam_models.embedding(run, picture, progress)
+        models.embedding(run, picture, progress)
         return run.info()
 
 
@@ -115,7 +105,7 @@ def predict(
         CheckpointError, OutOfMemory.
     """
     multimask = checks.flag(multimask, "multimask")
-    picture = sam_models.picture(image)
+    picture = models.picture(image)
     prompts, corners = parse_points(points, picture.size), parse_box(box, picture.size)
     if not len(prompts.points) and corners is None:
         raise InputError("Click a point on the picture or draw a box first.")
@@ -129,7 +119,7 @@ def predict(
             picture.size,
             corners,
             multimask,
-            lambda: sam_models.embedding(run, picture),
+            lambda: models.embedding(run, picture),
         )
         if refine is None:
             low_res, scores = clicks.answer(prompts, mask_input)
@@ -164,7 +154,7 @@ def click_gains(
     Raises:
         InputError: as `predict`; the reference is of another size than the picture.
     """
-    picture = sam_models.picture(image)
+    picture = models.picture(image)
     if reference is not None and reference.shape != picture.size:
         raise InputError("The reference mask is of another size than the picture.")
     first = 1 if box is None else 0
@@ -182,9 +172,9 @@ def embedding_picture(image: images.ImageLike, checkpoint: str = "auto") -> imag
     One pixel for each place of the embedding that lies on the picture; like colours are places
     that the encoder describes alike.
     """
-    picture = sam_models.picture(image)
+    picture = models.picture(image)
     with runtime.run("segment", checkpoint, _build) as run:
-        embedding = sam_models.embedding(run, picture)
+        embedding = models.embedding(run, picture)
         engine: Engine = run.lease.built.extra["engine"]
         rows, columns = engine.places(embedding)
         features = embedding.features[-1][0, :, :rows, :columns]
@@ -199,14 +189,14 @@ def parts(
 ) -> list[Part]:
     """The tensors of prompt encoder and mask decoder for this prompt, read from the loaded model.
 
-    `core.diagram.svg` draws them.
+    `core.sam.diagram.svg` draws them.
     """
-    picture = sam_models.picture(image)
+    picture = models.picture(image)
     prompts, corners = parse_points(points, picture.size), parse_box(box, picture.size)
     with runtime.run("segment", checkpoint, _build) as run:
-        embedding = sam_models.embedding(run, picture)
+        embedding = models.embedding(run, picture)
         clicks = Clicks(run, picture.digest, picture.size, corners, True, lambda: embedding)
-        return sam_shapes.read(clicks, embedding, prompts)
+        return shapes.read(clicks, embedding, prompts)
 
 
 def _check_options(

@@ -9,26 +9,19 @@ from typing import Any
 
 import gradio as gr
 
-from core import allocator, weights
-from demos import (
-    _answer,
-    _api,
-    _examples,
-    _gradio_patches,
-    _handoff,
-    _light,
-    _owner,
-    _picker,
-    _queue,
-    _result,
-    _ui,
-    discover,
-)
+from core.cpu import allocator
+from core.sources import resolver
+from demos import discover
+from demos.gradio_patches import check, light
+from demos.gradio_patches import queue as _queue
+from demos.server import answer
+from demos.shell import api as _api
+from demos.shell import examples, handoff, owner, picker, result, ui
 
 _trimmer = allocator.Trimmer()
-status = _owner.status
+status = owner.status
 CSS = Path(__file__).with_name("style.css")
-_ANY_FILE = Path(__file__).with_name("_any_file.js").read_text(encoding="utf-8")
+_ANY_FILE = Path(__file__).with_name("shell").joinpath("any_file.js").read_text(encoding="utf-8")
 HEAD = """
 <header class="hub">
 <h1>Vision Hub</h1>
@@ -60,55 +53,55 @@ class Page(gr.Blocks):
         except gr.Error as error:
             error.print_exception = False  # the caller's fault, and no news for the log
             if "is not in the list of choices" in error.message:  # Python values, and no sentence
-                error.message = _answer.UNFIT
-            if refused := _result.refused(fn.fn, error.message, len(fn.inputs)):
+                error.message = answer.UNFIT
+            if refused := result.refused(fn.fn, error.message, len(fn.inputs)):
                 return refused
             raise
         except (OSError, MemoryError):
             raise
         except Exception:  # callers can send anything, and each component fails in its own way
-            raise gr.Error(_answer.UNFIT, print_exception=False) from None
+            raise gr.Error(answer.UNFIT, print_exception=False) from None
         for block, value in zip(fn.inputs, values, strict=False):
             if isinstance(block, gr.Dataset) and value is None:  # Gradio's handler unpacks it
-                raise gr.Error(_answer.UNFIT, print_exception=False)
+                raise gr.Error(answer.UNFIT, print_exception=False)
         return values
 
     async def process_api(self, block_fn: Any, *args: Any, **options: Any) -> Any:
         """A whole call, from JSON to JSON."""
         if getattr(block_fn, "fn", self) is None:  # of an event that runs in the browser alone
-            raise gr.Error(_answer.UNFIT, print_exception=False)
+            raise gr.Error(answer.UNFIT, print_exception=False)
         try:
             return await super().process_api(block_fn, *args, **options)
         except Exception as error:
-            raise _ui.as_gradio_error(error) from None
+            raise ui.as_gradio_error(error) from None
         finally:
             _trimmer.note()  # pictures, tensors and masks of the call are free now
 
 
 def build() -> Page:
     """The Blocks with every tab, queue configured, ready to launch."""
-    _light.install()
+    light.install()
     with Page(title="Vision Hub", analytics_enabled=False, delete_cache=(3600, 6 * 3600)) as page:
         gr.HTML(HEAD)
         api = _api.begin()
-        _picker.begin_page()
-        _handoff.begin_page()
+        picker.begin_page()
+        handoff.begin_page()
         with gr.Tabs(overflow_behavior="wrap", elem_id="tabs"):
             for tab in discover():
                 with gr.Tab(tab.title, id=tab.key, elem_id=f"tab-{tab.key}"):
                     tab.build()
-        _handoff.wire()
-        _owner.build(page)
+        handoff.wire()
+        owner.build(page)
         _own()
-        _picker.refresh_pickers_on_load(page)
+        picker.refresh_pickers_on_load(page)
         api.add("checkpoints", checkpoints, (), ("json",))
         api.add("status", status, (), ("json",))
-        page.load(None, None, None, js=_handoff.OPEN_LINKED, api_visibility="private")
+        page.load(None, None, None, js=handoff.OPEN_LINKED, api_visibility="private")
         page.load(None, None, None, js=_ANY_FILE, api_visibility="private")
-        page.load(None, None, None, js=_examples.NAME_THUMBNAILS, api_visibility="private")
+        page.load(None, None, None, js=examples.NAME_THUMBNAILS, api_visibility="private")
     # Without api_open=False a POST to /run passes the queue, and its limits, by.
     page.queue(max_size=_queue.SIZE, api_open=False)
-    _gradio_patches.check(page)
+    check.check(page)
     return page
 
 
@@ -123,7 +116,7 @@ def previews(page: gr.Blocks) -> frozenset[int]:
 
 def checkpoints() -> list[dict[str, object]]:
     """List every checkpoint: key, task, tier, whether it is at hand, size, licence, parameters."""
-    return weights.listing()
+    return resolver.listing()
 
 
 def _own() -> None:
@@ -134,15 +127,15 @@ def _own() -> None:
 
 def own_html() -> str:
     """What was found in the folder of own checkpoints, and what could not be told apart."""
-    from core import own
     from core.settings import get_settings
+    from core.sources import own_files
 
     if get_settings().checkpoints is None:
         return (
             '<p class="about">Start the hub with VISION_HUB_CHECKPOINTS set to a weight file or a '
             "folder of them, and they appear in the pickers of the tabs.</p>"
         )
-    scan = own.scan()
+    scan = own_files.scan()
     rows = "".join(
         f"<tr><td>{html.escape(c.title or c.key)}</td><td>{html.escape(c.task)}</td></tr>"
         for c in scan.checkpoints
@@ -156,7 +149,7 @@ def warm_up() -> threading.Thread:
     """Import the heavy libraries and load the starters behind the scenes, after the page is up."""
 
     def work() -> None:
-        from core import warm
+        from core.start import warm
 
         warm.everything()
 

@@ -9,7 +9,9 @@ from typing import Any
 import gradio as gr
 
 from core import images
-from demos import Tab, _api, _handoff, _picker, _result, _ui
+from demos import Tab
+from demos.shell import api, handoff, picker, ui
+from demos.shell import result as _result
 
 EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
 HINT = (
@@ -20,12 +22,12 @@ HINT = (
 
 def build() -> None:
     """Fill the tab."""
-    with _ui.lab():
-        with _ui.area("in"):
-            image = _ui.image_input("classify", EXAMPLES, hint=HINT)
+    with ui.lab():
+        with ui.area("in"):
+            image = ui.image_input("classify", EXAMPLES, hint=HINT)
             button = gr.Button("Classify", variant="primary", elem_id="classify-run")
-        with _ui.area("set"):
-            checkpoint = _picker.checkpoint_picker("classify", "classify")
+        with ui.area("set"):
+            checkpoint = picker.checkpoint_picker("classify", "classify")
             top_k = gr.Slider(1, 20, 5, step=1, label="Classes shown (top-k)")
             temperature = gr.Slider(
                 0.1,
@@ -35,12 +37,12 @@ def build() -> None:
                 label="Temperature",
                 info="Divides the logits before the softmax: above 1 flattens, below 1 sharpens.",
             )
-        with _ui.area("out"):
+        with ui.area("out"):
             answer = _result.Answer("classify", "The classes, and how sure the model is of them")
             bars = gr.HTML(elem_id="classify-result")
             info = gr.HTML(elem_id="classify-info")
             download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
-    _handoff.accept("classify", "Classify", image)
+    handoff.accept("classify", "Classify", image)
     answer.wire(
         image,
         [button.click, checkpoint.input, top_k.change, temperature.change],
@@ -48,7 +50,7 @@ def build() -> None:
         [image, checkpoint, top_k, temperature],
         [bars, info, download],
     )
-    _api.endpoint("classify", classify, ("image", "text", "number", "number"), ("label", "json"))
+    api.endpoint("classify", classify, ("image", "text", "number", "number"), ("label", "json"))
 
 
 def _run(
@@ -60,14 +62,14 @@ def _run(
 ) -> tuple[Any, ...]:
     from core import classify as task
 
-    result = task.predict(image, checkpoint, top_k, temperature, _ui.download_progress(progress))
-    path = _ui.result_path("classes.json")
+    result = task.predict(image, checkpoint, top_k, temperature, ui.download_progress(progress))
+    path = ui.result_path("classes.json")
     rows = [
         {"label": n, "score": float(s)} for n, s in zip(result.labels, result.scores, strict=True)
     ]
     path.write_text(json.dumps({"classes": rows, "info": result.info.to_dict()}, indent=1))
     button = gr.DownloadButton(value=str(path), interactive=True)
-    return bars_html(result.labels, result.scores.tolist()), _ui.info_html(result.info), button
+    return bars_html(result.labels, result.scores.tolist()), ui.info_html(result.info), button
 
 
 def bars_html(labels: tuple[str, ...], scores: list[float]) -> str:

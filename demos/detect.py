@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from core import draw, images
+from core import images
 from core.errors import InputError
-from demos import Tab, _api, _handoff, _picker, _result, _ui
-from demos._canvas_answers import canvas_object
+from core.imaging import draw
+from demos import Tab
+from demos.canvas.answers import canvas_object
+from demos.shell import api, handoff, picker, result, ui
 
 if TYPE_CHECKING:
     from core.types import Detections
@@ -25,12 +27,12 @@ HINT = (
 
 def build() -> None:
     """Fill the tab."""
-    with _ui.lab():
-        with _ui.area("in"):
-            image = _ui.image_input("detect", EXAMPLES, hint=HINT)
+    with ui.lab():
+        with ui.area("in"):
+            image = ui.image_input("detect", EXAMPLES, hint=HINT)
             button = gr.Button("Detect", variant="primary", elem_id="detect-run")
-        with _ui.area("set"):
-            checkpoint = _picker.checkpoint_picker("detect", "detect")
+        with ui.area("set"):
+            checkpoint = picker.checkpoint_picker("detect", "detect")
             threshold = gr.Slider(
                 0,
                 1,
@@ -39,9 +41,9 @@ def build() -> None:
                 label="Threshold",
                 info="Boxes below this score are left out; moving it does not run the model again.",
             )
-        with _ui.area("out"):
-            answer = _result.Answer("detect", "The objects found, each in a box")
-            picture = _ui.picture_output("Objects found", "detect-result")
+        with ui.area("out"):
+            answer = result.Answer("detect", "The objects found, each in a box")
+            picture = ui.picture_output("Objects found", "detect-result")
             table = gr.HTML(elem_id="detect-table")
             info = gr.HTML(elem_id="detect-info")
             download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
@@ -51,7 +53,7 @@ def build() -> None:
                     elem_id="detect-boxes",
                 )  # fmt: skip
                 send = gr.Button("Segment", min_width=90, scale=0, elem_id="detect-send")
-    _handoff.send(send, _boxes, [image, checkpoint, threshold, which], "Segment")
+    handoff.send(send, _boxes, [image, checkpoint, threshold, which], "Segment")
     answer.wire(
         image,
         [button.click, checkpoint.input, threshold.change],
@@ -59,7 +61,7 @@ def build() -> None:
         [image, checkpoint, threshold],
         [picture, table, info, download, which],
     )
-    _api.endpoint("detect", detect, ("image", "text", "number"), ("picture", "json", "json"))
+    api.endpoint("detect", detect, ("image", "text", "number"), ("picture", "json", "json"))
 
 
 def _run(
@@ -70,12 +72,12 @@ def _run(
 ) -> tuple[Any, ...]:
     from core import detect as task
 
-    found = task.predict(image, checkpoint, threshold, _ui.download_progress(progress))
-    path = _ui.result_path("detections.json")
+    found = task.predict(image, checkpoint, threshold, ui.download_progress(progress))
+    path = ui.result_path("detections.json")
     path.write_text(json.dumps({**found.to_dict(), "info": found.info.to_dict()}, indent=1))
     button = gr.DownloadButton(value=str(path), interactive=True)
     table = table_html(found) if found.labels else _none_html(task.predict(image, checkpoint, 0.0))
-    return _drawn(image, found), table, _ui.info_html(found.info), button, _boxes_listed(found)
+    return _drawn(image, found), table, ui.info_html(found.info), button, _boxes_listed(found)
 
 
 def _boxes_listed(found: Detections) -> gr.Dropdown:
@@ -87,7 +89,7 @@ def _boxes_listed(found: Detections) -> gr.Dropdown:
 
 def _boxes(
     image: images.RGB | None, checkpoint: str, threshold: float, which: list[int]
-) -> _handoff.Parcel:
+) -> handoff.Parcel:
     """The picture and its boxes, as prompts for the Segment tab."""
     from core import detect as task
 
@@ -101,9 +103,9 @@ def _boxes(
         canvas_object(found.labels[i], box=[round(float(v), 1) for v in found.boxes[i]])
         for i in wanted
     ]
-    path = _ui.result_path("picture.png")
+    path = ui.result_path("picture.png")
     images.save_png(image, path)
-    return _handoff.Parcel(path, images.digest(image), boxes)
+    return handoff.Parcel(path, images.digest(image), boxes)
 
 
 def _none_html(every_box: Detections) -> str:
@@ -113,7 +115,7 @@ def _none_html(every_box: Detections) -> str:
 
 
 def _drawn(image: images.RGB, found: Detections) -> str:
-    path = _ui.result_path("detections.jpg")
+    path = ui.result_path("detections.jpg")
     images.save_jpeg(draw.boxes_image(image, found), path)
     return str(path)
 
@@ -145,7 +147,7 @@ def detect(
     from core import detect as task
 
     found = task.predict(image, checkpoint, threshold)
-    return _drawn(_ui.required(image), found), found.to_dict(), found.info.to_dict()
+    return _drawn(ui.required(image), found), found.to_dict(), found.info.to_dict()
 
 
 TAB = Tab("detect", "Detect", 20, build)

@@ -8,7 +8,9 @@ import gradio as gr
 import numpy as np
 
 from core import images
-from demos import Tab, _api, _picker, _result, _ui
+from demos import Tab
+from demos.shell import api, picker, ui
+from demos.shell import result as _result
 
 if TYPE_CHECKING:
     from core.types import Reconstruction
@@ -23,23 +25,23 @@ VIEWS = ("masked", "image", "pasted")
 
 def build() -> None:
     """Fill the tab."""
-    with _ui.lab():
-        with _ui.area("in"):
-            image = _ui.image_input("reconstruct", EXAMPLES, hint=HINT)
+    with ui.lab():
+        with ui.area("in"):
+            image = ui.image_input("reconstruct", EXAMPLES, hint=HINT)
             button = gr.Button("Reconstruct", variant="primary", elem_id="reconstruct-run")
-        with _ui.area("set"):
-            checkpoint = _picker.checkpoint_picker("reconstruct", "reconstruct")
+        with ui.area("set"):
+            checkpoint = picker.checkpoint_picker("reconstruct", "reconstruct")
             ratio = gr.Slider(
                 0.05, 0.95, 0.75, step=0.05, label="Mask ratio", info="Share of patches hidden."
             )
             with gr.Row():
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
                 shuffle = gr.Button("Hide other patches", size="sm")
-        with _ui.area("out"):
+        with ui.area("out"):
             answer = _result.Answer("reconstruct", "What the model makes of the hidden patches")
             with gr.Row(elem_classes=["answer"]):
                 pictures = [
-                    _ui.picture_output(label, f"reconstruct-{view}", lossless=True, min_width=220)
+                    ui.picture_output(label, f"reconstruct-{view}", lossless=True, min_width=220)
                     for view, label in zip(
                         VIEWS,
                         ("Masked", "Predicted", "Pasted"),
@@ -62,7 +64,7 @@ def build() -> None:
         [image, checkpoint, ratio, seed],
         [*pictures, info],
     )
-    _api.endpoint(
+    api.endpoint(
         "reconstruct",
         reconstruct,
         ("image", "text", "number", "number"),
@@ -79,14 +81,14 @@ def _run(
 ) -> tuple[Any, ...]:
     from core import reconstruct as task
 
-    result = task.predict(image, checkpoint, mask_ratio, seed or 0, _ui.download_progress(progress))
+    result = task.predict(image, checkpoint, mask_ratio, seed or 0, ui.download_progress(progress))
     hidden = f"{int(result.patch_mask.sum())} of {result.patch_mask.size} patches hidden"
     error = f"PSNR on hidden pixels {-10 * np.log10(max(result.hidden_mse, 1e-10)):.1f} dB"
-    return *_saved(result), _ui.info_html(result.info, hidden, error)
+    return *_saved(result), ui.info_html(result.info, hidden, error)
 
 
 def _saved(result: Reconstruction) -> tuple[str, ...]:
-    folder = _ui.result_folder()
+    folder = ui.result_folder()
     return tuple(
         str(images.save_png(getattr(result, view), folder / f"{view}.png")) for view in VIEWS
     )

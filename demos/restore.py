@@ -9,7 +9,9 @@ import gradio as gr
 import numpy as np
 
 from core import images
-from demos import Tab, _api, _handoff, _picker, _result, _ui
+from demos import Tab
+from demos.shell import api, handoff, picker, ui
+from demos.shell import result as _result
 
 if TYPE_CHECKING:
     from core.restore import RestoreTask
@@ -40,33 +42,33 @@ def build() -> None:
             _build_task("super_resolve")
         with gr.Tab("Deblur", id="deblur", elem_id="restore-deblur"):
             _build_task("deblur")
-    _api.endpoint(
-        "denoise", denoise, ("image", "text", "number"), ("lossless", "json"), queue=_ui.LONG_QUEUE
+    api.endpoint(
+        "denoise", denoise, ("image", "text", "number"), ("lossless", "json"), queue=ui.LONG_QUEUE
     )
-    _api.endpoint(
+    api.endpoint(
         "super_resolve",
         super_resolve,
         ("image", "text", "number"),
         ("lossless", "json"),
-        queue=_ui.LONG_QUEUE,
+        queue=ui.LONG_QUEUE,
     )
-    _api.endpoint("deblur", deblur, ("image", "text"), ("lossless", "json"), queue=_ui.LONG_QUEUE)
+    api.endpoint("deblur", deblur, ("image", "text"), ("lossless", "json"), queue=ui.LONG_QUEUE)
 
 
 def _build_task(task: RestoreTask) -> None:
-    with _ui.lab():
-        with _ui.area("in"):
-            image = _ui.image_input(task, EXAMPLES[task], hint=HINTS[task])
+    with ui.lab():
+        with ui.area("in"):
+            image = ui.image_input(task, EXAMPLES[task], hint=HINTS[task])
             with gr.Row():
                 button = gr.Button(VERBS[task], variant="primary", elem_id=f"{task}-run")
                 cancel = gr.Button("Cancel", elem_id=f"{task}-cancel")
-        with _ui.area("set"):
+        with ui.area("set"):
             estimate, sigma, scale = controls = _controls(task)
             factor = scale if task == "super_resolve" else None
-            checkpoint = _picker.checkpoint_picker(task, task, factor)
+            checkpoint = picker.checkpoint_picker(task, task, factor)
             for control in controls:
                 control.render()
-        with _ui.area("out"):
+        with ui.area("out"):
             answer = _result.Answer(task, "The picture before and after")
             slider = gr.ImageSlider(
                 label="Before and after (lossless)",
@@ -78,14 +80,14 @@ def _build_task(task: RestoreTask) -> None:
             )
             info = gr.HTML(elem_id=f"{task}-info")
             download = gr.DownloadButton("Download PNG", interactive=False, size="sm")
-    _handoff.accept("restore", f"Restore: {VERBS[task].lower()}", image, inner=f"restore-{task}")
+    handoff.accept("restore", f"Restore: {VERBS[task].lower()}", image, inner=f"restore-{task}")
     answer.wire(
         image,
         [button.click, checkpoint.input, sigma.release, estimate.input, scale.input],
         _handler(task),
         [image, checkpoint, estimate, sigma, scale],
         [slider, info, download],
-        queue=_ui.LONG_QUEUE,
+        queue=ui.LONG_QUEUE,
     )
     answer.cancel(cancel)
 
@@ -132,9 +134,9 @@ def _handler(task: RestoreTask) -> Any:
             checkpoint,
             level,
             _factor(task, checkpoint, scale),
-            _ui.download_progress(progress),
+            ui.download_progress(progress),
         )
-        result = yield from _ui.followed(steps, progress, "Restoring", 3)
+        result = yield from ui.followed(steps, progress, "Restoring", 3)
         yield _shown(task, image, result)
 
     return run
@@ -142,15 +144,15 @@ def _handler(task: RestoreTask) -> Any:
 
 def _factor(task: RestoreTask, checkpoint: str, scale: int) -> int:
     """The scale asked for; a checkpoint that was picked by name brings its own."""
-    from core import weights
+    from core.sources import resolver
 
     if task == "super_resolve" and checkpoint != "auto":
-        return weights.find(checkpoint, task).scale
+        return resolver.find(checkpoint, task).scale
     return scale or 2  # a radio button may be empty
 
 
 def _shown(task: RestoreTask, image: images.RGB, result: Restoration) -> tuple[Any, ...]:
-    before = _ui.result_path("before.png")
+    before = ui.result_path("before.png")
     after = _saved(task, result)
     images.save_png(_repeated(image, result.scale), before)
     h, w = result.image.shape[:2]
@@ -158,7 +160,7 @@ def _shown(task: RestoreTask, image: images.RGB, result: Restoration) -> tuple[A
     if result.sigma is not None:
         facts.append(f"noise level {result.sigma:.1f}")
     button = gr.DownloadButton(value=after, interactive=True)
-    return (str(before), after), _ui.info_html(result.info, *facts), button
+    return (str(before), after), ui.info_html(result.info, *facts), button
 
 
 def _repeated(image: images.RGB, scale: int) -> images.RGB:
@@ -173,7 +175,7 @@ def _repeated(image: images.RGB, scale: int) -> images.RGB:
 
 
 def _saved(task: str, result: Restoration) -> str:
-    path = _ui.result_path(f"{task}.png")
+    path = ui.result_path(f"{task}.png")
     images.save_png(result.image, path)
     return str(path)
 
@@ -193,7 +195,7 @@ def denoise(
     """
     from core import restore
 
-    result = _ui.run_while_wanted(restore.steps("denoise", image, checkpoint, sigma))
+    result = ui.run_while_wanted(restore.steps("denoise", image, checkpoint, sigma))
     return _saved("denoise", result), _info(result)
 
 
@@ -213,7 +215,7 @@ def super_resolve(
     from core import restore
 
     steps = restore.steps("super_resolve", image, checkpoint, scale=scale)
-    result = _ui.run_while_wanted(steps)
+    result = ui.run_while_wanted(steps)
     return _saved("super_resolve", result), _info(result)
 
 
@@ -229,7 +231,7 @@ def deblur(image: images.RGB, checkpoint: str = "auto") -> tuple[str, dict[str, 
     """
     from core import restore
 
-    result = _ui.run_while_wanted(restore.steps("deblur", image, checkpoint))
+    result = ui.run_while_wanted(restore.steps("deblur", image, checkpoint))
     return _saved("deblur", result), _info(result)
 
 

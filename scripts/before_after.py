@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core import images, metrics, restore
+from core import images, restore
+from core.imaging import metrics
 from core.types import Restoration
 from scripts import strips
 from scripts.make_examples import EXAMPLES, RGB, add_noise, blur, gaussian, motion, shrink

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from core import classify, detect, draw, images, metrics, reconstruct, restore, segment
+from core import classify, detect, images, reconstruct, restore, segment
+from core.imaging import draw, metrics
 from scripts import strips
 from scripts.make_examples import EXAMPLES, RGB, clean, degraded, shrink
 

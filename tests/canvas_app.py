@@ -12,8 +12,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from demos._canvas import PointPrompter
-from demos._canvas_answers import (
+from demos.canvas.answers import (
     canvas_answer,
     canvas_command,
     canvas_message,
@@ -22,7 +21,8 @@ from demos._canvas_answers import (
     mask_url,
     served,
 )
-from demos._canvas_data import Choice, Painted, Prompted, parse_gesture, parse_object
+from demos.canvas.component import PointPrompter
+from demos.canvas.gestures import Choice, Painted, Prompted, parse_gesture, parse_object
 from tests.browser import tab
 from tests.conftest import PATIENCE, wait_for
 

@@ -44,7 +44,7 @@ class Shelf:
         self, task: str, model: Any, config: dict[str, Any], name: str = "net", scale: int = 1
     ) -> str:
         """Save a model as a starter file (its weights become fp16 values) and add it."""
-        from core import state_dicts
+        from core.sources import state_dicts
 
         model.load_state_dict(
             {
@@ -60,7 +60,7 @@ class Shelf:
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Set environment variables and read the settings anew, with empty caches before and after."""
-    from core import runtime
+    from core.serving import runtime
     from core.settings import get_settings
 
     def change(**variables: str) -> None:
@@ -95,7 +95,7 @@ def shelf(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> She
 @pytest.fixture
 def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with each pass through `runtime.forward`."""
-    from core import runtime
+    from core.serving import runtime
 
     passes: list[int] = []
     forward = runtime.forward
@@ -111,17 +111,18 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture
 def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Restoration without its guard, which random networks do not pass."""
-    from core import restore_guard
+    from core.restoring import guard
 
-    monkeypatch.setattr(restore_guard, "check", lambda x, y, limits: restore_guard.Checked(y, 0.0))
+    monkeypatch.setattr(guard, "check", lambda x, y, limits: guard.Checked(y, 0.0))
 
 
 @pytest.fixture
 def stock_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of the library's own layers, for answers that are compared bit for bit."""
-    from core import linear, sam_attention
+    from core.cpu import linear
+    from core.sam import attention
 
-    for module in (linear, sam_attention):
+    for module in (linear, attention):
         monkeypatch.setattr(module, "speed_up", lambda network: None)
 
 

@@ -11,7 +11,7 @@ MEAN, STD = [0.48, 0.45, 0.41], [0.23, 0.22, 0.22]
 
 def vit(classes: int = 4) -> tuple[torch.nn.Module, dict[str, Any]]:
     """Our small ViT and the config of its starter file."""
-    from core.models import vit as own
+    from core.nets import vit as own
 
     torch.manual_seed(0)
     arch = {
@@ -115,7 +115,7 @@ def sam() -> Any:
 
 def own_sam() -> tuple[Any, dict[str, Any]]:
     """The project's small SAM, and the config of its starter file."""
-    from core.models import sam as own
+    from core.nets import sam as own
 
     torch.manual_seed(0)
     config = {"img_size": 64, "dim": 32, "widths": [8, 16, 16, 16], "depths": [1, 1, 1, 1]}

@@ -12,7 +12,8 @@ import time
 import httpx
 import pytest
 
-from demos import _files, _http, _routes
+from demos.server import files as _files
+from demos.server import http, routes
 from tests.conftest import wait_for
 from tests.live import EXAMPLES, hub_with
 
@@ -62,7 +63,7 @@ def events(lines):
 # --- other sites ---
 
 
-OPEN_GETS = sorted({one.path for one in _routes.OPEN if one.method == "GET"})
+OPEN_GETS = sorted({one.path for one in routes.OPEN if one.method == "GET"})
 
 
 @pytest.mark.parametrize("path", [*OPEN_GETS, "/gradio_api/token", "/nothing-here"])
@@ -116,7 +117,7 @@ def test_who_logs_out_leaves_the_others_of_the_account_alone(visitor):
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [(one.method, one.path.replace("{", "").replace("}", "")) for one in _routes.OPEN if one.login],
+    [(one.method, one.path.replace("{", "").replace("}", "")) for one in routes.OPEN if one.login],
 )
 def test_without_a_login_every_other_route_is_closed(visitor, method, path):
     content = {"session_hash": "a", "fn_index": 0, "event_id": "b", "data": []}
@@ -248,12 +249,12 @@ def ends(port, begin, slowly):
     ids=["silent", "one field", "many fields", "begun", "the second"],
 )
 def test_a_slow_head_is_given_up(port, monkeypatch, begin, slowly):
-    monkeypatch.setattr(_http, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(http, "HEAD_SECONDS", 0.5)
     assert ends(port, begin, slowly) < 20
 
 
 def test_a_client_that_takes_no_answer_is_given_up(port, visitor, monkeypatch):
-    monkeypatch.setattr(_http, "TAKE_SECONDS", 0.5)
+    monkeypatch.setattr(http, "TAKE_SECONDS", 0.5)
     ask = f"GET /config HTTP/1.1\r\nHost: a\r\nCookie: {cookies(visitor())}\r\n\r\n".encode()
     with socket.create_connection(("127.0.0.1", port), 60) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

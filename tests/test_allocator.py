@@ -14,7 +14,7 @@ import types
 import gradio as gr
 import pytest
 
-from core import allocator
+from core.cpu import allocator
 from tests.conftest import PATIENCE, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

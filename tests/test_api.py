@@ -12,7 +12,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from core import coco
+from core.imaging import coco
 from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
 

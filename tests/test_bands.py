@@ -15,7 +15,10 @@ from segment_anything.utils.amg import (
     mask_to_rle_pytorch,
 )
 
-from core import bands, coco, draw, images, regions, sam_masks, transforms
+from core import images
+from core.imaging import bands, coco, draw, regions
+from core.nets import transforms
+from core.sam import masks
 from core.types import Mask
 
 
@@ -23,7 +26,7 @@ from core.types import Mask
 def small_bands(monkeypatch):
     """So that small pictures have several."""
     monkeypatch.setattr(bands, "BAND_BYTES", 1000)
-    monkeypatch.setattr(sam_masks, "BAND_PIXELS", 1000)
+    monkeypatch.setattr(masks, "BAND_PIXELS", 1000)
 
 
 def test_bands_cover_all_rows_once():
@@ -71,7 +74,7 @@ def test_logits_are_enlarged_as_pytorch_does(view):
     torch.manual_seed(0)
     logits = torch.randn(17, 23)
     wanted = F.interpolate(logits[None, None], view, mode="bilinear", align_corners=False)[0, 0]
-    parts = list(sam_masks.bands(logits, view))
+    parts = list(masks.bands(logits, view))
     assert len(parts) > 1 or view[0] * view[1] < 1000
     assert [i for rows, _ in parts for i in range(view[0])[rows]] == list(range(view[0]))
     assert torch.allclose(torch.cat([band for _, band in parts]), wanted, atol=1e-5)
@@ -85,7 +88,7 @@ def test_a_mask_and_its_stability_are_those_of_segment_anything(threshold, order
     view = (120, 90)
     large = F.interpolate(logits[None, None], view, mode="bilinear", align_corners=False)[0]
     mask = np.empty(view, bool, order=order)
-    stability = sam_masks.draw(logits, mask, threshold)
+    stability = masks.draw(logits, mask, threshold)
     wanted = large[0].numpy() > threshold
     assert np.count_nonzero(mask != wanted) <= 2  # logits that are the threshold but for rounding
     score = torch.nan_to_num(calculate_stability_score(large, threshold, 1.0))

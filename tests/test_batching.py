@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from core import batching, classify, detect, reconstruct, runtime
-from core.batching import Batcher
+from core import classify, detect, reconstruct
 from core.errors import Busy, CheckpointError, OutOfMemory
+from core.serving import batching, runtime
+from core.serving.batching import Batcher
 from tests import nets
 from tests.conftest import PATIENCE, wait_for
 

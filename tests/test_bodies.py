@@ -8,9 +8,10 @@ import json
 import pytest
 from starlette.requests import Request
 
-from demos import _bodies, _files, _guard
-from demos._bodies import Body, Refused, Room
-from demos._guard import Guard, Rules
+from demos.server import bodies, files
+from demos.server import guard as _guard
+from demos.server.bodies import Body, Refused, Room
+from demos.server.guard import Guard, Rules
 from tests.asgi import Answer, scope_of
 
 JOIN, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
@@ -18,7 +19,7 @@ JOIN, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
 
 @pytest.fixture(autouse=True)
 def not_full(monkeypatch):
-    monkeypatch.setattr(_files, "is_full", lambda: False)
+    monkeypatch.setattr(files, "is_full", lambda: False)
 
 
 async def reads(scope, receive, send):
@@ -59,7 +60,7 @@ class Client:
 
 @pytest.mark.parametrize("path", [JOIN, UPLOAD, "/gradio_api/cancel", "/login"])
 def test_a_slow_body_is_given_up(monkeypatch, path):
-    monkeypatch.setattr(_bodies, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "IDLE_SECONDS", 0.05)
 
     async def work():
         client = Client(Guard(reads, Rules()), path, content_length="100")
@@ -67,13 +68,13 @@ def test_a_slow_body_is_given_up(monkeypatch, path):
         return await client.answer()
 
     answer = asyncio.run(work())
-    assert (answer.status, answer.detail) == (408, _bodies.SLOW)
+    assert (answer.status, answer.detail) == (408, bodies.SLOW)
 
 
 def test_a_body_that_drips_is_given_up(monkeypatch):
     """Each part comes in time, all of them never would."""
-    monkeypatch.setattr(_bodies, "GRACE_SECONDS", 0.3)
-    monkeypatch.setattr(_bodies, "MIN_RATE", 1000)
+    monkeypatch.setattr(bodies, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(bodies, "MIN_RATE", 1000)
 
     async def work():
         client = Client(Guard(reads, Rules()), UPLOAD, content_length="1000000")
@@ -86,10 +87,10 @@ def test_a_body_that_drips_is_given_up(monkeypatch):
 
 
 def test_a_slow_server_is_not_the_client_s_fault(monkeypatch):
-    monkeypatch.setattr(_bodies, "GRACE_SECONDS", 5.0)
-    monkeypatch.setattr(_bodies, "MIN_RATE", 10**9)
+    monkeypatch.setattr(bodies, "GRACE_SECONDS", 5.0)
+    monkeypatch.setattr(bodies, "MIN_RATE", 10**9)
     clock = [0.0]
-    monkeypatch.setattr(_bodies.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(bodies.time, "monotonic", lambda: clock[0])
 
     async def slow(scope, receive, send):
         more = True
@@ -117,7 +118,7 @@ def test_what_a_client_breaks_off_is_not_news_for_the_log(caplog, path):
         return guard, await client.answer()
 
     guard, answer = asyncio.run(work())
-    assert answer.status == 400 and answer.detail == _bodies.CUT
+    assert answer.status == 400 and answer.detail == bodies.CUT
     assert not caplog.records
     rules = guard.rules
     assert rules.small.used == rules.large.used == rules.files.used == [0, 0]
@@ -147,8 +148,8 @@ def test_there_is_room_for_so_much_at_once(path, size, room):
         return mine, beyond
 
     mine, beyond = asyncio.run(work())
-    assert (mine.status, mine.detail) == (429, _bodies.MUCH)
-    assert (beyond.status, beyond.detail) == (503, _bodies.CROWDED)
+    assert (mine.status, mine.detail) == (429, bodies.MUCH)
+    assert (beyond.status, beyond.detail) == (503, bodies.CROWDED)
     assert int(beyond.headers["retry-after"]) > 0
 
 

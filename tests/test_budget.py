@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import classify, detect, reconstruct, restore, runtime, segment
+from core import classify, detect, reconstruct, restore, segment
+from core.serving import runtime
 from tests import nets
 
 STATM = Path("/proc/self/statm")

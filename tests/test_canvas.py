@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from core.errors import InputError
-from demos._canvas import PointPrompter
-from demos._canvas_answers import canvas_answer, canvas_object, canvas_picture, mask_url
-from demos._canvas_data import Choice, Painted, parse_gesture
+from demos.canvas.answers import canvas_answer, canvas_object, canvas_picture, mask_url
+from demos.canvas.component import PointPrompter
+from demos.canvas.gestures import Choice, Painted, parse_gesture
 
 
 def one(**values: Any) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from core import cards
 from core.checkpoints import CATALOGUE, ROOT, read_card
-from demos import _card, _picker
+from core.sources import cards
+from demos.shell import card, picker
 
 STARTERS = [c for c in CATALOGUE if c.tier == "starter"]
 FIELDS = {
@@ -33,30 +33,30 @@ def test_a_card_shows_an_honest_failure(checkpoint):
 
 
 def test_the_page_holds_the_pictures_itself():
-    text, pictures = _card.show("denoise-starter", "denoise")
+    text, pictures = card.show("denoise-starter", "denoise")
     assert "CBSD68" in text
     assert pictures.count('src="data:image/') >= 1 and "weights/" not in pictures
 
 
 def test_auto_shows_the_card_of_what_would_answer():
-    assert _card.show("auto", "deblur") == _card.show("deblur-starter", "deblur")
+    assert card.show("auto", "deblur") == card.show("deblur-starter", "deblur")
 
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_auto_is_told_at_the_scale_that_is_asked_for(scale):
     key = f"super-resolve-x{scale}-starter"
-    shown = _card.show("auto", "super_resolve", scale)
-    assert shown == _card.show(key, "super_resolve")
-    told = _picker.describe("auto", "super_resolve", scale)
-    assert told == _picker.describe(key, "super_resolve")
+    shown = card.show("auto", "super_resolve", scale)
+    assert shown == card.show(key, "super_resolve")
+    told = picker.describe("auto", "super_resolve", scale)
+    assert told == picker.describe(key, "super_resolve")
     assert f"Set5 Y x{scale}" in told
 
 
 def test_a_published_checkpoint_tells_its_source():
-    text, pictures = _card.show("sam-vit-b", "segment")
+    text, pictures = card.show("sam-vit-b", "segment")
     assert "ybelkada/segment-anything" in text and "Apache-2.0" in text and not pictures
 
 
 def test_an_unknown_key_is_a_sentence():
-    text, _ = _card.show("no-such-key", "segment")
+    text, _ = card.show("no-such-key", "segment")
     assert "no-such-key" in text and text.endswith(".")

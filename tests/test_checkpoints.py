@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from benchmarks import encoders
-from core import checkpoints, checksums, state_dicts, weights
+from core import checkpoints
 from core.checkpoints import CATALOGUE, TASKS, Checkpoint
 from core.settings import Settings
+from core.sources import checksums, resolver, state_dicts
 from scripts import checkpoint_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -171,7 +172,7 @@ def test_auto_prefers_any_full_checkpoint_that_can_be_waited_for_to_a_starter(ta
 def test_a_starter_file_is_what_its_entry_says(checkpoint):
     file = ROOT / checkpoint.source
     if not file.exists():
-        assert not weights.is_at_hand(checkpoint)
+        assert not resolver.is_at_hand(checkpoint)
         pytest.skip("not trained yet")
     assert state_dicts.read_header(file)[0] == checkpoint.task
     assert file.stat().st_size <= 10e6
@@ -205,7 +206,8 @@ def test_the_table_names_every_checkpoint():
 
 def test_the_catalogue_and_the_settings_need_no_torch():
     code = (
-        "import sys, json, core.checkpoints, core.settings, core.weights, core.own;"
+        "import sys, json, core.checkpoints, core.settings;"
+        "import core.sources.resolver, core.sources.own_files;"
         "print(json.dumps([m for m in ('torch', 'timm', 'transformers') if m in sys.modules]))"
     )
     run = subprocess.run(

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.faults import is_clear
-from core import checks, classify, detect, prompts, reconstruct, restore, segment
+from core import checks, classify, detect, reconstruct, restore, segment
 from core.errors import InputError
+from core.imaging import prompts
 
 NOT_NUMBERS = ["2", "", b"2", True, False, np.True_, None, [2], {}, 2j, math.nan, math.inf]
 NOT_NUMBERS += [-math.inf, 10**400, np.float32("nan"), np.array([2.0, 3.0])]

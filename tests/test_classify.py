@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 
-from core import classify, runtime
+from core import classify
 from core.errors import CheckpointError, InputError
+from core.serving import runtime
 from tests import nets
 
 

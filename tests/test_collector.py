@@ -10,7 +10,8 @@ import weakref
 
 import pytest
 
-from core import collector, runtime
+from core.cpu import collector
+from core.serving import runtime
 from tests.conftest import PATIENCE
 
 

@@ -16,13 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from core import bit_depth, colour, colour_tags, decoding, icc, images
+from core import images
 from core.errors import BadImage
+from core.imaging.colour import conversion, icc
+from core.imaging.colour import tags as colour_tags
+from core.imaging.decoding import bit_depth, decoder
 from tests import colour_files as files
 from tests import odd_files, profiles
 
 FAULTS = Path(__file__).resolve().parents[2] / "shared" / "data" / "faults"
-decoding._register_heif()  # so that the tests can write HEIC
+decoder._register_heif()  # so that the tests can write HEIC
 P3, ADOBE = profiles.rgb("p3", "srgb"), profiles.rgb("adobe", 2.19921875)
 # What Chromium 156 shows of the first four patches.
 SHOWN = {
@@ -521,7 +524,7 @@ def test_no_copies_of_the_whole_picture(
 
 
 def test_encoding_of_a_picture_without_a_file() -> None:
-    assert colour.encoding(Image.new("RGB", (9, 9))) == colour.Encoding()
+    assert conversion.encoding(Image.new("RGB", (9, 9))) == conversion.Encoding()
     assert bit_depth.low_bytes(Image.new("RGB", (9, 9))) is None
 
 

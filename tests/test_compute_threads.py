@@ -9,10 +9,11 @@ import weakref
 import pytest
 import torch
 
-from core import compute_threads, runtime
-from core.compute_threads import ComputeThread
+from core.cpu import compute_threads
+from core.cpu.compute_threads import ComputeThread
 from core.errors import OutOfMemory
-from core.lane import Lane
+from core.serving import runtime
+from core.serving.device_queue import Lane
 from tests.conftest import PATIENCE, wait_for
 
 
@@ -121,7 +122,7 @@ def test_nothing_is_kept_of_a_pass_that_is_over(dedicated):
 
 def test_an_own_file_is_looked_at_with_one_thread(dedicated, tmp_path, monkeypatch):
     """It may be looked at before any pass, and helpers that reading it makes would stay."""
-    from core import own
+    from core.sources import own_files
 
     path = tmp_path / "net.pth"
     torch.save({"w": torch.zeros(4, 4)}, path)
@@ -134,7 +135,7 @@ def test_an_own_file_is_looked_at_with_one_thread(dedicated, tmp_path, monkeypat
     monkeypatch.setattr(compute_threads, "_threads", 0)
     torch.set_num_threads(3)
     monkeypatch.setattr(torch, "load", load)
-    own._contents(path)
+    own_files._contents(path)
     assert seen == [1]
 
 

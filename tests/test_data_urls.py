@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from core import data_urls
 from core.errors import BadImage
+from core.imaging.decoding import data_urls
 from tests.browser import chromium, page_of
 
 CONTENT = bytes(range(256)) + b"pictures!"

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import allocator, bands, decode_budget, images
-from core.decode_budget import Budget
+from core import images
+from core.cpu import allocator
 from core.errors import Busy
+from core.imaging import bands
+from core.imaging.decoding import budget as decode_budget
+from core.imaging.decoding.budget import Budget
 from tests.conftest import wait_for
 
 MB = 2**20

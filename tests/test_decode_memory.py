@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks.faults import is_clear
 from benchmarks.soak import ROUND, Caller, resident_mb, running
-from core.allocator import AT_MOST
+from core.cpu.allocator import AT_MOST
 
 pytestmark = [
     pytest.mark.slow,

@@ -16,8 +16,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from core import data_urls, decoding_jpeg, decoding_limits, images
+from core import images
 from core.errors import BadImage
+from core.imaging.decoding import data_urls, jpeg, limits
 from tests import odd_files as odd
 from tests.test_images import close, refusal
 
@@ -218,7 +219,7 @@ def test_the_closer_look_costs_nothing_where_the_end_is_there(
     def decode(_data: bytes) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(decoding_jpeg, "_digest", decode)
+    monkeypatch.setattr(jpeg, "_digest", decode)
     assert images.decode(JPEG + b"garbage").size == (48, 32)
 
 
@@ -482,7 +483,7 @@ def test_run_length_bmp_that_is_cut_off_or_runs_over() -> None:
 
 def test_run_length_bomb_and_slow_bmp(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "50 megapixels" in refusal(odd.bmp((60000, 60000), 8, 1, b"\0\1", PALETTE))
-    monkeypatch.setattr(decoding_limits, "MAX_SECONDS", 0.02)
+    monkeypatch.setattr(limits, "MAX_SECONDS", 0.02)
     assert "too long" in refusal(odd.bmp((4000, 4000), 8, 1, b"\1\1" * 900_000, PALETTE))
 
 

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from core import detect, runtime
+from core import detect
 from core.errors import CheckpointError, InputError
+from core.serving import runtime
 from tests import nets
 
 pytestmark = pytest.mark.usefixtures("stock_layers")

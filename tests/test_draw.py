@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import draw
+from core.imaging import draw
 from core.types import Detections, Masks, RunInfo
 
 INFO = RunInfo("net", "starter", "cpu")

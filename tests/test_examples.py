@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import images, metrics
-from demos._examples import NAMES
+from core import images
+from core.imaging import metrics
+from demos.shell.examples import NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))

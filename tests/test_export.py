@@ -18,9 +18,10 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from core import coco, export, outlines
+from core import export
 from core.errors import InputError
 from core.export import SegmentedObject
+from core.imaging import coco, outlines
 from core.types import RunInfo
 
 

@@ -16,23 +16,13 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save
 
-from core import (
-    agreement,
-    checkpoints,
-    classify,
-    detect,
-    failures,
-    hub,
-    precision,
-    reconstruct,
-    restore,
-    runtime,
-    segment,
-    weights,
-)
+from core import checkpoints, classify, detect, reconstruct, restore, segment
 from core.checkpoints import Checkpoint
 from core.errors import CheckpointError, DamagedFile, OutOfMemory
+from core.serving import precision, runtime
 from core.settings import get_settings
+from core.sources import failures, hf_client, resolver
+from core.start import agreement
 from core.types import RunInfo
 from tests import hub_server, published
 from tests.conftest import make_picture
@@ -70,9 +60,9 @@ def server(tmp_path: Path, settings, monkeypatch: pytest.MonkeyPatch) -> Iterato
         settings(
             HF_ENDPOINT=local.url, HF_HUB_CACHE=str(tmp_path / "cache"), VISION_HUB_OFFLINE="0"
         )
-        hub.forget_probe()
+        hf_client.forget_probe()
         yield local
-    hub.forget_probe()
+    hf_client.forget_probe()
 
 
 @pytest.fixture
@@ -127,7 +117,7 @@ def test_where_the_file_does_not_fit_the_starter_answers(
 ):
     full = publish(server, full, other_weights(full, tmp_path))
     listed(monkeypatch, full)
-    monkeypatch.setattr(weights, "on_gpu", lambda: True)  # where the largest SAMs are auto too
+    monkeypatch.setattr(resolver, "on_gpu", lambda: True)  # where the largest SAMs are auto too
     starter = checkpoints.starter(full.task, full.scale if full.scale > 1 else None)
     for key in (full.key, "auto", full.key):
         info = ask(full, key)
@@ -181,8 +171,8 @@ def test_a_file_that_was_damaged_in_the_cache_is_named(server, monkeypatch):
     full = checkpoints.by_key("vit-tiny")
     full = publish(server, full, save({"w": torch.zeros(9)}))
     listed(monkeypatch, full)
-    weights.resolve(full.key, "classify")
-    blob = hub.cached(full.source, full.filename, None).resolve()
+    resolver.resolve(full.key, "classify")
+    blob = hf_client.cached(full.source, full.filename, None).resolve()
     blob.write_bytes(b"x" * blob.stat().st_size)
     os.utime(blob, ns=(1, 1))
     info = ask(full, "auto")
@@ -199,7 +189,7 @@ def test_a_file_is_tried_again_after_it_changed(server, monkeypatch, builds, tmp
     assert ask(full).tier == "starter"
     import timm
 
-    blob = hub.cached(full.source, full.filename, None)
+    blob = hf_client.cached(full.source, full.filename, None)
     blob.unlink()  # another program fetched it anew
     blob.write_bytes(save(timm.create_model("vit_tiny_patch16_224").state_dict()))
     assert ask(full).tier == "full"
@@ -238,14 +228,14 @@ def test_many_first_requests_read_a_bad_file_once(server, monkeypatch, builds, t
 
 
 def test_the_picker_knows_what_auto_is_now(server, monkeypatch, tmp_path):
-    from demos import _picker
+    from demos.shell import picker
 
     full = publish(server, FULL[0], other_weights(FULL[0], tmp_path))
     listed(monkeypatch, full)
-    weights.resolve(full.key, full.task)
-    assert full.title in _picker.describe("auto", full.task)
+    resolver.resolve(full.key, full.task)
+    assert full.title in picker.describe("auto", full.task)
     ask(full, "auto")
-    assert "Starter" in _picker.describe("auto", full.task)
+    assert "Starter" in picker.describe("auto", full.task)
 
 
 # --- who gets no other file ---
@@ -289,7 +279,7 @@ def test_auto_gives_way_where_the_memory_is_too_small(server, settings, monkeypa
     full = checkpoints.by_key("vit-tiny")
     full = publish(server, full, save(timm.create_model("vit_tiny_patch16_224").state_dict()))
     listed(monkeypatch, full)
-    weights.resolve(full.key, "classify")
+    resolver.resolve(full.key, "classify")
     settings(VISION_HUB_CACHE_MB="15")
     with pytest.raises(OutOfMemory, match="choose a smaller checkpoint"):
         ask(full)  # who picked it is told, and can pick another
@@ -326,23 +316,23 @@ def test_a_large_model_in_the_cache_is_auto_on_a_gpu_only(server, monkeypatch, o
         publish(server, c, c.key.encode()) for c in FULL if c.key in ("sam-vit-h", "sam-vit-b")
     ]
     listed(monkeypatch, *fulls)
-    monkeypatch.setattr(weights, "on_gpu", lambda: on_gpu)
-    weights.resolve("sam-vit-h", "segment")
-    first = weights.resolve("auto", "segment").checkpoint.key
+    monkeypatch.setattr(resolver, "on_gpu", lambda: on_gpu)
+    resolver.resolve("sam-vit-h", "segment")
+    first = resolver.resolve("auto", "segment").checkpoint.key
     assert first == ("sam-vit-h" if on_gpu else "segment-starter")
-    weights.resolve("sam-vit-b", "segment")
-    assert weights.resolve("auto", "segment").checkpoint.key == expected
+    resolver.resolve("sam-vit-b", "segment")
+    assert resolver.resolve("auto", "segment").checkpoint.key == expected
 
 
 def test_the_device_that_models_run_on_decides(settings):
-    from core import devices
+    from core.serving import devices
 
     settings(VISION_HUB_DEVICE="cpu")
-    assert devices.device().type == "cpu" and not weights.on_gpu()
+    assert devices.device().type == "cpu" and not resolver.on_gpu()
     settings(VISION_HUB_DEVICE="cuda")
-    assert weights.on_gpu()
+    assert resolver.on_gpu()
     devices.set_lost(True)  # a card that failed is no card
-    assert not weights.on_gpu()
+    assert not resolver.on_gpu()
     devices.set_lost(False)
 
 
@@ -354,7 +344,7 @@ def test_no_precision_is_measured_of_a_file_that_does_not_load(
 ):
     full = publish(server, FULL[0], other_weights(FULL[0], tmp_path))
     listed(monkeypatch, full)
-    weights.resolve(full.key, full.task)
+    resolver.resolve(full.key, full.task)
     settings(VISION_HUB_PRECISION="auto")
     monkeypatch.setattr(precision, "is_supported", lambda where: True)
     kept: list[str] = []

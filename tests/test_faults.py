@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import fault_list, faults
-from core import runtime
+from core.serving import runtime
 
 pytestmark = pytest.mark.slow
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from core.errors import ResourceError
-from demos import _files
+from demos.server import files
 from tests.conftest import PATIENCE, wait_for
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(_files, "root", lambda: tmp_path)
-    monkeypatch.setattr(_files, "_last_sweep", -1e9)
-    monkeypatch.setattr(_files, "LOOK_EVERY", 0)
-    monkeypatch.setattr(_files, "LOOK_SHARE", 1e9)
-    monkeypatch.setattr(_files, "_full", (float("-inf"), False))
+    monkeypatch.setattr(files, "root", lambda: tmp_path)
+    monkeypatch.setattr(files, "_last_sweep", -1e9)
+    monkeypatch.setattr(files, "LOOK_EVERY", 0)
+    monkeypatch.setattr(files, "LOOK_SHARE", 1e9)
+    monkeypatch.setattr(files, "_full", (float("-inf"), False))
     return tmp_path
 
 
@@ -39,37 +39,37 @@ def names(folder):
 
 
 def test_old_files_go_with_their_folders(folder):
-    write(folder / "ab12" / "old.png", age=_files.KEEP_SECONDS + 60)
-    write(folder / "results" / "cd34" / "old.json", age=_files.KEEP_SECONDS + 60)
+    write(folder / "ab12" / "old.png", age=files.KEEP_SECONDS + 60)
+    write(folder / "results" / "cd34" / "old.json", age=files.KEEP_SECONDS + 60)
     young = write(folder / "results" / "ef56" / "young.json", age=60)
-    assert _files.sweep(folder, _files.KEEP_SECONDS, 10**9) == 10
+    assert files.sweep(folder, files.KEEP_SECONDS, 10**9) == 10
     assert names(folder) == {"young.json"}
     assert {p.name for p in folder.rglob("*") if p.is_dir()} == {"results", "ef56"}
     assert young.exists()
 
 
 def test_uploads_that_were_cut_off_go_sooner(folder):
-    write(folder / "tmpab12", age=_files.CUT_SECONDS + 60)
+    write(folder / "tmpab12", age=files.CUT_SECONDS + 60)
     write(folder / "tmpcd34", age=5)  # still under way
-    write(folder / "ab12" / "tmp.png", age=_files.CUT_SECONDS + 60)  # a whole file of that name
-    _files.sweep(folder, _files.KEEP_SECONDS, 10**9)
+    write(folder / "ab12" / "tmp.png", age=files.CUT_SECONDS + 60)  # a whole file of that name
+    files.sweep(folder, files.KEEP_SECONDS, 10**9)
     assert names(folder) == {"tmpcd34", "tmp.png"}
 
 
 def test_the_oldest_go_where_bytes_are_short(folder):
     for i in range(5):
         write(folder / f"h{i}" / f"{i}.png", nbytes=100, age=1000 - i)
-    assert _files.sweep(folder, _files.KEEP_SECONDS, 250) == 200
+    assert files.sweep(folder, files.KEEP_SECONDS, 250) == 200
     assert names(folder) == {"3.png", "4.png"}
 
 
 def test_files_of_requests_at_work_stay_and_the_folder_counts_as_full(folder, settings):
     settings(VISION_HUB_FILES_MB="1")
     write(folder / "h" / "new.png", nbytes=1_500_000)
-    assert _files.is_full()
+    assert files.is_full()
     assert names(folder) == {"new.png"}
     write(folder / "h" / "new.png", nbytes=1_500_000, age=120)
-    assert not _files.is_full()
+    assert not files.is_full()
     assert names(folder) == set()
 
 
@@ -77,7 +77,7 @@ def test_one_thread_looks_and_the_others_go_by_what_was_found_last(folder, setti
     settings(VISION_HUB_FILES_MB="1")
     write(folder / "h" / "new.png", nbytes=1_500_000)
     walks, entered, leave = list[Path](), threading.Event(), threading.Event()
-    real = _files._files
+    real = files._files
 
     def slow(path: Path) -> Iterator[tuple[float, int, Path]]:
         if path == folder:
@@ -86,29 +86,29 @@ def test_one_thread_looks_and_the_others_go_by_what_was_found_last(folder, setti
             assert leave.wait(PATIENCE)
         yield from real(path)
 
-    monkeypatch.setattr(_files, "_files", slow)
+    monkeypatch.setattr(files, "_files", slow)
     found = list[bool]()
-    looking = threading.Thread(target=lambda: found.append(_files.is_full()))
+    looking = threading.Thread(target=lambda: found.append(files.is_full()))
     looking.start()
     assert entered.wait(PATIENCE)
-    assert not _files.is_full()  # at once, although the other still walks
+    assert not files.is_full()  # at once, although the other still walks
     leave.set()
     looking.join(PATIENCE)
     assert found == [True] and len(walks) == 1
 
 
 def test_the_longer_a_look_takes_the_rarer_it_is(folder, monkeypatch):
-    monkeypatch.setattr(_files, "LOOK_SHARE", 0.02)
-    monkeypatch.setattr(_files, "sweep", lambda *_: time.sleep(0.2) or 0)
+    monkeypatch.setattr(files, "LOOK_SHARE", 0.02)
+    monkeypatch.setattr(files, "sweep", lambda *_: time.sleep(0.2) or 0)
     before = time.monotonic()
-    assert not _files.is_full()
-    assert _files._full[0] >= before + 0.2 / 0.02
+    assert not files.is_full()
+    assert files._full[0] >= before + 0.2 / 0.02
 
 
 def test_old_files_go_while_nobody_asks_also_after_a_sweep_that_failed(folder, monkeypatch):
-    old = write(folder / "ab12" / "old.png", age=_files.KEEP_SECONDS + 60)
+    old = write(folder / "ab12" / "old.png", age=files.KEEP_SECONDS + 60)
     young = write(folder / "cd34" / "young.png", age=60)
-    real, sweeps, stop = _files.sweep, list[Path](), threading.Event()
+    real, sweeps, stop = files.sweep, list[Path](), threading.Event()
 
     def sweep(path: Path, *limits: float) -> int:
         sweeps.append(path)
@@ -116,9 +116,9 @@ def test_old_files_go_while_nobody_asks_also_after_a_sweep_that_failed(folder, m
             raise RuntimeError("the first one fails")
         return real(path, *limits)
 
-    monkeypatch.setattr(_files, "sweep", sweep)
-    monkeypatch.setattr(_files, "SWEEP_EVERY", 0.02)
-    thread = _files.keep_sweeping(stop)
+    monkeypatch.setattr(files, "sweep", sweep)
+    monkeypatch.setattr(files, "SWEEP_EVERY", 0.02)
+    thread = files.keep_sweeping(stop)
     try:
         wait_for(lambda: not old.exists())
     finally:
@@ -129,15 +129,15 @@ def test_old_files_go_while_nobody_asks_also_after_a_sweep_that_failed(folder, m
 
 
 def test_a_result_has_a_folder_of_its_own_with_a_name_that_nobody_guesses(folder):
-    paths = [_files.result_path("a.png") for _ in range(2)]
+    paths = [files.result_path("a.png") for _ in range(2)]
     assert paths[0].parent != paths[1].parent
     assert all(len(path.parent.name) == 32 and path.parent.is_dir() for path in paths)
 
 
 def test_results_are_swept_while_others_remove_them_too(folder):
-    old = write(folder / "results" / "ab" / "a.png", age=_files.KEEP_SECONDS + 60)
+    old = write(folder / "results" / "ab" / "a.png", age=files.KEEP_SECONDS + 60)
     (folder / "results" / "just-removed").symlink_to(folder / "nowhere")  # listed, not there
-    assert _files.result_path("b.png").parent.is_dir() and not old.exists()
+    assert files.result_path("b.png").parent.is_dir() and not old.exists()
 
 
 def test_where_results_cannot_be_written_one_sentence_says_so(folder, monkeypatch):
@@ -146,21 +146,21 @@ def test_where_results_cannot_be_written_one_sentence_says_so(folder, monkeypatc
 
     monkeypatch.setattr(Path, "mkdir", full)
     with pytest.raises(ResourceError, match="disk is full"):
-        _files.result_path("a.png")
+        files.result_path("a.png")
 
 
 def test_the_folder_is_our_own(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    mine = _files.claim()
+    mine = files.claim()
     assert mine.parent == tmp_path / "gradio" and mine.stat().st_mode & 0o77 == 0
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(mine))
-    assert _files.claim() == mine  # as for an app that is imported twice
+    assert files.claim() == mine  # as for an app that is imported twice
 
 
 def test_where_the_folder_cannot_be_made_another_one_is_taken(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file"))
-    elsewhere = _files.claim()
+    elsewhere = files.claim()
     assert elsewhere.is_dir() and tmp_path not in elsewhere.parents
     elsewhere.rmdir()
 
@@ -169,6 +169,6 @@ def test_a_link_to_somebody_elses_folder_is_not_followed(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     (tmp_path / "theirs").mkdir()
     (tmp_path / f"vision-hub-{os.getuid()}").symlink_to(tmp_path / "theirs")
-    elsewhere = _files.claim()
+    elsewhere = files.claim()
     assert tmp_path not in elsewhere.parents
     elsewhere.rmdir()

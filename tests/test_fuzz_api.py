@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks.faults import is_clear
 from benchmarks.soak import ROUND, Caller
-from demos import _ui
+from demos.shell import ui
 from tests.conftest import PATIENCE
 from tests.live import hub
 
@@ -131,7 +131,7 @@ def is_a_refusal(status, text):
 def assert_meant(sentence, sent):
     """A clear sentence, and not the one of a handler that crashed."""
     assert is_clear(sentence or ""), (sentence, sent)
-    assert sentence != _ui._UNEXPECTED, sent
+    assert sentence != ui._UNEXPECTED, sent
 
 
 def is_well(caller):
@@ -316,7 +316,7 @@ class Visit:
             kind, output = message["msg"], message.get("output") or {}
             assert kind != "unexpected_error", (message, sent)
             # Nor among the outputs, where the canvas has its sentences.
-            assert _ui._UNEXPECTED not in json.dumps(message), (event["api_name"], sent)
+            assert ui._UNEXPECTED not in json.dumps(message), (event["api_name"], sent)
             if kind == "log":
                 sentences.append(message["log"])
             elif kind == "process_completed" and not message["success"]:

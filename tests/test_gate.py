@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from starlette.responses import JSONResponse
 
-from demos import _bodies, _origin
-from demos._gate import Gate
+from demos.server import bodies
+from demos.server import origin as _origin
+from demos.server.gate import Gate
 from tests.asgi import ask, scope_of
 
 FILE = "/gradio_api/file=/x/a.png"
@@ -198,13 +199,13 @@ def test_the_rest_of_a_body_is_taken_in_after_the_answer():
 
 
 def test_what_is_taken_in_is_bounded(monkeypatch):
-    monkeypatch.setattr(_bodies, "DRAIN_BYTES", 20_000)
+    monkeypatch.setattr(bodies, "DRAIN_BYTES", 20_000)
     _, left = sent_by(Gate(inside, False), parts(50), content_length="50000")
     assert len(left) == 31
 
 
 def test_a_client_that_says_nothing_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(_bodies, "DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr(bodies, "DRAIN_SECONDS", 0.01)
     sent = []
 
     async def receive():

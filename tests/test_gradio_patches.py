@@ -10,7 +10,8 @@ import pytest
 from gradio import queueing, state_holder
 from packaging.requirements import Requirement
 
-from demos import _gradio_patches, _page
+from demos import _page
+from demos.gradio_patches import check
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,17 +22,17 @@ def page():
 
 
 def test_nothing_is_missing(page):
-    _gradio_patches.check()
-    _gradio_patches.check(page)
+    check.check()
+    check.check(page)
 
 
 def test_every_planted_name_is_named(page, monkeypatch):
-    known = _gradio_patches.USED["demos/_queue.py"]
+    known = check.USED["demos/gradio_patches/queue.py"]
     planted = ("queue.no_such_name", "event._nor_this", "nowhere.at_all", "page.nor_here")
-    monkeypatch.setitem(_gradio_patches.USED, "demos/_queue.py", (*known, *planted))
+    monkeypatch.setitem(check.USED, "demos/gradio_patches/queue.py", (*known, *planted))
     with pytest.raises(RuntimeError, match=gr.__version__) as caught:
-        _gradio_patches.check(page)
-    assert all(f"{name} (demos/_queue.py)" in str(caught.value) for name in planted)
+        check.check(page)
+    assert all(f"{name} (demos/gradio_patches/queue.py)" in str(caught.value) for name in planted)
     assert not any(f" {name} " in str(caught.value) for name in known)
 
 
@@ -40,15 +41,17 @@ def test_names_that_gradio_drops_are_named(page, monkeypatch):
     monkeypatch.delattr(queueing, "Event")
     monkeypatch.delattr(state_holder.SessionState, "_update_config")
     with pytest.raises(RuntimeError) as caught:
-        _gradio_patches.check(page)
+        check.check(page)
     for name in ("queue.clean_events", "queueing.Event", "event.alive", "session_hash"):
         assert name in str(caught.value)
-    assert "state_holder.SessionState._update_config (demos/_sessions.py)" in str(caught.value)
+    assert "state_holder.SessionState._update_config (demos/gradio_patches/sessions.py)" in str(
+        caught.value
+    )
 
 
 def test_imports_from_inside_gradio_are_listed():
     """Those of modules that Gradio's documentation does not name."""
-    used = {name for names in _gradio_patches.USED.values() for name in names}
+    used = {name for names in check.USED.values() for name in names}
     listed = {".".join(name.split(".")[:2]) for name in used}
     missing = []
     for path in (ROOT / "demos").rglob("*.py"):

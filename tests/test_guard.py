@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import pytest
 
 from core.images import MAX_BYTES
-from demos import _files, _guard, _page, _routes, _visitors
-from demos._guard import Guard, Rules
-from demos._visitors import EXAMPLES, RateLimit, Uploads, Visitor
+from demos import _page
+from demos.server import files, routes, visitors
+from demos.server import guard as _guard
+from demos.server.guard import Guard, Rules
+from demos.server.visitors import EXAMPLES, RateLimit, Uploads, Visitor
 from tests.asgi import ask
 
 JOIN = "/gradio_api/queue/join"
@@ -44,8 +46,8 @@ def inside():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(_files, "root", lambda: tmp_path)
-    monkeypatch.setattr(_files, "is_full", lambda: False)
+    monkeypatch.setattr(files, "root", lambda: tmp_path)
+    monkeypatch.setattr(files, "is_full", lambda: False)
     return tmp_path
 
 
@@ -78,7 +80,7 @@ def known():
         async def __call__(self, scope, receive, send):
             self.asked.append(scope["path"])
             content = b"[]"
-            if scope["path"] == _routes.USER:
+            if scope["path"] == routes.USER:
                 assert scope["method"] == "GET"
                 known = (b"cookie", b"access-token-x=anna") in scope["headers"]
                 content = b'"anna"' if known else b"null"
@@ -94,7 +96,7 @@ def known():
     return Known()
 
 
-LOCKED = [one for one in _routes.OPEN if one.login]
+LOCKED = [one for one in routes.OPEN if one.login]
 
 
 @pytest.mark.parametrize("route", LOCKED, ids=lambda one: f"{one.method} {one.path}")
@@ -105,7 +107,7 @@ def test_without_the_login_nothing_is_read_and_nobody_is_asked(known, route, coo
     guard = Guard(known, Rules(login=True))
     answer = ask(guard, path, body, method=route.method, **({"cookie": cookie} if cookie else {}))
     assert (answer.status, answer.detail) == (401, _guard.NO_LOGIN)
-    assert known.read == 0 and set(known.asked) <= {_routes.USER}
+    assert known.read == 0 and set(known.asked) <= {routes.USER}
     assert guard.rules.small.used == guard.rules.files.used == [0, 0]
     inside = ask(guard, path, body, method=route.method, cookie="access-token-x=anna")
     assert inside.status == 200 and known.read == len(body)
@@ -231,7 +233,7 @@ def test_too_many_requests_of_one_visitor(inside):
 
 
 def test_previews_leave_the_visitor_s_requests_alone(inside, monkeypatch):
-    monkeypatch.setattr(_visitors, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+    monkeypatch.setattr(visitors, "time", SimpleNamespace(monotonic=lambda: 1000.0))
     guard = Guard(inside, Rules(per_minute=3, previews=frozenset({7})))
     preview, job = b'{"fn_index": 7}', b'{"fn_index": 8}'
     assert {ask(guard, JOIN, preview).status for _ in range(500)} == {200}  # half a minute of them
@@ -285,7 +287,7 @@ def test_only_what_follows_the_mouse_is_a_preview():
 
 def test_tokens_come_back_with_time(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(_visitors.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(visitors.time, "monotonic", lambda: now[0])
     limit = RateLimit(2)
     assert [limit.wait("a") for _ in range(3)] == [0, 0, 30]
     now[0] += 31
@@ -307,16 +309,16 @@ def test_passwords_cannot_be_tried_by_the_thousand(inside):
 
 
 def test_a_full_folder_and_a_full_disk_are_said(inside, folder, monkeypatch):
-    for number, sentence in ((28, _files.FULL), (30, _files.READ_ONLY)):
+    for number, sentence in ((28, files.FULL), (30, files.READ_ONLY)):
 
         async def fails(scope, receive, send, number=number):
             raise OSError(number, "No space left on device: /tmp/secret")
 
         answer = ask(Guard(fails, Rules()), "/gradio_api/upload", b"x")
         assert (answer.status, answer.detail) == (507, sentence)
-    monkeypatch.setattr(_files, "is_full", lambda: True)
+    monkeypatch.setattr(files, "is_full", lambda: True)
     answer = ask(Guard(inside, Rules()), "/gradio_api/upload", b"x")
-    assert (answer.status, answer.detail, inside.bodies) == (507, _files.FULL, [])
+    assert (answer.status, answer.detail, inside.bodies) == (507, files.FULL, [])
 
 
 # --- whose files ---
@@ -329,7 +331,7 @@ def test_only_who_uploaded_a_file_may_use_it(inside, folder):
     ask(guard, "/gradio_api/upload", b"form", **anna)
     assert ask(guard, JOIN, job(mine), **anna).status == 200
     refused = ask(guard, JOIN, job(mine), cookie="vision_hub_visitor=bert")
-    assert (refused.status, refused.detail) == (403, _visitors.NOT_YOURS)
+    assert (refused.status, refused.detail) == (403, visitors.NOT_YOURS)
     assert ask(guard, JOIN, job(mine), address="10.0.0.9", **anna).status == 200  # she travels
     assert ask(guard, JOIN, job(mine), address="10.0.0.9").status == 403
 
@@ -357,12 +359,12 @@ def test_one_file_uploaded_by_two_belongs_to_both():
 def test_other_files_of_the_server_are_refused(inside, folder, name):
     hidden = {"data": [[{"deep": {"path": name, "meta": {"_type": "gradio.FileData"}}}]]}
     answer = ask(Guard(inside, Rules()), JOIN, json.dumps(hidden).encode())
-    assert (answer.status, answer.detail) == (403, _visitors.NOT_YOURS)
+    assert (answer.status, answer.detail) == (403, visitors.NOT_YOURS)
 
 
 def test_addresses_are_not_fetched(inside, folder):
     answer = ask(Guard(inside, Rules()), JOIN, job("HTTP://127.0.0.1:9/a.png"))
-    assert (answer.status, answer.detail) == (403, _visitors.NO_ADDRESSES)
+    assert (answer.status, answer.detail) == (403, visitors.NO_ADDRESSES)
 
 
 def test_examples_and_results_may_be_used_by_all(inside, folder):

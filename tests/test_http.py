@@ -15,7 +15,7 @@ import uvicorn
 
 import app
 from benchmarks.startup import free_port
-from demos import _http
+from demos.server import http
 from tests.conftest import wait_for
 
 
@@ -35,13 +35,13 @@ async def echo(scope, receive, send):
 
 @contextmanager
 def serving(served, log_level="critical"):
-    _http.install()
+    http.install()
     found = free_port()
     server = uvicorn.Server(uvicorn.Config(served, port=found, log_level=log_level))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_for(lambda: server.started)
-    assert server.config.http_protocol_class is _http.BoundedProtocol
+    assert server.config.http_protocol_class is http.BoundedProtocol
     yield found, server
     server.should_exit = True
     thread.join(20)
@@ -133,4 +133,4 @@ def test_who_leaves_with_several_answers_under_way_is_no_news(caplog):
 
 def test_the_hub_is_served_so():
     with app.served_page() as page:
-        assert page.server.config.http_protocol_class is _http.BoundedProtocol
+        assert page.server.config.http_protocol_class is http.BoundedProtocol

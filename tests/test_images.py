@@ -20,8 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from core import decoding, decoding_jpeg, decoding_limits, images, png
+from core import images
 from core.errors import BadImage, HubError, InputError, ResourceError
+from core.imaging import png
+from core.imaging.decoding import decoder, limits
+from core.imaging.decoding import jpeg as decoding_jpeg
 from tests.odd_files import file_of
 
 WIDTH, HEIGHT = 48, 32
@@ -29,7 +32,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "PPM")
 pytestmark = pytest.mark.filterwarnings(  # what Pillow says of damaged files
     "ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning"
 )
-decoding._register_heif()  # so that the tests can write HEIC
+decoder._register_heif()  # so that the tests can write HEIC
 
 
 def corners() -> np.ndarray:
@@ -468,10 +471,10 @@ def test_bomb_warning_turned_into_an_error_is_met() -> None:
 def test_fifty_megapixels_pass_the_check() -> None:
     claimed = Image.new("L", (8, 8))
     claimed._size = (10000, 5000)
-    decoding.check_size(*claimed.size)
+    decoder.check_size(*claimed.size)
     claimed._size = (10000, 5001)
     with pytest.raises(BadImage, match="10000 x 5001"):
-        decoding.check_size(*claimed.size)
+        decoder.check_size(*claimed.size)
 
 
 def test_jpeg_of_a_thousand_scans() -> None:
@@ -502,7 +505,7 @@ def test_time_limit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "jpeg": jpeg[:2] + b"\xff\xfe\0\2" * 300_000 + jpeg[2:],
         "png": png[:33] + png_chunk(b"teSt", b"") * 300_000 + png[33:],
     }[name]
-    monkeypatch.setattr(decoding_limits, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(limits, "MAX_SECONDS", 0.05)
     assert "too long" in refusal(data)
 
 

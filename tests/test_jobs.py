@@ -18,9 +18,11 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import app
-from core import restore, runtime
-from demos import _queue, _ui
-from demos._answer import BUSY
+from core import restore
+from core.serving import runtime
+from demos.gradio_patches import queue
+from demos.server.answer import BUSY
+from demos.shell import ui
 from tests.conftest import PATIENCE, make_picture, wait_for
 
 pytestmark = pytest.mark.slow
@@ -205,10 +207,10 @@ def test_short_requests_are_answered_while_long_jobs_fill_their_queue(client, pi
     jobs = [
         client.submit(handle_file(picture), sigma=20 + i, api_name="/denoise") for i in range(5)
     ]
-    gate.until(_ui.LONG_QUEUE[1])  # as many as may, and the others wait
+    gate.until(ui.LONG_QUEUE[1])  # as many as may, and the others wait
     label, _ = client.predict(handle_file(picture), top_k=3, api_name="/classify")
     assert label["label"]
-    assert gate.calls == _ui.LONG_QUEUE[1]
+    assert gate.calls == ui.LONG_QUEUE[1]
     gate.let()
     for job in jobs:
         path, info = job.result(timeout=SECONDS)
@@ -237,9 +239,9 @@ def test_long_jobs_start_after_others_were_cancelled_before_they_began(page, cli
 def crowd(page, raw, gate, waiting):
     """As many long jobs at work as may, and some that wait; the body that asks for one more."""
     fn = tab_handler(page)
-    for _ in range(_ui.LONG_QUEUE[1]):
+    for _ in range(ui.LONG_QUEUE[1]):
         raw.join(fn)
-    gate.until(_ui.LONG_QUEUE[1])
+    gate.until(ui.LONG_QUEUE[1])
     for _ in range(waiting):
         raw.join(fn)
     return raw.body(fn)
@@ -261,7 +263,7 @@ def test_a_full_queue_is_said_at_once(page, client, raw, gate, monkeypatch):
 
 
 def test_a_crowd_of_long_jobs_leaves_room_for_short_requests(page, client, raw, gate, monkeypatch):
-    monkeypatch.setattr(_queue, "LONG_WAITING", 2)
+    monkeypatch.setattr(queue, "LONG_WAITING", 2)
     body = crowd(page, raw, gate, waiting=2)
     status, answer = raw.post("/gradio_api/queue/join", body)
     assert (status, answer["detail"]) == (503, BUSY)

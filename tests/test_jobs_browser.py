@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from core.errors import InputError
-from demos import _ui
+from demos.shell import ui
 from tests.browser import chromium, page_of, tab
 from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
@@ -28,12 +28,12 @@ def test_the_place_in_the_queue_is_shown():
     with gr.Blocks() as page:
         out = gr.HTML(elem_id="out", min_height=80)
         button = gr.Button("Go", elem_id="go")
-        _ui.on_device([button.click], slow, [], [out], queue=_ui.LONG_QUEUE)
+        ui.on_device([button.click], slow, [], [out], queue=ui.LONG_QUEUE)
     page.queue(api_open=False)
     page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
     try:
         with chromium() as browser, ExitStack() as opened:
-            pages = [opened.enter_context(page_of(browser)) for _ in range(_ui.LONG_QUEUE[1] + 1)]
+            pages = [opened.enter_context(page_of(browser)) for _ in range(ui.LONG_QUEUE[1] + 1)]
             for one in pages:
                 one.goto(page.local_url, timeout=SECONDS)
                 one.locator("#go").click(timeout=SECONDS)
@@ -61,7 +61,7 @@ def test_everything_mode_shows_it_too(monkeypatch):
     monkeypatch.setattr(segment, "everything_stream", stream)
     with hub() as url, chromium() as browser, ExitStack() as opened:
         try:
-            for number in range(_ui.LONG_QUEUE[1] + 1):
+            for number in range(ui.LONG_QUEUE[1] + 1):
                 one = opened.enter_context(page_of(browser))
                 one.set_default_timeout(SECONDS)
                 one.goto(url)
@@ -72,7 +72,7 @@ def test_everything_mode_shows_it_too(monkeypatch):
                 status.get_by_text("Ready").first.wait_for()
                 one.locator("#segment-canvas [data-act=everything]").click()
                 line = one.locator("#everything-info")
-                words = "Prompting" if number < _ui.LONG_QUEUE[1] else "queue: 1/1"
+                words = "Prompting" if number < ui.LONG_QUEUE[1] else "queue: 1/1"
                 line.get_by_text(words).first.wait_for()
         finally:
             go_on.set()

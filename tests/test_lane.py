@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from core.lane import COURTESY, Lane
+from core.serving.device_queue import COURTESY, Lane
 from tests.conftest import PATIENCE, wait_for
 
 

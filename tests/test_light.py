@@ -16,10 +16,12 @@ from gradio import blocks, processing_utils
 from gradio_client import Client
 
 from core import images
-from demos import _files, _light, _page
-from demos._canvas import PointPrompter
-from demos._image import ImageIn
-from demos._picture import PictureIn
+from demos import _page
+from demos.canvas.component import PointPrompter
+from demos.gradio_patches import light
+from demos.server import files
+from demos.shell.image import ImageIn
+from demos.shell.picture import PictureIn
 from tests.conftest import wait_for
 
 
@@ -38,16 +40,16 @@ def original(monkeypatch):
         handed.append(data)
         return data
 
-    monkeypatch.setattr(_light, "_move", move)
+    monkeypatch.setattr(light, "_move", move)
     return handed
 
 
 def moved(data, block=None, **options):
-    return asyncio.run(_light.moved(data, block or gr.Image(render=False), **options))
+    return asyncio.run(light.moved(data, block or gr.Image(render=False), **options))
 
 
 def written(name="a b.png"):
-    return str(images.save_png(np.zeros((9, 9, 3), np.uint8), _files.result_path(name)))
+    return str(images.save_png(np.zeros((9, 9, 3), np.uint8), files.result_path(name)))
 
 
 def test_a_result_has_the_same_address_as_from_gradio(folder):
@@ -55,21 +57,21 @@ def test_a_result_has_the_same_address_as_from_gradio(folder):
     image = gr.Image(render=False, format="png")
     for value in (image.postprocess(path), image.postprocess(path).model_dump()):
         ours = moved(value, image, postprocess=True)
-        assert ours == asyncio.run(_light._move(value, image, postprocess=True))
+        assert ours == asyncio.run(light._move(value, image, postprocess=True))
         assert ours["path"] == path and "%20" in ours["url"]
 
 
 def test_only_files_in_folders_of_results_are_taken_as_they_are(folder):
     path = written()
     results, own = folder / "results", path.split("/")[-2]
-    assert _files.is_result(path)
+    assert files.is_result(path)
     for other in (
         *(None, 3, "", "a.png", str(folder / "a.png"), str(results / "a.png")),
         *(f"{results}/../{own}/a.png", f"{results}/{own}/..", f"{results}/{own}/"),
         *(f"{results}/{own}/../../secret", f"{results}/{own}/more/a.png", f"/tmp{path}"),
         *(f"{results}/{own[:-1]}/a.png", f"{results}/{own.upper()}X/a.png"),
     ):
-        assert not _files.is_result(other), other
+        assert not files.is_result(other), other
 
 
 def test_everything_else_goes_to_gradio(folder, original, tmp_path):
@@ -115,7 +117,7 @@ def test_inputs_that_look_at_their_files_themselves(folder, original, kind):
     ],
 )
 def test_what_is_done_at_once(method, value, quick):
-    assert _light.is_quick(method, (value,)) is quick
+    assert light.is_quick(method, (value,)) is quick
 
 
 def test_a_call_goes_to_another_thread_only_for_its_handler(monkeypatch):
@@ -130,7 +132,7 @@ def test_a_call_goes_to_another_thread_only_for_its_handler(monkeypatch):
         ran.append(threading.current_thread())
         return f"{text} {number:g}", {"text": text}
 
-    _light.install()
+    light.install()
     with _page.Page() as page:
         inputs, outputs = [gr.Textbox(), gr.Number()], [gr.Textbox(), gr.JSON()]
         gr.Button().click(work, inputs, outputs, api_name="work")
@@ -157,7 +159,7 @@ def test_results_go_with_the_hub(tmp_path, monkeypatch):
         made.append(written())
         return made[0]
 
-    _light.install()
+    light.install()
     with _page.Page(delete_cache=(3600, 3600)) as page:
         gr.Button().click(work, None, gr.Image(format="png"), api_name="work")
     page.queue(api_open=False)
@@ -171,7 +173,7 @@ def test_results_go_with_the_hub(tmp_path, monkeypatch):
 
 
 def test_gradio_still_has_what_is_replaced():
-    _light.install()
-    assert processing_utils.async_move_files_to_cache is _light.moved
+    light.install()
+    assert processing_utils.async_move_files_to_cache is light.moved
     assert blocks.anyio.CapacityLimiter is anyio.CapacityLimiter
-    assert _light._move is not _light.moved
+    assert light._move is not light.moved

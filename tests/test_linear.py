@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from core import linear
-from core.linear import OneDnnLinear
+from core.cpu import linear
+from core.cpu.linear import OneDnnLinear
 
 needs_onednn = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN"
@@ -107,7 +107,8 @@ def test_it_is_for_amd_s_processors_with_wide_instructions(said, faster, tmp_pat
 
 @needs_onednn
 def test_the_hub_s_networks_have_it(everywhere):
-    from core import classify, runtime, stores
+    from core import classify
+    from core.serving import runtime, stores
 
     stores.reset()
     try:

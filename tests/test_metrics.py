@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from core import metrics
 from core.errors import InputError
+from core.imaging import metrics
 
 
 def pair(sigma: float, size: tuple[int, int] = (64, 80)) -> tuple[np.ndarray, np.ndarray]:

@@ -9,10 +9,12 @@ from html.parser import HTMLParser
 import gradio as gr
 import pytest
 
-from core import own, types, weights
+from core import types
 from core.checkpoints import Checkpoint
 from core.errors import CheckpointError
-from demos import _card, _owner, _page, _picker, _ui
+from core.sources import own_files, resolver
+from demos import _page
+from demos.shell import card, owner, picker, ui
 
 NAMES = [
     "x<img src=q onerror=alert(1)>",
@@ -47,8 +49,10 @@ def checkpoint(request, monkeypatch):
     made = Checkpoint(
         f"own:{request.param}", "classify", "timm", "file", "MIT", title=request.param, tier="own"
     )
-    monkeypatch.setattr(weights, "find", lambda *_: made)
-    monkeypatch.setattr(own, "scan", lambda: own.Scan((made,), (f"{request.param} is odd.",)))
+    monkeypatch.setattr(resolver, "find", lambda *_: made)
+    monkeypatch.setattr(
+        own_files, "scan", lambda: own_files.Scan((made,), (f"{request.param} is odd.",))
+    )
     return made
 
 
@@ -56,7 +60,7 @@ def test_in_the_card(checkpoint):
     markdown = pytest.importorskip("markdown_it").MarkdownIt(
         "gfm-like", {"html": True, "linkify": False}
     )
-    text, _ = _card.show(checkpoint.key, "classify")
+    text, _ = card.show(checkpoint.key, "classify")
     tags, words = seen(markdown.render(text))
     assert tags <= {"h3", "ul", "li", "strong"}
     assert words.startswith(" ".join(checkpoint.title.split()) + " Source:")
@@ -67,8 +71,8 @@ def test_in_the_card_when_it_cannot_be_found(monkeypatch):
     def fail(*_):
         raise CheckpointError("There is no x<img src=q>.")
 
-    monkeypatch.setattr(weights, "find", fail)
-    text, _ = _card.show("own:x", "classify")
+    monkeypatch.setattr(resolver, "find", fail)
+    text, _ = card.show("own:x", "classify")
     assert "<" not in text and html.unescape(text) == "There is no x<img src=q>."
 
 
@@ -81,10 +85,10 @@ def test_in_pickers_info_and_lists(checkpoint, monkeypatch):
     status = {"models": [model], "outputs": {"values": 0, "used_mb": 0, "budget_mb": 1}}
     status |= {"used_mb": 1, "budget_mb": 2, "device": "cpu", "precision": "fp32"}
     status |= dict.fromkeys(("hits", "misses", "evictions", "load_seconds"), 0)
-    monkeypatch.setattr(_owner, "status", lambda: status)
+    monkeypatch.setattr(owner, "status", lambda: status)
     for markup in (
-        *(_picker.describe(checkpoint.key, "classify"), _ui.info_html(info)),
-        *(_owner.meter_html(), own_html(monkeypatch)),
+        *(picker.describe(checkpoint.key, "classify"), ui.info_html(info)),
+        *(owner.meter_html(), own_html(monkeypatch)),
     ):
         tags, words = seen(markup)
         assert not tags & {"img", "script", "a", "em", "code"}, markup
@@ -107,7 +111,7 @@ def test_in_messages(checkpoint, monkeypatch):
     """The page shows them as HTML, clients as text."""
     warned = []
     monkeypatch.setattr(gr, "Warning", warned.append)
-    _ui.warn(f"{checkpoint.title} is damaged.")
-    error = _ui.as_gradio_error(CheckpointError(f"{checkpoint.title} is damaged."))
+    ui.warn(f"{checkpoint.title} is damaged.")
+    error = ui.as_gradio_error(CheckpointError(f"{checkpoint.title} is damaged."))
     for sentence in (*warned, error.message):
         assert not re.search(r"[<>]", sentence) and "is damaged." in sentence

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from core import own, state_dicts, weights
 from core.errors import CheckpointError
 from core.settings import get_settings
+from core.sources import own_files, resolver, state_dicts
 
 
 @pytest.fixture
@@ -26,12 +26,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     get_settings.cache_clear()
 
 
-def found() -> dict[tuple[str, str], own.Checkpoint]:
-    return {(c.key, c.task): c for c in own.scan().checkpoints}
+def found() -> dict[tuple[str, str], own_files.Checkpoint]:
+    return {(c.key, c.task): c for c in own_files.scan().checkpoints}
 
 
 def only_problem() -> str:
-    scan = own.scan()
+    scan = own_files.scan()
     assert scan.checkpoints == () and len(scan.problems) == 1
     return scan.problems[0]
 
@@ -71,11 +71,11 @@ def vit(folder: Path) -> None:
 def test_no_setting_means_nothing(monkeypatch):
     monkeypatch.delenv("VISION_HUB_CHECKPOINTS", raising=False)
     get_settings.cache_clear()
-    assert own.scan() == own.Scan()
+    assert own_files.scan() == own_files.Scan()
 
 
 def test_an_empty_folder_means_nothing(folder):
-    assert own.scan() == own.Scan()
+    assert own_files.scan() == own_files.Scan()
 
 
 def test_a_folder_that_is_not_there_is_a_sentence(folder, monkeypatch):
@@ -87,7 +87,7 @@ def test_a_folder_that_is_not_there_is_a_sentence(folder, monkeypatch):
 def test_other_files_are_passed_over(folder):
     (folder / "readme.md").write_text("hello")
     (folder / ".hidden.pth").write_bytes(b"x")
-    assert own.scan() == own.Scan()
+    assert own_files.scan() == own_files.Scan()
 
 
 # --- what a file is taken for ---
@@ -132,7 +132,7 @@ def test_an_original_file_beside_that_of_transformers_is_told_apart(folder):
     original = {"image_encoder.trunk.pos_embed": torch.ones(1), "sam_mask_decoder.w": torch.ones(1)}
     torch.save({"model": original}, file.with_name("sam2.1_hiera_tiny.pt"))
     assert set(found()) == {("own:both", "segment")}
-    assert own.scan().problems == (
+    assert own_files.scan().problems == (
         "both/sam2.1_hiera_tiny.pt is a SAM 2 in Meta's format; "
         "use the file that transformers reads.",
     )
@@ -249,7 +249,7 @@ def test_one_bad_file_does_not_hide_the_others(folder):
     (folder / "bad.pth").write_bytes(b"x")
     torch.save(compact(2), folder / "good.pth")
     assert set(found()) == {("own:good.pth", "super_resolve")}
-    assert len(own.scan().problems) == 1
+    assert len(own_files.scan().problems) == 1
 
 
 # --- again and again ---
@@ -258,10 +258,10 @@ def test_one_bad_file_does_not_hide_the_others(folder):
 def test_a_file_is_looked_at_once_until_it_changes(folder, monkeypatch):
     torch.save(compact(2), folder / "sr.pth")
     looks: list[Path] = []
-    real = own._look
-    monkeypatch.setattr(own, "_look", lambda f, *rest: looks.append(f) or real(f, *rest))
-    own.scan()
-    own.scan()
+    real = own_files._look
+    monkeypatch.setattr(own_files, "_look", lambda f, *rest: looks.append(f) or real(f, *rest))
+    own_files.scan()
+    own_files.scan()
     assert len(looks) == 1
     torch.save(compact(4), folder / "sr.pth")
     assert found()[("own:sr.pth", "super_resolve")].scale == 4
@@ -272,10 +272,10 @@ def test_a_file_is_looked_at_once_until_it_changes(folder, monkeypatch):
 
 def test_own_checkpoints_are_listed_and_never_chosen_by_auto(folder):
     vit(folder / "mine")
-    listed = {entry["key"]: entry for entry in weights.listing()}
+    listed = {entry["key"]: entry for entry in resolver.listing()}
     assert listed["own:mine"]["tier"] == "own" and listed["own:mine"]["available"] is True
     with suppress(CheckpointError):  # where there is no starter
-        assert weights.resolve("auto", "classify").tier != "own"
+        assert resolver.resolve("auto", "classify").tier != "own"
 
 
 def test_an_own_timm_model_classifies(folder):

@@ -22,17 +22,12 @@ from PIL import Image
 from segment_anything.modeling.image_encoder import Attention
 from torch import nn
 
-from core import (
-    allocator,
-    compute_threads,
-    linear,
-    png,
-    precision,
-    runtime,
-    sam_attention,
-    transforms,
-)
-from core.own_ways import OwnWay
+from core.cpu import allocator, compute_threads, linear
+from core.cpu.own_ways import OwnWay
+from core.imaging import png
+from core.nets import transforms
+from core.sam import attention
+from core.serving import precision, runtime
 
 ROOT = Path(__file__).resolve().parent.parent
 BREAKS = ["raises", "missing", "wrong"]
@@ -140,29 +135,29 @@ def test_sam_s_attention_answers_without_its_operations(operation, how, monkeypa
     nn.init.normal_(layer.rel_pos_h)
     nn.init.normal_(layer.rel_pos_w)
     x = torch.randn(1, *size, 16)
-    right = getattr(sam_attention, operation)
+    right = getattr(attention, operation)
     net = nn.Sequential(copy.deepcopy(layer))
-    monkeypatch.setattr(sam_attention, "TILED", OwnWay("tiles", sam_attention._trial))
+    monkeypatch.setattr(attention, "TILED", OwnWay("tiles", attention._trial))
     if how == "missing":
-        monkeypatch.delattr(sam_attention, operation)
+        monkeypatch.delattr(attention, operation)
     else:
         wrong = refused if how == "raises" else lambda *args: right(*args) * 2
-        monkeypatch.setattr(sam_attention, operation, wrong)
+        monkeypatch.setattr(attention, operation, wrong)
     with torch.inference_mode():
-        sam_attention.speed_up(net)
+        attention.speed_up(net)
         found = net(x)
         monkeypatch.undo()
         assert torch.equal(found, layer(x))
 
 
 def test_sam_is_built_where_the_library_names_its_layers_otherwise(monkeypatch):
-    from core import sam_models
+    from core.sam import models
 
     encoder = nn.Sequential(nn.Linear(2, 2))
-    monkeypatch.delitem(sys.modules, "core.sam_attention")
-    monkeypatch.delattr("core.sam_attention")
+    monkeypatch.delitem(sys.modules, "core.sam.attention")
+    monkeypatch.delattr("core.sam.attention")
     monkeypatch.delattr("segment_anything.modeling.image_encoder.get_rel_pos")
-    sam_models._speed_up(encoder)
+    models._speed_up(encoder)
     assert type(encoder[0]) is nn.Linear
 
 
@@ -170,7 +165,7 @@ def test_trials_leave_the_random_numbers_alone():
     torch.manual_seed(3)
     wanted = torch.rand(4)
     torch.manual_seed(3)
-    assert sam_attention._trial()
+    assert attention._trial()
     assert linear._trial() or not torch.backends.mkldnn.is_available()
     assert torch.equal(torch.rand(4), wanted)
 

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 
 import app
-from core import runtime
 from core.errors import InputError
-from demos import _owner
+from core.serving import runtime
+from demos.shell import owner as _owner
 from tests.conftest import PATIENCE
 
 REFUSAL = "Only the owner of this hub can do that."

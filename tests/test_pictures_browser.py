@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import decoding, images
+from core import images
+from core.imaging.decoding import decoder
 from tests import odd_files as odd
 from tests.browser import chromium, page_of, tab
 from tests.live import EXAMPLES, hub
@@ -73,7 +74,7 @@ def _orientation(value: int) -> Image.Exif:
 
 
 def files() -> dict[str, bytes]:
-    decoding._register_heif()
+    decoder._register_heif()
     image = picture()
     jpeg = odd.file_of(image, "JPEG", quality=95)
     return {

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from core import agreement, classify, precision, runtime, weights
+from core import classify
+from core.serving import precision, runtime
+from core.sources import resolver
+from core.start import agreement
 from core.types import Detections, RunInfo
 from tests import nets
 
@@ -54,7 +57,7 @@ def capable(monkeypatch):
 def resolved(shelf, settings, tmp_path):
     settings(VISION_HUB_PRECISION="auto", HF_HUB_CACHE=str(tmp_path / "cache"))
     shelf.starter("classify", *nets.vit())
-    return weights.resolve("net", "classify", None)
+    return resolver.resolve("net", "classify", None)
 
 
 def test_auto_needs_a_measurement(resolved, capable):
@@ -138,7 +141,7 @@ def test_the_measurement_compares_both_precisions(resolved, capable, monkeypatch
     monkeypatch.setitem(agreement._TASKS, "classify", (agreement.same_classes, lambda *_: "cat"))
     os.utime(resolved.path, ns=(1, 1))
     agreement.settle("classify")
-    assert precision.verdict(weights.resolve("net", "classify", None), CPU) is True
+    assert precision.verdict(resolver.resolve("net", "classify", None), CPU) is True
 
 
 def boxes(*rows):
@@ -193,4 +196,4 @@ def test_every_task_can_be_measured(shelf, settings, capable, tmp_path, task):
     made = {"detect": nets.detr, "segment": nets.own_sam, "reconstruct": nets.mae}[task]()
     shelf.starter(task, *made)
     agreement.settle(task)
-    assert precision.verdict(weights.resolve("net", task, None), CPU) in (True, False)
+    assert precision.verdict(resolver.resolve("net", task, None), CPU) in (True, False)

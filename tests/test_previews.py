@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import decoding, images, previews
-from demos import _image
+from core import images
+from core.imaging import previews
+from core.imaging.decoding import decoder
+from demos.shell import image
 from tests import odd_files as odd
 
-decoding._register_heif()
+decoder._register_heif()
 RGB = odd.blocks()
 JPEG = odd.file_of(RGB, "JPEG")
 PLAIN = {
@@ -97,7 +99,7 @@ def test_a_picture_is_decoded_once_for_page_and_model(
 ) -> None:
     path = tmp_path / "a.heic"
     path.write_bytes(NOT_PLAIN["HEIC"])
-    monkeypatch.setattr(_image, "upload_path", Path)
+    monkeypatch.setattr(image, "upload_path", Path)
     calls, together, found = [], threading.Event(), []
     read = images.read
 
@@ -108,7 +110,7 @@ def test_a_picture_is_decoded_once_for_page_and_model(
 
     monkeypatch.setattr(images, "read", slow)
     threads = [
-        threading.Thread(target=lambda: found.append(_image.load_upload(str(path))))
+        threading.Thread(target=lambda: found.append(image.load_upload(str(path))))
         for _ in range(4)
     ]
     for thread in threads:
@@ -118,4 +120,4 @@ def test_a_picture_is_decoded_once_for_page_and_model(
         thread.join()
     assert len(calls) == 1
     assert all(one is found[0] for one in found)
-    assert not _image._turns
+    assert not image._turns

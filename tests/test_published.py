@@ -21,16 +21,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import encoders
-from core import classify, detect, reconstruct, restore, sam_models, state_dicts
+from core import classify, detect, reconstruct, restore
 from core.checkpoints import CATALOGUE, Checkpoint, by_key
 from core.errors import CheckpointError
-from core.weights import Resolved
+from core.sam import models
+from core.sources import state_dicts
+from core.sources.resolver import Resolved
 from tests import published
 
 BUILD = {
     "classify": classify._build,
     "detect": detect._build,
-    "segment": sam_models.build,
+    "segment": models.build,
     "reconstruct": reconstruct._build,
     "denoise": restore._build,
     "super_resolve": restore._build,

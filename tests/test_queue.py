@@ -16,7 +16,9 @@ import pytest
 from gradio_client import Client
 
 import app
-from demos import _page, _queue, _ui
+from demos import _page
+from demos.gradio_patches import queue as _queue
+from demos.shell import ui
 from tests.conftest import wait_for
 
 SECONDS = 60
@@ -36,7 +38,7 @@ class Hub:
             box, out = gr.Textbox(), gr.Textbox()
             box.submit(self.work, box, out, api_name="work", concurrency_id="one")
             box.submit(
-                self.long, box, out, api_name="long", concurrency_id=_ui.LONG_QUEUE[0],
+                self.long, box, out, api_name="long", concurrency_id=ui.LONG_QUEUE[0],
                 concurrency_limit=1,
             )  # fmt: skip
         self.page.queue(max_size=_queue.SIZE, api_open=False)

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from transformers import ViTImageProcessor
 
-from core import reconstruct, runtime
+from core import reconstruct
 from core.errors import CheckpointError, InputError
+from core.serving import runtime
 from tests import nets
 
 
@@ -176,7 +177,7 @@ def test_file_without_its_config(shelf, picture):
 
 @pytest.mark.parametrize("size", [(360, 480), (336, 448), (504, 672), (100, 90)])
 def test_views_are_enlarged_as_pillow_does(size):
-    from core import transforms
+    from core.nets import transforms
 
     rng = np.random.default_rng(0)
     rgb = np.kron(rng.integers(0, 256, (14, 14, 3), dtype=np.uint8), np.ones((16, 16, 1), np.uint8))
@@ -194,7 +195,7 @@ def test_views_are_enlarged_as_pillow_does(size):
 
 @pytest.mark.parametrize("size", [(768, 1024), (480, 640), (90, 100), (9, 600), (32, 32)])
 def test_input_equals_the_librarys_own(picture, size):
-    from core import transforms
+    from core.nets import transforms
 
     image = picture(*size)
     image.flags.writeable = False  # as those that requests share

@@ -13,8 +13,8 @@ import pytest
 
 from benchmarks import soak, soak_report
 from benchmarks.startup import free_port
-from core import hub
-from demos import _files
+from core.sources import hf_client
+from demos.server import files
 from tests import hub_server
 from tests.conftest import PATIENCE, wait_for
 
@@ -33,9 +33,9 @@ def test_after_kill_9_the_answers_are_the_same_also_with_a_home_that_cannot_be_w
         report = soak.restart(port, uploads, process, endpoints=1, **unwritable)
     assert report.same and report.restart > 0
     # What the killed process left behind is swept by the next one.
-    past = time.time() - _files.CUT_SECONDS - 60
+    past = time.time() - files.CUT_SECONDS - 60
     os.utime(cut, (past, past))
-    _files.sweep(own, _files.KEEP_SECONDS, 10**9)
+    files.sweep(own, files.KEEP_SECONDS, 10**9)
     assert not cut.exists()
 
 
@@ -77,7 +77,7 @@ def test_a_download_that_kill_9_cut_off_neither_blocks_the_next_nor_stays_on_the
             return set(tmp_path.rglob("*.incomplete"))
 
         old, young = cut_off(), cut_off()
-        past = time.time() - hub.CUT - 60
+        past = time.time() - hf_client.CUT - 60
         os.utime(old, (past, past))
         local.faults.clear()
         # Where a lock of a killed process were waited for, this would not come to its end.

@@ -9,8 +9,11 @@ import pytest
 import torch
 from spandrel import ModelLoader
 
-from core import restore, restore_tiles, runtime, transforms
+from core import restore
 from core.errors import CheckpointError, InputError, OutOfMemory
+from core.nets import transforms
+from core.restoring import tiles
+from core.serving import runtime
 from tests import nets
 
 SIZES = [(40, 30), (33, 47), (8, 8), (9, 64)]
@@ -113,7 +116,7 @@ def test_a_fourth_channel_that_is_no_noise_level():
 @pytest.fixture
 def small_tiles(monkeypatch):
     monkeypatch.setattr(restore, "TILES", (48, 40))
-    monkeypatch.setattr(restore_tiles, "OVERLAP", 16)
+    monkeypatch.setattr(tiles, "OVERLAP", 16)
 
 
 @pytest.mark.parametrize("size", [(49, 48), (48, 130), (131, 97), (300, 20)])
@@ -139,20 +142,18 @@ def test_tiles_equal_the_whole(shelf, picture, small_tiles, size):
 
 @pytest.mark.parametrize("length", [1, 48, 49, 64, 80, 81, 1000])
 def test_tiles_cover_each_side(length):
-    side, overlap = 64, restore_tiles.OVERLAP
-    starts, size = restore_tiles.tile_rows(length, side)
+    side, overlap = 64, tiles.OVERLAP
+    starts, size = tiles.tile_rows(length, side)
     assert size <= side and starts[0] == 0 and starts[-1] + size == length
     assert all(b - a <= size - overlap for a, b in itertools.pairwise(starts))
 
 
 @pytest.mark.parametrize("length", [300, 360, 480, 512, 640, 1000, 4000])
 def test_little_is_computed_twice(length):
-    starts, size = restore_tiles.tile_rows(length, 288)
-    needed = length + (len(starts) - 1) * restore_tiles.OVERLAP
-    assert len(starts) * size <= needed + len(starts) * restore_tiles.GRID
-    assert len(starts) == -(
-        -(length - restore_tiles.OVERLAP) // (288 - restore_tiles.OVERLAP)
-    )  # no more
+    starts, size = tiles.tile_rows(length, 288)
+    needed = length + (len(starts) - 1) * tiles.OVERLAP
+    assert len(starts) * size <= needed + len(starts) * tiles.GRID
+    assert len(starts) == -(-(length - tiles.OVERLAP) // (288 - tiles.OVERLAP))  # no more
 
 
 def test_smaller_tiles_where_memory_ends(shelf, picture, small_tiles, monkeypatch):

@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 
 from benchmarks import hard_pictures
-from core import restore, restore_guard, transforms
+from core import restore
+from core.nets import transforms
+from core.restoring import guard
 from tests import nets
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -100,7 +102,7 @@ def unchanged(monkeypatch, task, picture, scale=1, **options):
     result = starter(task, picture, scale, **options)
     assert (result.guarded, result.info.note) == (0, "")
     with monkeypatch.context() as patch:
-        patch.setattr(restore_guard, "check", lambda x, y, limits: restore_guard.Checked(y, 0.0))
+        patch.setattr(guard, "check", lambda x, y, limits: guard.Checked(y, 0.0))
         plain = starter(task, picture, scale, **options)
     np.testing.assert_array_equal(result.image, plain.image)
 
@@ -165,12 +167,12 @@ def test_only_the_tile_that_broke(shelf, picture, monkeypatch):
 def test_every_size(size, scale):
     rng = np.random.default_rng(0)
     x = transforms.to_batch(rng.integers(100, 156, (*size, 3), dtype=np.uint8))
-    limits = restore_guard.DEBLUR if scale == 1 else restore_guard.SUPER_RESOLVE
+    limits = guard.DEBLUR if scale == 1 else guard.SUPER_RESOLVE
     y = x.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    same = restore_guard.check(x, y, limits)
+    same = guard.check(x, y, limits)
     assert same.guarded == 0
     assert same.image is y
-    wrong = restore_guard.check(x, 1 - (y > 0.5).float(), limits)
+    wrong = guard.check(x, 1 - (y > 0.5).float(), limits)
     assert wrong.guarded == 1
     assert wrong.image.shape == y.shape
     if scale == 1:
@@ -183,7 +185,7 @@ def test_a_maze_with_the_right_means():
     y = torch.full((1, 3, 96, 80), 0.5)
     y[..., 32:48:2, 32:48] = 0
     y[..., 33:48:2, 32:48] = 1
-    checked = restore_guard.check(x, y, restore_guard.SUPER_RESOLVE)
+    checked = guard.check(x, y, guard.SUPER_RESOLVE)
     assert torch.allclose(checked.image, torch.tensor(0.5))
     assert 0 < checked.guarded < 0.4
 
@@ -193,10 +195,10 @@ def test_seams_are_soft():
     x = torch.full((1, 3, 80, 80), 0.4)
     y = torch.full((1, 3, 80, 80), 0.42)
     y[..., 32:40, 32:40] = 1
-    image = restore_guard.check(x, y, restore_guard.DENOISE).image
+    image = guard.check(x, y, guard.DENOISE).image
     assert torch.equal(image[..., 32:40, 32:40], x[..., 32:40, 32:40])
     assert torch.equal(image[..., :16, :], y[..., :16, :])
-    step = 0.02 / restore_guard.CELL
+    step = 0.02 / guard.CELL
     for dim in (2, 3):
         assert image.diff(dim=dim).abs().max() <= step + 1e-6
 
@@ -210,14 +212,14 @@ def test_seams_are_soft():
     ],
 )
 def test_what_it_says(share, scale, part):
-    assert part in restore_guard.sentence(share, scale)
-    assert restore_guard.sentence(0, scale) == ""
+    assert part in guard.sentence(share, scale)
+    assert guard.sentence(0, scale) == ""
 
 
 def test_it_says_so_beside_another_note(shelf, picture, monkeypatch):
     from dataclasses import replace
 
-    from core import runtime
+    from core.serving import runtime
 
     shelf.starter("denoise", nets.nafnet(), {"task": "denoise"}, name="denoise")
     answers(monkeypatch, lambda x: 1 - x)
@@ -229,13 +231,13 @@ def test_it_says_so_beside_another_note(shelf, picture, monkeypatch):
 
 def test_the_page_and_the_endpoint_say_so(picture, tmp_path, monkeypatch):
     from core.types import Restoration, RunInfo
-    from demos import _ui
     from demos import restore as tab
+    from demos.shell import ui
 
     image = picture(20, 12)
-    info = RunInfo("net", "own", "cpu", note=restore_guard.sentence(0.5, 2))
+    info = RunInfo("net", "own", "cpu", note=guard.sentence(0.5, 2))
     result = Restoration(image.repeat(2, 0).repeat(2, 1), 2, info, guarded=0.5)
-    monkeypatch.setattr(_ui, "result_path", lambda name: tmp_path / name)
+    monkeypatch.setattr(ui, "result_path", lambda name: tmp_path / name)
     (before, _), line, _ = tab._shown("super_resolve", image, result)
     assert "departed from the picture in 50 % of its area" in line
     assert tab._info(result)["guarded"] == 0.5

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from core import restore_tiles, runtime
+from core.restoring import tiles
+from core.serving import runtime
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 4000  # pixels, by three quarters of it
@@ -20,7 +21,7 @@ MB = 1_000_000
 def whole_float(rgb, factor, side, net):
     """The same tiles, added up in one float picture and divided by the sum of their weights."""
     h, w = rgb.shape[:2]
-    (tops, high), (lefts, wide) = (restore_tiles.tile_rows(n, side) for n in (h, w))
+    (tops, high), (lefts, wide) = (tiles.tile_rows(n, side) for n in (h, w))
     total, weight = np.zeros((3, h * factor, w * factor)), np.zeros((h * factor, w * factor))
     for top in tops:
         for left in lefts:
@@ -38,7 +39,7 @@ def whole_float(rgb, factor, side, net):
 def ramp(start, length, whole, factor):
     """0 in the outer quarter of the overlap, 1 beyond three quarters, straight between them."""
     place = (np.arange(length * factor) + 0.5) / factor
-    low, high = restore_tiles.OVERLAP / 4, 3 * restore_tiles.OVERLAP / 4
+    low, high = tiles.OVERLAP / 4, 3 * tiles.OVERLAP / 4
     inner = np.interp(place, [low, high], [0, 1]) if start else np.ones(len(place))
     outer = np.interp(length - place, [low, high], [0, 1]) if start + length < whole else 1
     return inner * outer
@@ -53,7 +54,7 @@ def test_blended_in_a_strip_as_in_one_picture(picture, size, factor):
         return (x * 0.4 + tone).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
 
     image = picture(*size)
-    result = runtime.finish(restore_tiles.restored(image, factor, 96, net))
+    result = runtime.finish(tiles.restored(image, factor, 96, net))
     expected = whole_float(image, factor, 96, net)
     assert result.shape == expected.shape
     assert np.abs(result.astype(int) - expected).max() <= 1

@@ -7,7 +7,8 @@ import re
 import pytest
 from gradio.routes import App
 
-from demos import _page, _routes
+from demos import _page
+from demos.server import routes
 
 CLOSED = {
     "/gradio_api/component_server": "functions of components on the server; none has any",
@@ -60,22 +61,22 @@ def plain(path):
 
 
 def test_every_route_of_gradio_has_been_looked_at(of_gradio):
-    opened = {(one.method, plain(one.path)) for one in _routes.OPEN if not one.ours}
+    opened = {(one.method, plain(one.path)) for one in routes.OPEN if not one.ours}
     assert opened <= of_gradio, "Gradio no longer has these"
     assert {path for _, path in of_gradio - opened} == set(CLOSED)
-    assert ("GET", _routes.USER) in of_gradio  # how the guard learns who is logged in
+    assert ("GET", routes.USER) in of_gradio  # how the guard learns who is logged in
 
 
 def test_every_open_route_says_why():
-    assert all(one.why for one in _routes.OPEN)
-    assert len({(one.method, one.path) for one in _routes.OPEN}) == len(_routes.OPEN)
+    assert all(one.why for one in routes.OPEN)
+    assert len({(one.method, one.path) for one in routes.OPEN}) == len(routes.OPEN)
 
 
 @pytest.mark.parametrize("path", sorted(CLOSED))
 def test_closed_routes_match_no_open_one(path):
     filled = re.sub(r"\{\w+\}", "x", path)
     for method in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS"):
-        assert _routes.find(method, filled) is None
+        assert routes.find(method, filled) is None
 
 
 @pytest.mark.parametrize(
@@ -95,5 +96,5 @@ def test_closed_routes_match_no_open_one(path):
     ],
 )
 def test_what_is_open(method, path, found):
-    one = _routes.find(method, path)
+    one = routes.find(method, path)
     assert (one.path if one else None) == found

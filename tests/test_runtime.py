@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 import torch
 
-from core import model_cache, precision, runtime, weights
 from core.checkpoints import Checkpoint
 from core.errors import CheckpointError, DamagedFile, DeviceLost, InputError, OutOfMemory
-from core.model_cache import Built, ModelCache, module_bytes
-from core.output_store import OutputStore, value_bytes
-from core.weights import Resolved
+from core.serving import model_cache, precision, runtime
+from core.serving.model_cache import Built, ModelCache, module_bytes
+from core.serving.output_store import OutputStore, value_bytes
+from core.sources import resolver
+from core.sources.resolver import Resolved
 from tests.conftest import PATIENCE
 
 SIDE = 64
@@ -443,14 +444,14 @@ def test_run_tells_what_happened(net):
 
 def test_note_belongs_to_the_request(net, monkeypatch):
     """The starter that stood in for another answers without that note when asked by name."""
-    resolve = weights.resolve
+    resolve = resolver.resolve
 
     def with_note(key, *args, **options):
         found = resolve("net", *args, **options)
         note = "It stands in." if key == "other" else ""
         return Resolved(found.checkpoint, found.tier, found.path, note)
 
-    monkeypatch.setattr(weights, "resolve", with_note)
+    monkeypatch.setattr(resolver, "resolve", with_note)
     notes = []
     for key in ("other", "net", "other"):
         with runtime.run("classify", key, linear) as run:

@@ -10,8 +10,9 @@ from segment_anything.modeling import ImageEncoderViT
 from segment_anything.modeling.image_encoder import Attention, PatchEmbed
 from torch import nn
 
-from core import runtime, sam_attention, sam_models
-from core.sam_attention import OrderedPatchEmbed, TiledAttention
+from core.sam import attention, models
+from core.sam.attention import OrderedPatchEmbed, TiledAttention
+from core.serving import runtime
 from tests import nets, sams
 
 
@@ -37,7 +38,7 @@ def encoder(side=128):
 
 @pytest.fixture(params=[2**20, 7000, 100], ids=["one tile", "some tiles", "a row at a time"])
 def tile(request, monkeypatch):
-    monkeypatch.setattr(sam_attention, "TILE", request.param)
+    monkeypatch.setattr(attention, "TILE", request.param)
 
 
 def test_the_encoder_answers_as_before(tile):
@@ -45,7 +46,7 @@ def test_the_encoder_answers_as_before(tile):
     x = torch.randn(2, 3, 128, 128)
     with torch.inference_mode():
         wanted = net(x)
-        sam_attention.speed_up(net)
+        attention.speed_up(net)
         assert torch.allclose(net(x), wanted, atol=2e-5)
     kinds = [type(m) for m in net.modules()]
     assert Attention not in kinds
@@ -63,7 +64,7 @@ def test_in_bf16_it_is_as_near_to_fp32_as_before():
     with torch.inference_mode():
         wanted = net(x)
         before = error(wanted)
-        sam_attention.speed_up(net)
+        attention.speed_up(net)
         assert error(wanted) < 1.3 * before
 
 
@@ -90,7 +91,7 @@ def test_layers_without_relative_positions_stay_as_they_were():
 
 def test_the_hub_s_sam_has_it(shelf, monkeypatch):
     sams.register(shelf, monkeypatch, nets.sam())
-    with runtime.run("segment", "auto", sam_models.build) as run:
+    with runtime.run("segment", "auto", models.build) as run:
         kinds = {type(layer) for layer in run.lease.built.module.modules()}
     assert {TiledAttention, OrderedPatchEmbed} <= kinds
     assert not {Attention, PatchEmbed} & kinds

@@ -7,8 +7,9 @@ import pytest
 import segment_anything
 import torch
 
-from core import runtime, segment
+from core import segment
 from core.errors import CheckpointError, InputError
+from core.serving import runtime
 from tests import nets
 from tests.sams import ask, assert_same
 

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import coco, images, weights
+from core import images
 from core.errors import InputError
-from demos import _everything, _segment_files, _segment_lessons, _segment_session
-from demos._canvas_data import parse_gesture
-from demos._segment_session import Session
+from core.imaging import coco
+from core.sources import resolver
+from demos.canvas.gestures import parse_gesture
+from demos.segment import everything, files, lessons
+from demos.segment import session as _segment_session
+from demos.segment.session import Session
 
 pytestmark = pytest.mark.usefixtures("stock_layers")
 
@@ -30,7 +33,7 @@ def picture() -> images.Picture:
 
 
 def run(picture: images.Picture, session: Session, side: int = 5) -> Any:
-    return _everything._run(picture, "segment-starter", session, side, 0, *OWN)
+    return everything._run(picture, "segment-starter", session, side, 0, *OWN)
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ def gesture(session: Session, *objects: dict[str, Any]) -> None:
 
 def pick(session: Session, x: int, y: int) -> str:
     """The key of the mask that was picked."""
-    told = _everything._pick(session, gr.EventData(None, {"picture": session.id, "x": x, "y": y}))
+    told = everything._pick(session, gr.EventData(None, {"picture": session.id, "x": x, "y": y}))
     assert told
     return list(session.given)[-1]
 
@@ -91,11 +94,11 @@ def test_after_cancel_what_was_found_can_be_picked_and_taken_away(picture: image
     while not session.found:
         next(steps)
     steps.close()
-    canvas, line, button = _everything._cancelled(picture, session)
+    canvas, line, button = everything._cancelled(picture, session)
     assert f"Cancelled. The {len(session.found)} masks" in line
     assert canvas.value["everything"] is False
     assert button.interactive and canvas != gr.skip()
-    assert _everything._cancelled(picture, session) == (gr.skip(),) * 3  # it is over
+    assert everything._cancelled(picture, session) == (gr.skip(),) * 3  # it is over
 
 
 def test_a_cancelled_run_ends_at_its_next_step_and_tells_nothing_more(
@@ -104,21 +107,21 @@ def test_a_cancelled_run_ends_at_its_next_step_and_tells_nothing_more(
     session = Session("a", picture.digest)
     steps = run(picture, session, side=12)
     next(steps), next(steps)
-    _everything._cancelled(picture, session)  # as where the page lost sight of the run
+    everything._cancelled(picture, session)  # as where the page lost sight of the run
     assert list(steps) == []
 
 
 def test_own_thresholds_begin_with_those_of_the_checkpoint() -> None:
-    hidden = _everything._defaults(True, "segment-starter")
+    hidden = everything._defaults(True, "segment-starter")
     assert [one.visible for one in hidden] == [False, False, False]
-    shown = _everything._defaults(False, "segment-starter")
+    shown = everything._defaults(False, "segment-starter")
     assert [(one.visible, one.value) for one in shown] == [(True, 0.3), (True, 0.4), (True, True)]
 
 
 def test_cancel_after_the_end_changes_nothing(
     done: tuple[Session, list[Any]], picture: images.Picture
 ) -> None:
-    assert _everything._cancelled(picture, done[0]) == (gr.skip(),) * 3
+    assert everything._cancelled(picture, done[0]) == (gr.skip(),) * 3
 
 
 def test_one_mask_does_not_become_two_objects(done: tuple[Session, list[Any]]) -> None:
@@ -135,17 +138,17 @@ def test_code_of_a_picked_mask_makes_it_again(
     session, _ = done
     key = pick(session, *inside(session))
     gesture(session, {"given": key})
-    texts = _segment_files._code(picture, "segment-starter", 0, session)
+    texts = files._code(picture, "segment-starter", 0, session)
     monkeypatch.chdir(tmp_path)
     images.save_png(picture.load(), tmp_path / "picture.png")
     (tmp_path / "segment-starter.safetensors").symlink_to(
-        weights.resolve("segment-starter", "segment").path
+        resolver.resolve("segment-starter", "segment").path
     )
     for text in texts:
         names: dict[str, Any] = {}
         exec(compile(text, "copied.py", "exec"), names)
         np.testing.assert_array_equal(names["mask"], session.given[key].mask)
-    with_files = _segment_files._files(picture, "segment-starter", 0, session)
+    with_files = files._files(picture, "segment-starter", 0, session)
     assert any(name.endswith("objects.zip") for name in with_files)
 
 
@@ -154,14 +157,14 @@ def test_code_of_a_picked_mask_names_the_checkpoint_of_its_run(
 ) -> None:
     session, _ = done
     gesture(session, {"given": pick(session, *inside(session))})
-    shown = _segment_files._code(picture, "segment-starter", 0, session)
+    shown = files._code(picture, "segment-starter", 0, session)
     assert all("segment-starter" in text for text in shown)
-    assert _segment_files._code(picture, "sam-vit-b", 0, session) == shown
+    assert files._code(picture, "sam-vit-b", 0, session) == shown
 
 
 def test_without_a_mask_the_line_says_what_to_do(picture: images.Picture) -> None:
     session = Session("a", picture.digest)
-    *_, last = _everything._run(picture, "segment-starter", session, 4, 0, False, 1.0, 1.0)
+    *_, last = everything._run(picture, "segment-starter", session, 4, 0, False, 1.0, 1.0)
     assert "0 masks: lower the thresholds" in last[1]
     assert last[0].props["segments"] is None  # nothing to pick from
 
@@ -189,12 +192,12 @@ def test_document_of_the_endpoint_stays(done: tuple[Session, list[Any]]) -> None
 def test_a_mask_made_on_the_canvas_is_a_reference(picture: images.Picture) -> None:
     session = Session("a", picture.digest)
     gesture(session, {"points": [[40, 30, 1], [70, 40, 0]]})
-    said, file = _segment_lessons._take(picture, "segment-starter", 0, session)
+    said, file = lessons._take(picture, "segment-starter", 0, session)
     assert "Object 1 is the reference" in said and file is None  # the newest one counts
-    chart = _segment_lessons._clicks(picture, "segment-starter", 0, session, None)
+    chart = lessons._clicks(picture, "segment-starter", 0, session, None)
     last = re.findall(r'cell-number">([0-9.]+)', chart)[-1]
     assert "True IoU" in chart and last == "1.00"  # the prompts that made it lead back to it
     drawn = np.zeros((120, 160, 3), np.uint8)
     drawn[:5, :5] = 255
-    chart = _segment_lessons._clicks(picture, "segment-starter", 0, session, drawn)
+    chart = lessons._clicks(picture, "segment-starter", 0, session, drawn)
     assert float(re.findall(r'cell-number">([0-9.]+)', chart)[-1]) < 0.5  # a loaded one goes first

@@ -10,9 +10,11 @@ import pytest
 import torch
 from segment_anything import SamAutomaticMaskGenerator
 
-from core import regions, runtime, segment
+from core import segment
 from core.errors import InputError, OutOfMemory
-from core.sam_engines import SamEngine
+from core.imaging import regions
+from core.sam.engines import SamEngine
+from core.serving import runtime
 from tests import nets
 
 pytestmark = pytest.mark.usefixtures("stock_layers")

@@ -12,8 +12,10 @@ from scipy import ndimage
 from segment_anything import SamPredictor
 from segment_anything.utils.amg import calculate_stability_score, remove_small_regions
 
-from core import images, regions, runtime, segment
+from core import images, segment
 from core.errors import InputError
+from core.imaging import regions
+from core.serving import runtime
 from tests import nets
 from tests.sams import ask, assert_same
 

@@ -13,8 +13,12 @@ from core import images
 from core import segment as task
 from core.errors import InputError
 from core.types import Masks, RunInfo
-from demos import _picture, _result, _segment_picture, _segment_session, segment
-from demos._canvas import PointPrompter
+from demos import segment
+from demos.canvas.component import PointPrompter
+from demos.segment import picture as segment_picture
+from demos.segment import session as segment_session
+from demos.shell import picture as _picture
+from demos.shell import result
 
 INFO = RunInfo("net", "starter", "cpu", "fp32", {}, {})
 PICTURE = images.Picture("d", (8, 10), lambda: np.full((8, 10, 3), 127, np.uint8))
@@ -45,7 +49,7 @@ def is_nothing(answer: tuple[Any, ...]) -> bool:
 
 
 def test_a_click_is_answered_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_segment_session, "masks", lambda *_: masks(3))
+    monkeypatch.setattr(segment_session, "masks", lambda *_: masks(3))
     state = session()
     canvas, info = prompt(state, event())
     assert "Mask A (largest), 100.0% of the picture" in canvas["status"] and "net" in info
@@ -64,10 +68,10 @@ def test_an_answer_to_a_picture_that_was_changed_meanwhile_is_dropped(
     state = session()
 
     def slow(*_: object) -> Masks:
-        _segment_picture.left(None, "auto", 0, state)  # the visitor clears the picture
+        segment_picture.left(None, "auto", 0, state)  # the visitor clears the picture
         return masks()
 
-    monkeypatch.setattr(_segment_session, "masks", slow)
+    monkeypatch.setattr(segment_session, "masks", slow)
     assert is_nothing(prompt(state, event()))
     assert is_nothing(prompt(state, event(2)))
 
@@ -82,7 +86,7 @@ def test_only_the_newest_of_overtaking_clicks_is_answered(monkeypatch: pytest.Mo
             answers[0] = prompt(state, event(2))
         return masks()
 
-    monkeypatch.setattr(_segment_session, "masks", overtaken)
+    monkeypatch.setattr(segment_session, "masks", overtaken)
     assert is_nothing(prompt(state, event(1)))
     assert answers[0][0]["masks"][0]["rev"] == 2
 
@@ -95,8 +99,8 @@ def test_nothing_stays_of_the_picture_before_one_that_cannot_be_read(
     state = session()
     picture = _picture.PictureIn().preprocess(ImageData(path="/nowhere/a.png"))
     outputs = [PointPrompter(), gr.HTML(), gr.State(), gr.DownloadButton()]
-    answer = _result.Answer("segment", "Choose one.").answering(
-        _segment_picture.loading(outputs[3:]), outputs, True, _segment_picture.left
+    answer = result.Answer("segment", "Choose one.").answering(
+        segment_picture.loading(outputs[3:]), outputs, True, segment_picture.left
     )
     for _ in range(2):
         ((line, canvas, info, kept, file),) = answer("1", "", picture, "auto", 0, state, None)
@@ -113,13 +117,13 @@ def test_what_the_encoder_refuses_is_said_on_the_canvas(monkeypatch: pytest.Monk
         raise InputError("The picture is too narrow.")
 
     monkeypatch.setattr(task, "embed", refuse)
-    *_, (canvas, info, kept) = _segment_picture.load(PICTURE, "auto", 0, session())
+    *_, (canvas, info, kept) = segment_picture.load(PICTURE, "auto", 0, session())
     assert canvas["status"] == "The picture is too narrow." and info == ""
     assert kept == gr.skip()  # the prompts stay
 
 
 def test_a_gesture_on_another_picture_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_segment_session, "masks", lambda *_: masks())
+    monkeypatch.setattr(segment_session, "masks", lambda *_: masks())
     assert is_nothing(prompt(segment.Session("b", "e"), event()))
 
 
@@ -131,6 +135,6 @@ def test_a_forgotten_session_and_a_fault_are_said_on_the_canvas(
     def broken(*_: object) -> Masks:
         raise RuntimeError("the secret path /home/anna")
 
-    monkeypatch.setattr(_segment_session, "masks", broken)
+    monkeypatch.setattr(segment_session, "masks", broken)
     said = prompt(session(), event())[0]["status"]
     assert said.startswith("Something went wrong") and "anna" not in said

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from core import runtime, sam_models, segment
-from core.models import sam as own
+from core import segment
+from core.nets import sam as own
+from core.sam import models
+from core.serving import runtime
 from tests.conftest import PATIENCE
 from tests.sams import ask, assert_same
 
@@ -76,14 +78,14 @@ def test_only_a_slow_encoder_is_a_long_step(sam, picture, monkeypatch, limit, lo
     )
     segment.embed(picture(90, 64))
     assert seen == [True], "how long it takes is not known yet"
-    monkeypatch.setattr(sam_models, "HEAVY", limit)
+    monkeypatch.setattr(models, "HEAVY", limit)
     segment.embed(picture(90, 64, seed=1))
     assert seen[1] is long
 
 
 def test_store_too_small_for_an_embedding(sam, picture, settings, monkeypatch):
     """Each click then encodes again, and the masks are the same."""
-    from core import output_store
+    from core.serving import output_store
 
     monkeypatch.setattr(output_store, "value_bytes", lambda value: 10**12)
     image = picture(90, 64)

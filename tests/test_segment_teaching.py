@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from segment_anything import SamPredictor
 
-from core import diagram, insight, metrics, runtime, segment
+from core import segment
 from core.errors import InputError
+from core.imaging import metrics
+from core.sam import diagram, insight
+from core.serving import runtime
 from tests.sams import ask
 
 pytestmark = pytest.mark.usefixtures("stock_layers")

@@ -22,8 +22,10 @@ from segment_anything.utils.amg import (
 )
 from torchvision.ops import batched_nms
 
-from core import diagram, insight, runtime, segment
+from core import segment
 from core.errors import CheckpointError, InputError
+from core.sam import diagram, insight
+from core.serving import runtime
 from tests import nets
 
 pytestmark = pytest.mark.usefixtures("stock_layers")
@@ -398,10 +400,11 @@ def test_files_that_do_not_fit_are_refused(copy, picture, change, words):
 def test_a_file_cut_short_is_refused(copy, picture):
     from dataclasses import replace
 
-    from core import own, sam_models
-    from core.weights import Resolved
+    from core.sam import models
+    from core.sources import own_files
+    from core.sources.resolver import Resolved
 
-    (checkpoint,) = own.scan().checkpoints
+    (checkpoint,) = own_files.scan().checkpoints
     file = copy / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(CheckpointError, match="mine is damaged"):
@@ -410,7 +413,7 @@ def test_a_file_cut_short_is_refused(copy, picture):
         with pytest.raises(CheckpointError, match=words):  # it was cut after the scan
             config = (copy / "config.json").read_text()
             path.with_name("config.json").write_text(config)
-            sam_models.build(Resolved(replace(checkpoint, source=str(path)), "own", path))
+            models.build(Resolved(replace(checkpoint, source=str(path)), "own", path))
 
 
 @pytest.mark.parametrize(
@@ -418,14 +421,15 @@ def test_a_file_cut_short_is_refused(copy, picture):
     [(None, "needs its config.json"), ({"model_type": "detr"}, "not that of a SAM")],
 )
 def test_another_config_is_refused(copy, config, words):
-    from core import own, sam_models
-    from core.weights import Resolved
+    from core.sam import models
+    from core.sources import own_files
+    from core.sources.resolver import Resolved
 
-    (checkpoint,) = own.scan().checkpoints
+    (checkpoint,) = own_files.scan().checkpoints
     beside = copy / "config.json"
     beside.unlink() if config is None else beside.write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=words):
-        sam_models.build(Resolved(checkpoint, "own", copy / "model.safetensors"))
+        models.build(Resolved(checkpoint, "own", copy / "model.safetensors"))
 
 
 @pytest.mark.parametrize("written", POSITIONS)

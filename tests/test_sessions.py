@@ -7,7 +7,7 @@ import pytest
 from gradio_client import Client
 
 import app
-from demos import _sessions
+from demos.gradio_patches import sessions
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def page():
 
         word.submit(count, [kept, word], [kept, said], api_name="count")
     blocks.launch(prevent_thread_lock=True, quiet=True, state_session_capacity=8)
-    _sessions.install(blocks)
+    sessions.install(blocks)
     yield blocks
     blocks.close()
 
@@ -51,7 +51,7 @@ def test_state_goes_on_within_a_session_and_not_into_another(page):
 
 
 def test_sessions_without_state_are_forgotten_first(page, monkeypatch):
-    monkeypatch.setattr(_sessions, "STATELESS", 2)
+    monkeypatch.setattr(sessions, "STATELESS", 2)
     holder = page.app.state_holder
     holder["visitor"].state_data[1] = "objects"
     for number in range(20):
@@ -70,5 +70,5 @@ def test_sessions_with_state_are_bounded_too(page):
 def test_the_hub_is_served_so():
     with app.served_page() as hub:
         holder = hub.app.state_holder
-        assert isinstance(holder, _sessions.Sessions) and hub.state_holder is holder
-        assert holder.capacity == _sessions.CAPACITY
+        assert isinstance(holder, sessions.Sessions) and hub.state_holder is holder
+        assert holder.capacity == sessions.CAPACITY

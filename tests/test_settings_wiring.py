@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 import app
-from demos import _ui
+from demos.shell import ui
 from tests.conftest import PATIENCE
 from tests.live import hub_with
 
@@ -88,4 +88,4 @@ def test_the_start_prepares_the_process_before_the_page_is_up(settings, monkeypa
     monkeypatch.setattr(app, "launch", no_port)
     with pytest.raises(SystemExit, match="is taken"):
         app.main()
-    assert done == [*first, _ui.DEVICE_QUEUE[1] // 2]
+    assert done == [*first, ui.DEVICE_QUEUE[1] // 2]

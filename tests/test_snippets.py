@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import runtime, segment, snippets, weights
+from core import segment
 from core.checkpoints import by_key
-from core.snippets import Prompt
+from core.sam import snippets
+from core.sam.snippets import Prompt
+from core.serving import runtime
+from core.sources import resolver
 from tests import nets
 
 pytestmark = pytest.mark.usefixtures("stock_layers")
@@ -104,7 +107,7 @@ def test_copied_code_of_transformers_makes_the_same_masks(photo, folder, process
             **sizes, image_mean=nets.MEAN[::-1]
         )
         getattr(transformers, f"{name}Processor")(picture_processor).save_pretrained(folder)
-    checkpoint = weights.find(f"own:{folder.name}", "segment")
+    checkpoint = resolver.find(f"own:{folder.name}", "segment")
     for asked in PROMPTS:
         shown = segment.predict(photo, checkpoint=checkpoint.key, **asked)
         text = snippets.with_library(Prompt(photo, **asked), checkpoint, checkpoint.source)

@@ -15,10 +15,13 @@ from gradio.data_classes import ImageData
 from PIL import Image
 
 from core import segment
-from demos import _everything, _files, _segment_files, _segment_session
-from demos._canvas_data import parse_gesture
-from demos._picture import PictureIn
-from demos._segment_session import Session
+from demos.canvas.gestures import parse_gesture
+from demos.segment import everything
+from demos.segment import files as segment_files
+from demos.segment import session as _segment_session
+from demos.segment.session import Session
+from demos.server import files
+from demos.shell.picture import PictureIn
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stock_layers")]
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +30,7 @@ CLICK = {"points": [[160, 130, 1]]}
 
 def visit(name: str, mode: str = "RGB") -> tuple[Any, Session, Path]:
     """A picture under a visitor's name, as the page gets it, with one click on it."""
-    file = _files.result_path("upload.png")
+    file = files.result_path("upload.png")
     picture = Image.open(ROOT / "examples" / "coins.jpg").convert(mode)
     if mode == "RGBA":
         alpha = np.full(picture.size[::-1], 255, np.uint8)
@@ -82,33 +85,33 @@ def test_the_code_of_the_library_runs_as_pasted(
     picture, session, file = visit(name, mode)
     gesture(session, CLICK, choice)
     state = (picture, "segment-starter", 0.0, session)
-    _, plain = _segment_files._code(*state)
+    _, plain = segment_files._code(*state)
     assert repr(name) in plain
     missing = run(plain, folder)
     assert missing.returncode == 1 and f"{name} is not here" in missing.stderr
     (folder / name).write_bytes(file.read_bytes())
     assert "Traceback" not in missing.stderr
-    button = _segment_files._weights(plain, *state)
+    button = segment_files._weights(plain, *state)
     given = Path(button.value["path"] if isinstance(button.value, dict) else button.value)
     (folder / "segment-starter.safetensors").write_bytes(given.read_bytes())
     done = run(plain, folder)
     assert done.returncode == 0, done.stderr
     settings = _segment_session.settings_of(picture, "segment-starter", 0)
     assert session.gesture is not None
-    shown, *_ = _segment_files.full_mask(picture, session, settings, session.gesture.objects[0])
+    shown, *_ = segment_files.full_mask(picture, session, settings, session.gesture.objects[0])
     with Image.open(folder / "mask.png") as made:
         np.testing.assert_array_equal(np.asarray(made) > 0, shown)
 
 
 def test_so_does_that_of_a_mask_of_everything_mode(folder: Path) -> None:
     picture, session, file = visit("coins of mine.png")
-    list(_everything._run(picture, "segment-starter", session, 6, 0, True, 0.0, 0.0))
+    list(everything._run(picture, "segment-starter", session, 6, 0, True, 0.0, 0.0))
     y, x = np.argwhere(session.found[0].mask)[0]
     data = {"picture": session.id, "x": int(x), "y": int(y)}
-    _everything._pick(session, gr.EventData(None, data))
+    everything._pick(session, gr.EventData(None, data))
     (key,) = session.given
     gesture(session, {"given": key})
-    _, plain = _segment_files._code(picture, "segment-starter", 0, session)
+    _, plain = segment_files._code(picture, "segment-starter", 0, session)
     (folder / "coins of mine.png").write_bytes(file.read_bytes())
     weights = ROOT / "weights" / "segment-starter.safetensors"
     (folder / weights.name).write_bytes(weights.read_bytes())
@@ -120,7 +123,7 @@ def test_so_does_that_of_a_mask_of_everything_mode(folder: Path) -> None:
 
 def test_the_code_with_core_needs_core_and_the_picture_alone(folder: Path) -> None:
     picture, session, file = visit("photo.png")
-    ours, _ = _segment_files._code(picture, "segment-starter", 0, session)
+    ours, _ = segment_files._code(picture, "segment-starter", 0, session)
     assert ours.startswith("# Needs: Vision Hub's core package")
     (folder / "photo.png").write_bytes(file.read_bytes())
     known = {**os.environ, "PYTHONPATH": str(ROOT), "VISION_HUB_PRECISION": "fp32"}
@@ -136,7 +139,7 @@ def test_the_code_with_core_needs_core_and_the_picture_alone(folder: Path) -> No
 @pytest.mark.parametrize("checkpoint", ["auto", "segment-starter"])
 def test_the_weights_of_a_starter_alone_are_given_away(checkpoint: str, tmp_path: Path) -> None:
     picture, session, _ = visit("photo.png")
-    button = _segment_files._weights("import", picture, checkpoint, 0, session)
+    button = segment_files._weights("import", picture, checkpoint, 0, session)
     assert button.interactive
-    said = _segment_files._weights("# Click first.", picture, checkpoint, 0, session)
+    said = segment_files._weights("# Click first.", picture, checkpoint, 0, session)
     assert not said.interactive

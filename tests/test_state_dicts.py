@@ -12,8 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from core import classify, detect, reconstruct, restore, runtime, segment, state_dicts
+from core import classify, detect, reconstruct, restore, segment
 from core.errors import CheckpointError, DamagedFile
+from core.serving import runtime
+from core.sources import state_dicts
 from tests import nets
 
 IMAGE = np.zeros((40, 40, 3), np.uint8)

@@ -10,7 +10,9 @@ from PIL import Image
 from scipy import ndimage
 from skimage import data, filters, segmentation
 
-from core import runtime, segment, things
+from core import segment
+from core.imaging import things
+from core.serving import runtime
 from core.types import Mask
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "coins.jpg"

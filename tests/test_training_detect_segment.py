@@ -8,8 +8,9 @@ import torch
 from segment_anything import SamPredictor
 from transformers import DetrConfig, DetrForObjectDetection
 
-from core import metrics, state_dicts
-from core.models import sam as small_sam
+from core.imaging import metrics
+from core.nets import sam as small_sam
+from core.sources import state_dicts
 from training import (
     detect,
     detect_data,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import checksums
+from core.sources import checksums
 from training import common
 
 RECIPES = ("denoise", "super_resolve", "deblur", "classify", "reconstruct", "detect", "segment")

@@ -9,8 +9,8 @@ from PIL import Image
 
 pytest.importorskip("timm")
 
-from core import state_dicts
 from core.errors import CheckpointError
+from core.sources import state_dicts
 from training import classify, reconstruct
 from training.common import LoopConfig
 from training.recognition_data import crop_to, digests, epoch_order, photographs

@@ -8,7 +8,7 @@ import spandrel
 import torch
 from PIL import Image
 
-from core import state_dicts
+from core.sources import state_dicts
 from training import deblur, denoise, super_resolve
 from training.common import WEIGHTS, LoopConfig, cosine
 from training.muon import MuonTrainer

@@ -15,8 +15,9 @@ import app
 from core.checkpoints import by_key
 from core.errors import InputError
 from core.settings import get_settings
-from demos import _api, _page, _picker, _ui, classify, segment
-from demos._guard import Guard
+from demos import _page, classify, segment
+from demos.server.guard import Guard
+from demos.shell import api, picker, ui
 
 GREY = np.full((8, 10, 3), 127, np.uint8)
 
@@ -56,21 +57,21 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 
 
 def test_sizes_are_written_as_people_write_them():
-    assert "2565 MB" in _picker.describe("sam-vit-h", "segment")
-    assert not any("e+" in title for title, _ in _picker._choices("segment"))
+    assert "2565 MB" in picker.describe("sam-vit-h", "segment")
+    assert not any("e+" in title for title, _ in picker._choices("segment"))
 
 
 def test_the_picker_says_what_reading_a_picture_costs():
-    labels = {key: title for title, key in _picker._choices("segment")}
+    labels = {key: title for title, key in picker._choices("segment")}
     for key in ("sam2.1-hiera-tiny", "slimsam-50"):
         cost = by_key(key).encode
         assert 0 < cost < 1
         assert f"encode {cost:g} x ViT-B" in labels[key]
-        assert f"in {cost:g} times the processor time of SAM ViT-B" in _picker.describe(
+        assert f"in {cost:g} times the processor time of SAM ViT-B" in picker.describe(
             key, "segment"
         )
     assert "encode 1 x ViT-B" in labels["sam-vit-b"]
-    assert not any("encode" in title for title, _ in _picker._choices("classify"))
+    assert not any("encode" in title for title, _ in picker._choices("classify"))
 
 
 def test_an_unforeseen_error_shows_no_more_than_one_sentence():
@@ -78,7 +79,7 @@ def test_an_unforeseen_error_shows_no_more_than_one_sentence():
         raise RuntimeError("the secret path /home/anna")
 
     with pytest.raises(gr.Error) as caught:
-        _ui.guarded(broken)()
+        ui.guarded(broken)()
     assert "anna" not in caught.value.message and caught.value.message.endswith(".")
 
 
@@ -88,7 +89,7 @@ def test_null_in_a_call_is_the_default_and_numbers_are_numbers():
     def task(image, checkpoint="auto", top_k=5, sigma=None):
         seen.append((checkpoint, top_k, sigma))
 
-    call = _api._checked(task, ("image", "text", "number", "number"))
+    call = api._checked(task, ("image", "text", "number", "number"))
     call(GREY, None, None, None)
     assert seen == [("auto", 5, None)]
     for wrong in (float("nan"), float("inf"), "3", [1], True):
@@ -98,7 +99,7 @@ def test_null_in_a_call_is_the_default_and_numbers_are_numbers():
 
 def test_a_call_without_a_picture_says_so():
     with pytest.raises(gr.Error, match="picture"):
-        _ui.guarded(classify.classify)(None)
+        ui.guarded(classify.classify)(None)
 
 
 def test_points_that_are_no_list_are_refused():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.models import vit
+from core.nets import vit
 
 ARCH = {
     "image_size": 16,

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from core import agreement, checkpoints, checksums, hub, warm, weights
+from core import checkpoints
 from core.checkpoints import Checkpoint
 from core.errors import (
     Busy,
@@ -28,6 +28,8 @@ from core.errors import (
     ResourceError,
 )
 from core.settings import get_settings
+from core.sources import checksums, hf_client, resolver
+from core.start import agreement, warm
 from tests import hub_server
 from tests.conftest import PATIENCE, wait_for
 
@@ -55,13 +57,13 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_serv
         local.put(REPO, "model.safetensors", CONTENT)
         (tmp_path / "weights").mkdir()
         (tmp_path / "weights/starter.safetensors").write_bytes(b"starter")
-        monkeypatch.setattr(weights, "ROOT", tmp_path)
+        monkeypatch.setattr(resolver, "ROOT", tmp_path)
         get_settings.cache_clear()
-        hub.forget_probe()
+        hf_client.forget_probe()
         catalogue(monkeypatch, FULL)
         yield local
     get_settings.cache_clear()
-    hub.forget_probe()
+    hf_client.forget_probe()
 
 
 def catalogue(monkeypatch: pytest.MonkeyPatch, *full: Checkpoint) -> None:
@@ -92,8 +94,8 @@ def ended(work: Callable[[], Any]) -> Any:
     return done.result(PATIENCE)
 
 
-def resolve(key: str = "full-net") -> weights.Resolved:
-    return weights.resolve(key, "classify")
+def resolve(key: str = "full-net") -> resolver.Resolved:
+    return resolver.resolve(key, "classify")
 
 
 # --- the order of sources ---
@@ -120,7 +122,7 @@ def test_a_cached_checkpoint_makes_no_request(server):
 def test_a_cached_checkpoint_answers_when_the_hub_is_gone(server, monkeypatch):
     path = resolve().path
     server.faults["*"] = "silent"
-    hub.forget_probe()
+    hf_client.forget_probe()
     server.requests.clear()
     assert ended(resolve).path == path
     assert server.requests == []
@@ -141,15 +143,15 @@ def test_extra_files_lie_beside_the_weights(server, monkeypatch):
 def test_a_missing_extra_file_means_not_at_hand(server, monkeypatch):
     resolve()
     with_config = replace(FULL, extra_files=("config.json",))
-    assert weights.is_at_hand(FULL)
-    assert not weights.is_at_hand(with_config)
+    assert resolver.is_at_hand(FULL)
+    assert not resolver.is_at_hand(with_config)
 
 
 def test_unknown_key_and_wrong_task_are_told_apart(server):
     with pytest.raises(InputError, match=r"no checkpoint called nonsense.*full-net"):
         resolve("nonsense")
     with pytest.raises(InputError, match="another task"):
-        weights.resolve("full-net", "detect")
+        resolver.resolve("full-net", "detect")
 
 
 def test_auto_without_any_file_says_what_to_do(server, tmp_path):
@@ -167,9 +169,9 @@ def test_auto_heeds_the_scale(server, monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoints, "CATALOGUE", tuple(starters))
     for starter in starters:
         (tmp_path / starter.source).write_bytes(b"")
-    assert weights.resolve("auto", "super_resolve", scale=4).checkpoint.key == "x4"
+    assert resolver.resolve("auto", "super_resolve", scale=4).checkpoint.key == "x4"
     with pytest.raises(CheckpointError, match="x3"):
-        weights.resolve("auto", "super_resolve", scale=3)
+        resolver.resolve("auto", "super_resolve", scale=3)
 
 
 def test_a_full_checkpoint_goes_from_the_hub_into_a_result(server, monkeypatch):
@@ -191,7 +193,8 @@ def test_a_full_checkpoint_goes_from_the_hub_into_a_result(server, monkeypatch):
 @pytest.mark.parametrize("key", ["sam2.1-hiera-tiny", "slimsam-50"])
 def test_a_sam_of_transformers_goes_from_the_hub_into_masks(server, monkeypatch, tmp_path, key):
     """As the hub has them: SAM 2 as a network for videos, and no processor file is needed."""
-    from core import runtime, segment
+    from core import segment
+    from core.serving import runtime
     from tests import nets
     from tests.conftest import make_picture
 
@@ -265,11 +268,11 @@ def test_a_dead_hub_without_a_starter_is_an_error(server, tmp_path):
 
 
 def test_a_live_verdict_is_remembered_and_can_be_forgotten(server):
-    assert hub.is_reachable()
-    assert hub.is_reachable()
+    assert hf_client.is_reachable()
+    assert hf_client.is_reachable()
     assert len(server.requests) == 1
-    hub.forget_probe()
-    assert hub.is_reachable()
+    hf_client.forget_probe()
+    assert hf_client.is_reachable()
     assert len(server.requests) == 2
 
 
@@ -278,20 +281,20 @@ def test_a_hub_that_came_back_is_noticed_soon(server, monkeypatch):
     assert resolve().tier == "starter"
     server.faults.clear()
     assert resolve().tier == "starter", "just asked"
-    monkeypatch.setattr(hub, "REMEMBER_DOWN", 0.0)
+    monkeypatch.setattr(hf_client, "REMEMBER_DOWN", 0.0)
     assert resolve().tier == "full"
 
 
 def test_who_picks_a_checkpoint_makes_the_hub_be_asked_again(server):
-    from demos import _picker
+    from demos.shell import picker
 
     server.faults["*"] = "500"
     assert resolve().tier == "starter"
     server.faults.clear()
-    _picker.describe("full-net", "classify")
+    picker.describe("full-net", "classify")
     assert resolve().tier == "full"
     server.requests.clear()
-    _picker.describe("full-net", "classify")  # at hand: there is nothing to ask for
+    picker.describe("full-net", "classify")  # at hand: there is nothing to ask for
     assert server.requests == []
 
 
@@ -299,7 +302,7 @@ def test_the_limits_of_a_slow_network_are_settings(server, monkeypatch):
     for name in ("PROBE", "STALL"):
         monkeypatch.delenv(f"VISION_HUB_{name}_SECONDS")
     get_settings.cache_clear()
-    assert (get_settings().probe, get_settings().stall, hub.REMEMBER_DOWN) == (10, 45, 30)
+    assert (get_settings().probe, get_settings().stall, hf_client.REMEMBER_DOWN) == (10, 45, 30)
     server.faults["*"] = "silent"
     monkeypatch.setenv("VISION_HUB_PROBE_SECONDS", "0.2")
     get_settings.cache_clear()
@@ -349,7 +352,7 @@ def test_what_was_downloaded_is_measured_later(server, monkeypatch):
     asked, settled = threading.Event(), []
     monkeypatch.setattr(agreement, "settle", lambda task: settled.append(task) or asked.set())
     monkeypatch.setattr(warm, "LATER", 0.0)
-    monkeypatch.setattr(weights, "on_download", [warm.settle_later])
+    monkeypatch.setattr(resolver, "on_download", [warm.settle_later])
     resolve()
     assert asked.wait(PATIENCE) and settled == [FULL.task]
     resolve()  # now from the cache
@@ -361,7 +364,7 @@ def test_a_file_larger_than_the_disk_is_not_begun(server, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(ResourceError, match="disk is full") as caught:
         resolve()
-    assert str(hub.cache_dir()) not in str(caught.value)  # visitors read it
+    assert str(hf_client.cache_dir()) not in str(caught.value)  # visitors read it
     assert server.downloads("model.safetensors") == 0
 
 
@@ -369,10 +372,10 @@ def test_a_disk_that_fills_up_says_so(server, monkeypatch):
     def no_space(*args: object, **options: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(hub, "hf_hub_download", no_space)
+    monkeypatch.setattr(hf_client, "hf_hub_download", no_space)
     with pytest.raises(ResourceError, match="disk is full") as caught:
         resolve()
-    assert str(hub.cache_dir()) not in str(caught.value)
+    assert str(hf_client.cache_dir()) not in str(caught.value)
 
 
 def test_a_cache_that_cannot_be_written_says_so(server, monkeypatch, tmp_path):
@@ -389,7 +392,7 @@ def test_a_wrong_pinned_sum_is_refused_and_the_next_try_downloads_again(server, 
     catalogue(monkeypatch, replace(FULL, sha256="0" * 64))
     with pytest.raises(DamagedFile):
         resolve()
-    assert not weights.is_at_hand(FULL)
+    assert not resolver.is_at_hand(FULL)
     server.requests.clear()
     catalogue(monkeypatch, replace(FULL, sha256=server.put(REPO, "model.safetensors", CONTENT)))
     assert resolve().tier == "full"
@@ -434,14 +437,14 @@ def test_a_changed_pin_is_checked_although_the_file_was_hashed(server, monkeypat
 
 @pytest.fixture
 def one_may_wait():
-    weights.limit_waiting(1)
+    resolver.limit_waiting(1)
     yield
-    weights.limit_waiting(None)
+    resolver.limit_waiting(None)
 
 
 def test_who_would_take_the_last_place_to_wait_for_a_download_is_told_at_once(server, one_may_wait):
     server.faults[REPO] = "drip"
-    found: list[weights.Resolved] = []
+    found: list[resolver.Resolved] = []
     first = threading.Thread(target=lambda: found.append(resolve()))
     first.start()
     wait_for(lambda: server.downloads("model.safetensors"))
@@ -458,7 +461,7 @@ def test_who_would_take_the_last_place_to_wait_for_a_download_is_told_at_once(se
 
 def test_sixteen_threads_make_one_download(server):
     server.faults[REPO] = "slow"
-    found: list[weights.Resolved] = []
+    found: list[resolver.Resolved] = []
     gate = threading.Barrier(16)
 
     def work() -> None:
@@ -477,7 +480,7 @@ def test_sixteen_threads_make_one_download(server):
 def test_progress_goes_up_to_one(server):
     server.faults[REPO] = "slow"
     told: list[tuple[float, str]] = []
-    weights.resolve("full-net", "classify", lambda share, text: told.append((share, text)))
+    resolver.resolve("full-net", "classify", lambda share, text: told.append((share, text)))
     shares = [share for share, _ in told]
     assert shares == sorted(shares) and shares[-1] == 1.0
     assert all("Downloading Full net" in text for _, text in told)
@@ -488,14 +491,14 @@ def test_a_failing_progress_bar_does_not_break_the_cache(server):
         raise KeyboardInterrupt  # how a cancelled job ends
 
     with pytest.raises(KeyboardInterrupt):
-        weights.resolve("full-net", "classify", broken)
-    assert not weights.is_at_hand(FULL)
+        resolver.resolve("full-net", "classify", broken)
+    assert not resolver.is_at_hand(FULL)
     assert resolve().path.read_bytes() == CONTENT
 
 
 def test_listing_has_the_documented_fields(server):
     resolve()
-    listed = {entry["key"]: entry for entry in weights.listing()}
+    listed = {entry["key"]: entry for entry in resolver.listing()}
     assert set(listed) == {"starter-net", "full-net"}
     documented = {"key", "task", "tier", "available", "size_mb", "licence", "params"}
     assert all(documented <= set(entry) for entry in listed.values())
@@ -504,7 +507,7 @@ def test_listing_has_the_documented_fields(server):
 
 
 def test_listing_asks_nobody(server):
-    weights.listing()
+    resolver.listing()
     assert server.requests == []
 
 
@@ -512,7 +515,7 @@ def test_limits_hold_for_other_users_of_the_hub_client(server, monkeypatch):
     """transformers and timm call the hub by themselves; a silent one must not hang them."""
     from huggingface_hub import HfApi
 
-    hub.install_limits()
+    hf_client.install_limits()
     monkeypatch.setenv("VISION_HUB_STALL_SECONDS", "3")
     get_settings.cache_clear()
     server.faults["*"] = "silent"

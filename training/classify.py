@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from core import state_dicts
-from core.models import vit
+from core.nets import vit
+from core.sources import state_dicts
 from training import common
 from training.common import LoopConfig
 from training.muon import MuonTrainer
@@ -62,7 +62,7 @@ class Config:
     )
 
     def arch(self, classes: int) -> dict[str, Any]:
-        """What `core.models.vit.build` takes."""
+        """What `core.nets.vit.build` takes."""
         return {
             "image_size": SIDE,
             "stem_widths": list(self.stem_widths),

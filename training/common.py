@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.checksums import file_sha256, shipped_sums
+from core.sources.checksums import file_sha256, shipped_sums
 
 log = logging.getLogger("training")
 

@@ -20,7 +20,7 @@ from spandrel.architectures.NAFNet import NAFNet
 from torch import nn
 from torch.nn import functional as F
 
-from core import state_dicts
+from core.sources import state_dicts
 from training import common, restore_eval
 from training.common import LoopConfig, Trainer
 from training.degradations import (

@@ -26,7 +26,7 @@ from torchvision.ops import generalized_box_iou_loss
 from transformers import DetrConfig, DetrForObjectDetection
 from transformers.loss.loss_for_object_detection import ForObjectDetectionLoss
 
-from core import state_dicts
+from core.sources import state_dicts
 from training import common, detect_data, detect_eval, detect_scenes
 from training.common import LoopConfig, Trainer, log
 from training.detect_data import CLASSES, MEAN, STD, normalise

@@ -21,7 +21,8 @@ from pycocotools.cocoeval import COCOeval
 from skimage.feature import hog
 from transformers import DetrConfig, DetrForObjectDetection
 
-from core import draw, state_dicts
+from core.imaging import draw
+from core.sources import state_dicts
 from core.types import Detections, RunInfo
 from training import detect_data, detect_scenes, pages
 from training.common import log

@@ -22,7 +22,7 @@ from skimage.restoration import inpaint_biharmonic
 from torch import nn
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
-from core import state_dicts
+from core.sources import state_dicts
 from training import common
 from training.common import LoopConfig
 from training.muon import MuonTrainer

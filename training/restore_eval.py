@@ -16,7 +16,7 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import denoise_nl_means, richardson_lucy, wiener
 
-from core import metrics
+from core.imaging import metrics
 from training import degradations, restore_run
 from training.degradations import gaussian
 from training.restore_data import read_rgb

@@ -8,7 +8,7 @@ import spandrel
 import torch
 from torch import nn
 
-from core import state_dicts
+from core.sources import state_dicts
 
 
 def export(model: nn.Module, task: str, path: Path) -> Path:

@@ -25,8 +25,8 @@ from segment_anything.modeling import Sam
 from torch import nn
 from torch.nn import functional as F
 
-from core import state_dicts
-from core.models import sam as small_sam
+from core.nets import sam as small_sam
+from core.sources import state_dicts
 from training import common, segment_data, segment_eval, segment_judge
 from training.common import LoopConfig, Trainer, log
 from training.muon import MuonTrainer

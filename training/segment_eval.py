@@ -22,9 +22,10 @@ from segment_anything.modeling import Sam
 from skimage.color import rgb2lab
 from skimage.segmentation import flood, random_walker
 
-from core import draw, state_dicts
-from core.metrics import mask_iou
-from core.models import sam as small_sam
+from core.imaging import draw
+from core.imaging.metrics import mask_iou
+from core.nets import sam as small_sam
+from core.sources import state_dicts
 from training import pages, segment_data
 from training.common import log
 from training.segment_data import tight_box

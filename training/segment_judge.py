@@ -12,7 +12,7 @@ import torch
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
-from core.metrics import mask_iou
+from core.imaging.metrics import mask_iou
 from training.segment_data import Sample
 from training.segment_eval import deepest
 

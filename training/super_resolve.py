@@ -20,7 +20,7 @@ from spandrel.architectures.Compact import Compact
 from torch import nn
 from torch.nn import functional as F
 
-from core import state_dicts
+from core.sources import state_dicts
 from training import common, restore_eval
 from training.common import LoopConfig
 from training.degradations import crop_to_multiple, reduce

@@ -113,9 +113,9 @@ def serve(options: Options) -> None:
 
 def checkpoints(_: Options) -> list[dict[str, object]]:
     """Every checkpoint with its task, tier, size and licence."""
-    from core import weights
+    from core.sources import resolver
 
-    return weights.listing()
+    return resolver.listing()
 
 
 def classify(options: Options) -> dict[str, object]:
@@ -135,7 +135,8 @@ def classify(options: Options) -> dict[str, object]:
 def detect(options: Options) -> dict[str, object]:
     """Boxes above the threshold, best first."""
     from core import detect as task
-    from core import draw, images
+    from core import images
+    from core.imaging import draw
 
     rgb = images.from_any(options.picture)
     found = task.predict(rgb, options.checkpoint, options.threshold)
@@ -146,8 +147,9 @@ def detect(options: Options) -> dict[str, object]:
 
 def segment(options: Options) -> dict[str, object]:
     """Masks of the prompt as COCO run lengths, the best first."""
-    from core import coco, draw, images
+    from core import images
     from core import segment as task
+    from core.imaging import coco, draw
 
     points = [point if len(point) == 3 else [*point, 1] for point in options.point]
     rgb = images.from_any(options.picture)
@@ -161,8 +163,9 @@ def segment(options: Options) -> dict[str, object]:
 
 def everything(options: Options) -> dict[str, object]:
     """Every mask as COCO run lengths."""
-    from core import coco, draw, images
+    from core import images
     from core import segment as task
+    from core.imaging import coco, draw
 
     rgb = images.from_any(options.picture)
     found, info = task.everything(rgb, options.checkpoint, options.points_per_side)

@@ -1,0 +1,1 @@
+"""Networks of our own, and the way between pictures and tensors."""

@@ -1,0 +1,192 @@
+"""Image <-> tensor: the only place where pixels become model inputs and come back.
+
+Where a library has the transform that a checkpoint was trained with, that one is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+
+from core.cpu.own_ways import OwnWay
+from core.errors import InputError
+from core.imaging import bands
+
+Rgb = NDArray[np.uint8]
+MAX_ASPECT = 100
+
+
+def refuse_narrow(rgb: Rgb) -> Rgb:
+    """The picture, unless it is so narrow that a resize would leave no pixels, or far too many.
+
+    Raises:
+        InputError: one side is over `MAX_ASPECT` times the other.
+    """
+    refuse_narrow_size(rgb.shape[0], rgb.shape[1])
+    return rgb
+
+
+def refuse_narrow_size(height: int, width: int) -> None:
+    """`refuse_narrow` where only the size of a picture is at hand."""
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise InputError(f"The picture is too narrow ({width} x {height} pixels); crop it first.")
+
+
+def timm_transform(data_config: dict[str, Any]) -> Callable[[Rgb], torch.Tensor]:
+    """timm's evaluation transform for a data config: (H, W, 3) uint8 -> (1, 3, s, s) float32."""
+    from timm.data import create_transform
+
+    transform = create_transform(**data_config, is_training=False)
+    return lambda rgb: transform(Image.fromarray(rgb))[None]
+
+
+def detr_transform(
+    size: dict[str, int], mean: Sequence[float], std: Sequence[float]
+) -> Callable[[Rgb], torch.Tensor]:
+    """DETR's own: shortest side to `shortest_edge`, longest at most `longest_edge`.
+
+    (H, W, 3) uint8 -> (1, 3, h, w) float32, normalised.
+    """
+    from transformers.image_transforms import get_size_with_aspect_ratio
+    from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
+
+    processor = DetrImageProcessorPil(
+        size=size, image_mean=list(mean), image_std=list(std), do_pad=False, do_resize=False
+    )
+
+    def transform(rgb: Rgb) -> torch.Tensor:
+        # The library's own resize, before which it would lay out all pixels anew three times.
+        height, width = get_size_with_aspect_ratio(
+            rgb.shape[:2], size["shortest_edge"], size.get("longest_edge")
+        )
+        small = bands.resized(rgb, (width, height), Image.Resampling.BILINEAR)
+        return processor(small, return_tensors="pt")["pixel_values"]
+
+    return transform
+
+
+def square_transform(
+    side: int, mean: Sequence[float], std: Sequence[float]
+) -> Callable[[Rgb], torch.Tensor]:
+    """transformers' ViTImageProcessor: the whole picture squeezed to (1, 3, side, side) float32,
+    normalised."""
+    shift = torch.tensor(list(mean)).view(1, 3, 1, 1)
+    scale = torch.tensor(list(std)).view(1, 3, 1, 1)
+
+    def transform(rgb: Rgb) -> torch.Tensor:
+        # As the library's own processor, whose values these are, in an eighth of its time: that
+        # lays out all pixels anew before it shrinks them.
+        x = _resized(rgb, side, side, "bilinear")
+        x = x.to(torch.float32, memory_format=torch.contiguous_format)
+        return x.div_(255).sub_(shift).div_(scale)
+
+    return transform
+
+
+def to_batch(rgb: Rgb) -> torch.Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H, W) float32 in 0..1."""
+    return torch.tensor(rgb).permute(2, 0, 1)[None].float() / 255
+
+
+def to_rgb(batch: torch.Tensor) -> Rgb:
+    """(1, 3, H, W) in 0..1 -> (H, W, 3) uint8, rounded, values outside clamped."""
+    return to_rgbs(batch[:1])[0]
+
+
+def to_rgbs(batch: torch.Tensor) -> Rgb:
+    """(B, 3, H, W) in 0..1 -> (B, H, W, 3) uint8, rounded, values outside clamped."""
+    images = batch.detach().float().clamp(0, 1).mul_(255).round_()  # in place: they may be large
+    return np.ascontiguousarray(images.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+
+
+def to_view(rgb: Rgb, height: int, width: int, exact: bool = False) -> Rgb:
+    """(H, W, 3) uint8 -> (height, width, 3) uint8, bicubic as Pillow's to two levels.
+
+    Args:
+        exact: take the nearest pixel instead, which keeps edges sharp.
+    """
+    if exact:
+        rows, columns = _nearest(rgb.shape[0], height), _nearest(rgb.shape[1], width)
+        return np.take(np.take(rgb, columns, 1), rows, 0)
+    large = _resized(rgb, height, width, "bicubic")
+    return np.ascontiguousarray(large[0].permute(1, 2, 0).numpy())
+
+
+def _resized(rgb: Rgb, height: int, width: int, mode: str) -> torch.Tensor:
+    """(H, W, 3) uint8 -> (1, 3, height, width) uint8, its channels last in memory.
+
+    PyTorch resizes bytes in that order five times as fast as Pillow.
+    """
+    size = (height, width)
+    return OF_BYTES.run(lambda: _by_pytorch(rgb, size, mode), lambda: _by_pillow(rgb, size, mode))
+
+
+def _by_pytorch(rgb: Rgb, size: tuple[int, int], mode: str) -> torch.Tensor:
+    batch = torch.from_numpy(_Borrowed.of(rgb))[None].permute(0, 3, 1, 2)
+    return F.interpolate(batch, size, mode=mode, antialias=True)
+
+
+def _by_pillow(rgb: Rgb, size: tuple[int, int], mode: str) -> torch.Tensor:
+    resample = Image.Resampling[mode.upper()]
+    small = bands.to_array(bands.resized(rgb, (size[1], size[0]), resample))
+    return torch.from_numpy(small)[None].permute(0, 3, 1, 2)
+
+
+def _trial() -> bool:
+    """PyTorch's and Pillow's answers differ by a level or two."""
+    rgb = (np.arange(29 * 37 * 3) * 7 % 251).astype(np.uint8).reshape(29, 37, 3)
+    with torch.autocast("cpu", enabled=False):
+        pairs = [
+            [by(rgb, (11, 20), mode).int() for by in (_by_pytorch, _by_pillow)] for mode in MODES
+        ]
+    return all(a.shape == b.shape and int((a - b).abs().max()) <= 3 for a, b in pairs)
+
+
+MODES = ("bilinear", "bicubic")
+OF_BYTES = OwnWay("PyTorch's resize of bytes", _trial)
+
+
+class _Borrowed:
+    """Pixels that PyTorch only reads. It warns of arrays that are read-only, as shared ones are,
+    and a copy of a large picture is 150 MB."""
+
+    def __init__(self, rgb: Rgb) -> None:
+        rgb = np.ascontiguousarray(rgb)
+        self._rgb = rgb  # alive as long as the view
+        place, _ = rgb.__array_interface__["data"]
+        self.__array_interface__ = {**rgb.__array_interface__, "data": (place, False)}
+
+    @classmethod
+    def of(cls, rgb: Rgb) -> Rgb:
+        """A view of `rgb` that calls itself writable, and is not to be written to."""
+        return np.asarray(cls(rgb))
+
+
+def _nearest(side: int, wanted: int) -> NDArray[np.intp]:
+    """For each of `wanted` pixels the one of `side` that lies under its centre."""
+    return ((np.arange(wanted) + 0.5) * side / wanted).astype(np.intp)
+
+
+def pad_to_multiple(batch: torch.Tensor, multiple: int, minimum: int = 0) -> torch.Tensor:
+    """Extend right and bottom so that both sides are multiples of `multiple`, at least `minimum`.
+
+    Reflects where the picture is large enough for it, else repeats the border.
+    """
+    h, w = batch.shape[-2:]
+    right = -(-max(w, minimum) // multiple) * multiple - w
+    bottom = -(-max(h, minimum) // multiple) * multiple - h
+    if not right and not bottom:
+        return batch
+    mode = "reflect" if right < w and bottom < h else "replicate"
+    return F.pad(batch, (0, right, 0, bottom), mode=mode)
+
+
+def resize_rgb(rgb: Rgb, width: int, height: int) -> Rgb:
+    """Bicubic to (height, width, 3)."""
+    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC))

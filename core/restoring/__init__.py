@@ -1,0 +1,1 @@
+"""The steps of Restore: tiles of large pictures, and the guard over each answer."""

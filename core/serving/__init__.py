@@ -1,0 +1,1 @@
+"""Device, precision, caches, queue and batching: one request on one model."""

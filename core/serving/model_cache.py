@@ -1,0 +1,295 @@
+"""The models in memory: bounded in bytes, leased while in use, evicted only when idle.
+
+What goes first is decided by GreedyDual-Size (Cao and Irani, "Cost-aware WWW proxy caching
+algorithms", 1997): the model whose reload costs the fewest seconds per byte, unless it was used
+lately.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from core.errors import InputError, OutOfMemory
+from core.sources import state_dicts
+from core.sources.resolver import Resolved
+
+MB = 1_000_000
+# Loads that are quicker count as this long: differences below it are noise, not cost.
+MIN_RELOAD = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a task's builder returns: the module, and what goes with it (labels, transform)."""
+
+    module: torch.nn.Module
+    extra: Any = None
+
+
+Builder = Callable[[Resolved], Built]
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    built: Built
+    resolved: Resolved
+    nbytes: int
+    reload: float  # seconds that the load took
+    credit: float = 0.0  # the lower, the sooner it goes
+    users: int = 0
+    pinned: bool = False
+
+    @property
+    def free(self) -> bool:
+        """Whether it may be evicted."""
+        return not (self.users or self.pinned)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A model that stays in memory until the `with` block ends."""
+
+    built: Built
+    resolved: Resolved
+    hit: bool
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts since start; `load_seconds` is the sum over all loads."""
+
+    hits: int = 0
+    misses: int = 0
+    evictions: int = 0
+    load_seconds: float = 0.0
+
+
+class ModelCache:
+    """Models in memory, bounded in bytes; what is cheap to load again goes first.
+
+    One load per key however many threads ask at once; a leased or pinned model is never evicted.
+    A request that finds no room waits for a lease to end.
+
+    Args:
+        budget: bytes that all models may take together.
+        wait_seconds: how long a request waits for room.
+    """
+
+    def __init__(self, budget: int, wait_seconds: float = 120.0) -> None:
+        self.budget = budget
+        self.meter = Meter()
+        self._wait_seconds = wait_seconds
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._reserved = 0
+        self._age = 0.0  # the credit of the model that was evicted last
+        self._changed = threading.Condition()
+        self._key_locks: dict[Hashable, threading.Lock] = {}
+
+    @contextmanager
+    def lease(self, key: Hashable, resolved: Resolved, build: Builder) -> Iterator[Lease]:
+        """Hold the model of `key`, loading it first when it is not there.
+
+        Raises:
+            OutOfMemory: it is larger than the budget, or no room came free in time.
+        """
+        entry, hit = self._acquire(key, resolved, build)
+        try:
+            yield Lease(entry.built, entry.resolved, hit)
+        finally:
+            with self._changed:
+                entry.users -= 1
+                self._changed.notify_all()
+
+    def _acquire(self, key: Hashable, resolved: Resolved, build: Builder) -> tuple[_Entry, bool]:
+        with self._changed:
+            key_lock = self._key_locks.setdefault(key, threading.Lock())
+        with key_lock:
+            if entry := self._take(key):
+                return entry, True
+            return self._load(key, resolved, build), False
+
+    def _take(self, key: Hashable) -> _Entry | None:
+        with self._changed:
+            entry = self._entries.get(key)
+            if entry is not None:
+                entry.users += 1
+                self.meter.hits += 1
+                self._renew(key)
+            return entry
+
+    def _load(self, key: Hashable, resolved: Resolved, build: Builder) -> _Entry:
+        """Make room for what the model will take, build it, and correct the estimate."""
+        reserved = 0
+        try:
+            reserved += self._reserve(_estimate(resolved), 0, resolved)
+            started = time.perf_counter()
+            built = build(resolved)
+            seconds = time.perf_counter() - started
+            nbytes = module_bytes(built.module)
+            reserved += self._reserve(nbytes - reserved, reserved, resolved)
+            entry = _Entry(built, resolved, nbytes, seconds, users=1)
+            with self._changed:
+                # In one step: counted as reserved and as there, its bytes would count twice.
+                self._reserved -= reserved
+                reserved = 0
+                self._entries[key] = entry
+                self._renew(key)
+                self.meter.misses += 1
+                self.meter.load_seconds += seconds
+            return entry
+        finally:
+            with self._changed:
+                self._reserved -= reserved
+                self._changed.notify_all()
+
+    def _reserve(self, nbytes: int, already: int, resolved: Resolved) -> int:
+        """Set `nbytes` more aside (none where it is not positive); how many that are."""
+        if nbytes <= 0:
+            return 0
+        deadline = time.monotonic() + self._wait_seconds
+        name = resolved.checkpoint.title or resolved.checkpoint.key
+        with self._changed:
+            if nbytes + already > self.budget:
+                raise OutOfMemory(
+                    f"{name} needs about {(nbytes + already) / MB:.0f} MB and the memory for "
+                    f"models is {self.budget / MB:.0f} MB; choose a smaller checkpoint."
+                )
+            while not self._evict_idle(nbytes):
+                pinned = sum(e.nbytes for e in self._entries.values() if e.pinned)
+                if nbytes + already > self.budget - pinned:
+                    raise OutOfMemory(
+                        f"Pinned models leave {(self.budget - pinned) / MB:.0f} MB, too little for "
+                        f"{name}; choose a smaller checkpoint."
+                    )
+                if not self._changed.wait(deadline - time.monotonic()):
+                    raise OutOfMemory(
+                        f"There is no room for {name} while other models are at work; "
+                        "try again in a minute."
+                    )
+            self._reserved += nbytes
+            return nbytes
+
+    def _evict_idle(self, need: int) -> bool:
+        """Make `need` bytes free where idle models give that much, else evict none. Locked."""
+        idle = [key for key, entry in self._entries.items() if entry.free]
+        if self.used + need > self.budget + sum(self._entries[key].nbytes for key in idle):
+            return False
+        # Among equals the least recently used goes first: sorting keeps their order.
+        for key in sorted(idle, key=lambda key: self._entries[key].credit):
+            if self.used + need <= self.budget:
+                break
+            self._age = max(self._age, self._entries[key].credit)
+            self._evict(key)
+        return True
+
+    def _renew(self, key: Hashable) -> None:
+        """A use gives a model its full credit again. Locked."""
+        entry = self._entries[key]
+        entry.credit = self._age + max(entry.reload, MIN_RELOAD) / max(entry.nbytes, 1)
+        self._entries.move_to_end(key)
+
+    def _evict(self, key: Hashable) -> None:
+        del self._entries[key]
+        self.meter.evictions += 1
+
+    def pin(self, checkpoint: str, pinned: bool = True) -> None:
+        """Keep a loaded model, by the key of its checkpoint, from being evicted; or no longer.
+
+        Raises:
+            InputError: it is not in memory, or pinned models would take over half of the budget.
+        """
+        with self._changed:
+            entries = self._named(checkpoint)
+            others = sum(e.nbytes for e in self._entries.values() if e.pinned)
+            more = sum(e.nbytes for e in entries if not e.pinned)
+            if pinned and others + more > self.budget / 2:
+                raise InputError(
+                    f"Pinned models may take half of the memory, {self.budget / 2 / MB:.0f} MB; "
+                    "unpin another first."
+                )
+            for entry in entries:
+                entry.pinned = pinned
+            self._changed.notify_all()
+
+    def unload(self, checkpoint: str) -> int:
+        """Forget a model, pinned or not, by the key of its checkpoint; the bytes given back.
+
+        Raises:
+            InputError: it is not in memory, or is at work.
+        """
+        with self._changed:
+            entries = self._named(checkpoint)
+            if any(entry.users for entry in entries):
+                raise InputError(f"{checkpoint} is at work; try again in a moment.")
+            for key in [key for key, entry in self._entries.items() if entry in entries]:
+                self._evict(key)
+            self._changed.notify_all()
+            return sum(entry.nbytes for entry in entries)
+
+    def _named(self, checkpoint: str) -> list[_Entry]:
+        found = [e for e in self._entries.values() if e.resolved.checkpoint.key == checkpoint]
+        if not found:
+            raise InputError(f"{checkpoint} is not in memory.")
+        return found
+
+    @property
+    def used(self) -> int:
+        """Bytes of the models here and of those being loaded."""
+        with self._changed:
+            return self._reserved + sum(entry.nbytes for entry in self._entries.values())
+
+    def drop_idle(self) -> int:
+        """Evict every model that is neither used nor pinned; the number of bytes given back."""
+        with self._changed:
+            before = self.used
+            for key in [k for k, entry in self._entries.items() if entry.free]:
+                self._evict(key)
+            self._changed.notify_all()
+            return before - self.used
+
+    def stats(self) -> dict[str, object]:
+        """The meter as plain JSON values; models most recently used last."""
+        with self._changed:
+            models = [
+                {
+                    "checkpoint": e.resolved.checkpoint.key,
+                    "tier": e.resolved.tier,
+                    "mb": round(e.nbytes / MB, 1),
+                    "in_use": e.users,
+                    "pinned": e.pinned,
+                    "load_seconds": round(e.reload, 3),
+                }
+                for e in self._entries.values()
+            ]
+            return {
+                "models": models,
+                "used_mb": round(self.used / MB, 1),
+                "budget_mb": round(self.budget / MB),
+                "hits": self.meter.hits,
+                "misses": self.meter.misses,
+                "evictions": self.meter.evictions,
+                "load_seconds": round(self.meter.load_seconds, 3),
+            }
+
+
+def module_bytes(module: torch.nn.Module) -> int:
+    """Bytes of all parameters and buffers."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def _estimate(resolved: Resolved) -> int:
+    """Bytes that a model will take with its floats as float32, before it is read."""
+    if resolved.path.suffix == ".safetensors":
+        return state_dicts.float32_bytes(resolved.path)
+    if resolved.checkpoint.params_m:
+        return int(resolved.checkpoint.params_m * 4e6)
+    return resolved.path.stat().st_size

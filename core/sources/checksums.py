@@ -1,0 +1,92 @@
+"""Is a weight file what it should be? SHA-256 sums, made once for each state of a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+from core.sources import hf_client
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+_log = logging.getLogger(__name__)
+
+
+def is_intact(path: Path, sha256: str | None) -> bool:
+    """Does the file have that SHA-256, or else the one by which the hub's cache names it?
+
+    A hash takes seconds for a large file, so a good result is remembered beside the cache until
+    the file changes. True where nothing is known to hold it against.
+    """
+    blob = path.resolve()
+    expected = sha256 or (blob.name if SHA256.fullmatch(blob.name) else None)
+    if expected is None:
+        return True
+    stat = blob.stat()
+    state = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": expected}
+    sidecar = _sidecar(blob)
+    try:
+        if json.loads(sidecar.read_text()) == state:
+            return True
+    except (OSError, ValueError):
+        pass  # not checked yet
+    if file_sha256(blob) != expected:
+        return False
+    try:
+        sidecar.parent.mkdir(parents=True, exist_ok=True)
+        partial = sidecar.with_suffix(f".{threading.get_ident()}")
+        partial.write_text(json.dumps(state))
+        partial.replace(sidecar)
+    except OSError:
+        _log.info("checksum of %s could not be remembered", blob.name)
+    return True
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sidecar(blob: Path) -> Path:
+    name = hashlib.sha256(str(blob).encode()).hexdigest()[:32]
+    return hf_client.cache_dir() / ".vision-hub" / f"{name}.json"
+
+
+def delete(path: Path) -> None:
+    """Remove a file of the hub's cache: its name, its content, and what is remembered of it."""
+    blob = path.resolve()
+    for file in (path, blob, _sidecar(blob)):
+        file.unlink(missing_ok=True)
+
+
+def is_as_shipped(path: Path) -> bool:
+    """Does a starter have the sum that `SHA256SUMS` beside it says? True where none is said."""
+    sums = path.with_name("SHA256SUMS")
+    if not sums.is_file():
+        return True
+    return _matches(path, sums, (*_state(path), *_state(sums)))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=64)
+def _matches(path: Path, sums: Path, state: tuple[int, ...]) -> bool:
+    """What was found of the two files in that state; a hash is not made twice."""
+    return shipped_sums(sums).get(path.name) in (None, file_sha256(path))
+
+
+def shipped_sums(sums: Path) -> dict[str, str]:
+    """File name -> SHA-256, of a file as `sha256sum` writes it."""
+    pairs = (line.split() for line in sums.read_text("utf-8").splitlines())
+    return {name: digest for digest, name in pairs}

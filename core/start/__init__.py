@@ -1,0 +1,1 @@
+"""First imports and loads behind the page, and which precision agrees with fp32."""

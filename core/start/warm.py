@@ -1,0 +1,92 @@
+"""Pay for slow imports and first loads before the first visitor does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import numpy as np
+
+from core.checkpoints import Checkpoint, Task
+from core.errors import HubError
+from core.sources import resolver
+
+# After a download, so that whoever asked for it has an answer before its precision is measured.
+LATER = 30.0  # seconds
+_log = logging.getLogger(__name__)
+_importing = threading.Lock()
+_imported = False
+
+
+def libraries() -> None:
+    """Import what the tasks need, in one thread while others wait; at once from the second call on.
+
+    Large libraries import their parts when they are asked for, and two threads that do so at a time
+    can meet parts that are half done.
+    """
+    global _imported  # noqa: PLW0603
+    if _imported:
+        return
+    with _importing:
+        if _imported:
+            return
+        import segment_anything  # noqa: F401
+        import spandrel  # noqa: F401
+        import timm.data  # noqa: F401
+        from transformers import (  # noqa: F401
+            DetrConfig,
+            DetrForObjectDetection,
+            ViTMAEConfig,
+            ViTMAEForPreTraining,
+        )
+        from transformers.models.detr import image_processing_pil_detr  # noqa: F401
+
+        from core import classify, detect, reconstruct, restore, segment  # noqa: F401
+
+        _imported = True
+
+
+def everything() -> None:
+    """Run each task once on a small grey picture with the best checkpoint at hand."""
+    libraries()
+    from core import classify, detect, reconstruct, restore, segment
+    from core.serving import precision
+    from core.sources import hf_client
+
+    hf_client.install_limits()  # before any library asks the hub something without a time limit
+
+    grey = np.full((64, 64, 3), 127, np.uint8)
+    for run in (
+        lambda: classify.predict(grey),
+        lambda: segment.embed(grey),
+        lambda: restore.denoise(grey),
+        lambda: detect.predict(grey),
+        lambda: reconstruct.predict(grey),
+    ):
+        try:
+            run()
+        except HubError as error:
+            _log.info("not warmed: %s", error)
+        except Exception:  # the other tasks are still worth warming
+            _log.exception("not warmed")
+    for task in precision.TASKS:
+        settle(task)
+    if settle_later not in resolver.on_download:
+        resolver.on_download.append(settle_later)
+
+
+def settle(task: Task) -> None:
+    """Measure in which precision the checkpoints of a task may run."""
+    from core.start import agreement
+
+    try:
+        agreement.settle(task)
+    except Exception:  # it then stays in fp32
+        _log.exception("the precision of %s was not measured", task)
+
+
+def settle_later(checkpoint: Checkpoint) -> None:
+    """The same for a checkpoint that has just come, in a while."""
+    timer = threading.Timer(LATER, settle, [checkpoint.task])
+    timer.daemon = True
+    timer.start()

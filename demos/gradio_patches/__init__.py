@@ -1,0 +1,1 @@
+"""The little that touches private names of Gradio, checked at the start."""

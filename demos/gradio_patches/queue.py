@@ -1,0 +1,196 @@
+"""Gradio's queue with a share of its places for each visitor.
+
+The queue itself is Gradio's own. Around it: limits for long jobs and for each visitor, jobs that
+end once nobody listens for their answer, and a slot that comes free however a job is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import types
+from collections import Counter
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+from gradio.queueing import Event, Queue
+from gradio.server_messages import ProcessCompletedMessage
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from demos.server import answer
+from demos.server.guard import visitor_of
+from demos.shell import ui
+
+SIZE = 64  # waiting requests
+LONG_WAITING = 32  # long jobs among them; a crowd of those must not shut short requests out
+# One visitor's places: by the cookie, and by the address, since cookies can be thrown away.
+VISITOR_LONG, ADDRESS_LONG = 4, 12
+ADDRESS_ALL = 32
+# Gradio looks so often whether an event can begin. Its own millisecond costs 6 % of a core when
+# nobody is there and slows the networks down.
+LOOK_SECONDS = 0.01
+PROGRESS_SECONDS = 0.05
+UNHEARD_SECONDS = 60.0  # a job ends when nobody has listened for so long
+FORGET_SECONDS = 600.0  # so long an answer waits to be fetched
+SWEEP_SECONDS = 5.0
+WAITING = "You already have {} jobs waiting; let one finish or cancel it, then start the next."
+SHARED = "Your network already has {} jobs waiting; please try again in a minute."
+UNHEARD = "Nobody listened for this job, so it was stopped; please start it again."
+
+
+class Places:
+    """Who may wait in the queue of one page, and for how long; not for other threads."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.watched = False  # whether `Listening` reports the clients that listen
+        self._push, self._process = queue.push, queue.process_events
+        self._listening: Counter[str] = Counter()  # clients, by session and by event
+        self._heard: dict[str, float] = {}  # when the last of them went
+        self._unfetched: dict[str, float] = {}  # sessions with answers, and since when
+        self._sweeper: asyncio.Task[None] | None = None
+        replaced: Any = queue
+        replaced.push, replaced.process_events = self.push, self.process_events
+        queue.sleep_when_free = LOOK_SECONDS
+        queue.progress_update_sleep_when_free = PROGRESS_SECONDS
+
+    async def push(self, body: Any, request: Any, username: str | None) -> Any:
+        """Gradio's `Queue.push` for those who may have a place.
+
+        Raises:
+            HTTPException: 429, where the visitor has used up their share.
+        """
+        fn = self.queue.blocks.fns.get(body.fn_index)
+        if fn is None or fn.fn is None:  # of an event that runs in the browser alone
+            return False, answer.UNFIT, "error"
+        long = fn.concurrency_id == ui.LONG_QUEUE[0]
+        if long and len(self._waiting(ui.LONG_QUEUE[0])) >= LONG_WAITING:
+            return False, answer.BUSY, "queue_full"
+        if refusal := self._over_share(request, long):
+            raise HTTPException(429, refusal)
+        if self.watched and (self._sweeper is None or self._sweeper.done()):
+            self._sweeper = asyncio.create_task(self._sweep())
+        return await self._push(body, request, username)
+
+    def _waiting(self, *names: str) -> list[Event]:
+        lines = self.queue.event_queue_per_concurrency_id
+        return [event for name in names if name in lines for event in lines[name].queue]
+
+    def _over_share(self, request: Request, long: bool) -> str | None:
+        """Why a visitor gets no further place; None where they do."""
+        visitor = visitor_of(request)
+        all_waiting = self._waiting(*self.queue.event_queue_per_concurrency_id)
+        near = [e for e in all_waiting if visitor_of(e.request).address == visitor.address]
+        if len(near) >= ADDRESS_ALL:
+            return SHARED.format(len(near))
+        if not long:
+            return None
+        near = [e for e in near if e.concurrency_id == ui.LONG_QUEUE[0]]
+        own = [e for e in near if visitor_of(e.request) == visitor]
+        if len(own) >= VISITOR_LONG:
+            return WAITING.format(len(own))
+        return SHARED.format(len(near)) if len(near) >= ADDRESS_LONG else None
+
+    def process_events(self, events: list[Event], *args: Any) -> Coroutine[Any, Any, None]:
+        """Gradio's `Queue.process_events`, which frees the slot also of a job that is cancelled
+        before its first step."""
+        begun = self._processed(events, *args)
+        begun.send(None)  # up to the pause: an exception thrown in from now on meets the `try`
+        return begun
+
+    async def _processed(self, events: list[Event], *args: Any) -> None:
+        try:
+            await _pause()
+        except asyncio.CancelledError:
+            for event in events:
+                event.alive = False  # then Gradio runs nothing and cleans up
+            raise
+        finally:
+            try:
+                await self._process(events, *args)
+            finally:  # a second cancel can interrupt Gradio's own cleaning up
+                for event in events:
+                    self.queue.event_ids_to_events.pop(event._id, None)
+
+    def begin(self, key: str) -> None:
+        """A client listens for a session, or for one event."""
+        self._listening[key] += 1
+
+    def end(self, key: str) -> None:
+        """It listens no longer."""
+        self._listening[key] -= 1
+        if self._listening[key] <= 0:
+            del self._listening[key]
+        self._heard[key] = time.monotonic()
+
+    async def _sweep(self) -> None:
+        """Stop jobs that nobody listens for, until nothing is left to look after."""
+        queue = self.queue
+        while not queue.stopped and (self._heard or queue.pending_event_ids_session):
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = time.monotonic()
+            for event in list(queue.event_ids_to_events.values()):
+                if now - self._last_sign(event, now) > UNHEARD_SECONDS:
+                    await self._stop(event)
+            self._forget(now)
+
+    def _last_sign(self, event: Event, now: float) -> float:
+        keys = (event.session_hash, event._id)
+        if any(key in self._listening for key in keys):
+            return now
+        return max(event.enqueue_time, *(self._heard.get(key, 0.0) for key in keys))
+
+    async def _stop(self, event: Event) -> None:
+        told = ProcessCompletedMessage(output={"error": UNHEARD}, success=False)
+        self.queue.send_message(event, told)  # whoever comes back reads it
+        await self.queue.clean_events(event_id=event._id)
+
+    def _forget(self, now: float) -> None:
+        """Drop the answers that nobody fetches and the notes about sessions that are over."""
+        queue, events = self.queue, self.queue.event_ids_to_events
+        busy = {*events, *(event.session_hash for event in events.values()), *self._listening}
+        for key in {*self._heard, *queue.pending_event_ids_session} - busy:
+            unfetched = queue.pending_event_ids_session.get(key)
+            if unfetched and now - self._unfetched.setdefault(key, now) <= FORGET_SECONDS:
+                continue
+            for notes in (self._heard, self._unfetched, queue.pending_event_ids_session):
+                notes.pop(key, None)
+            queue.pending_messages_per_session.pop(key, None)
+
+
+@types.coroutine
+def _pause() -> Generator[None, None, None]:
+    yield
+
+
+class Listening:
+    """ASGI middleware that tells `Places` which clients listen for their answers."""
+
+    def __init__(self, app: Any, places: Places) -> None:
+        self.app = app
+        self.places = places
+        places.watched = True
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        key = _listens_for(Request(scope)) if scope["type"] == "http" else None
+        if key is None:
+            await self.app(scope, receive, send)
+            return
+        self.places.begin(key)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.places.end(key)
+
+
+def _listens_for(request: Request) -> str | None:
+    """The session or event whose messages a request asks for."""
+    if request.method != "GET":
+        return None
+    path = request.url.path.removeprefix(request.scope.get("root_path", "")).rstrip("/")
+    if path == f"{answer.API}/queue/data":
+        return request.query_params.get("session_hash")
+    parts = path.removeprefix(f"{answer.API}/call/").split("/")
+    return parts[-1] if path.startswith(f"{answer.API}/call/") and len(parts) > 1 else None

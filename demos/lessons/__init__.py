@@ -1,0 +1,1 @@
+"""One file for each lesson, found by discovery."""

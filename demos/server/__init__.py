@@ -1,0 +1,1 @@
+"""Between the network and Gradio: origins, logins, limits, visitors and their files."""

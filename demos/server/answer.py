@@ -1,0 +1,150 @@
+"""What goes back through the guard: plain sentences, cookies, who uploaded what."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+
+from starlette.requests import Request
+
+from core.images import MAX_BYTES
+from demos.server.asgi import Message, Refused, Send
+from demos.server.routes import API, UPLOAD, path_of
+
+UNFIT = "The values do not fit this endpoint; /gradio_api/info lists its parameters."
+TOO_LARGE = f"The file is larger than {MAX_BYTES // 2**20} MB; please shrink it."
+BUSY = "The hub is full now: too many requests are waiting. Please try again in a minute."
+COOKIE = "vision_hub_visitor"
+DIRECT = (f"{API}/run/", f"{API}/api/")
+JOBS = (f"{API}/queue/join", f"{API}/call/", *DIRECT)
+_SHARE = "https://gradio.s3-us-west-2.amazonaws.com"  # where pages of a share link take the script
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
+    "content-security-policy": (
+        # Gradio's page needs inline and evaluated scripts; where from is what can be told.
+        f"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: {_SHARE}; "
+        f"style-src 'self' 'unsafe-inline' {_SHARE}; img-src 'self' data: blob:; "
+        f"font-src 'self' data: {_SHARE}; connect-src 'self' data: blob: {_SHARE}; "
+        "media-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
+        "base-uri 'self'; form-action 'self'; "
+        "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
+    ),
+}
+# What to say instead of Gradio's own words, by status.
+_OF_JOBS = {503: BUSY, 422: UNFIT}
+_OF_UPLOADS = {413: TOO_LARGE}
+# Gradio writes into the page the address that the request was sent to. Behind a proxy that changes
+# the Host the browser cannot reach that one, and nothing of the page would work.
+_OWN_ADDRESS = b"""<script>{
+  const own = location.origin + location.pathname.replace(/[/]$/, "");
+  const config = window.gradio_config;
+  if (config && config.root !== own)
+    for (const name of ["gradio_config", "gradio_api_info"])
+      window[name] = JSON.parse(JSON.stringify(window[name] ?? null).replaceAll(config.root, own));
+}</script>"""
+
+
+class Answer:
+    """The answer on its way out: sentences are put in, the paths of uploads are noted.
+
+    `own` is set before an answer of the guard's own, which passes as it is.
+    """
+
+    def __init__(self, request: Request, send: Send, new_cookie: bool) -> None:
+        self.started = False
+        self.own = False
+        # Why the body was refused: apps catch it and make answers of their own, which are dropped.
+        self.refused: Callable[[], Refused | None] = lambda: None
+        self.uploaded: Callable[[str], None] | None = None
+        self._send = send
+        self._body = b""
+        self._start: Message = {}
+        path = request.url.path
+        self._page = request.method == "GET" and request.headers.get("accept", "").startswith(
+            "text/html"
+        )
+        self._visit = self._page and path_of(request) == ""
+        self._private = path.startswith(f"{API}/file")
+        self._cookie = new_cookie and self._page
+        self._secure = request.url.scheme == "https"
+        self._direct = path.startswith(DIRECT)
+        self._sentences = _OF_JOBS if path.startswith((*JOBS, f"{API}/cancel")) else {}
+        if path.startswith(UPLOAD):
+            self._sentences = _OF_UPLOADS
+
+    async def send(self, message: Message) -> None:
+        """Pass one part of the answer on."""
+        if self.own:
+            await self._pass_on(message)
+        elif self.refused():
+            return
+        elif message["type"] == "http.response.start":
+            self._start = message
+            if not self._is_held():
+                await self._pass_on(message)
+        elif self._is_held():
+            self._body += message.get("body", b"")
+            if not message.get("more_body"):
+                await self._say()
+        else:
+            await self._pass_on(message)
+
+    def _is_held(self) -> bool:
+        """Whether the answer is looked at as a whole before it goes."""
+        status = self._start.get("status")
+        failed = status in self._sentences or (self._direct and status == 500)
+        return failed or (self._visit and status == 200)
+
+    async def _say(self) -> None:
+        """The held answer, with a sentence of ours where there is one."""
+        status, content = self._start["status"], self._body
+        if self._visit and status == 200:
+            content = content.replace(b"</head>", _OWN_ADDRESS + b"</head>", 1)
+            self._start["headers"] = [
+                *(one for one in self._start["headers"] if one[0] != b"content-length"),
+                (b"content-length", str(len(content)).encode()),
+            ]
+        sentence = self._sentences.get(status)
+        if sentence is None and _error_of(content) == UNFIT:  # Gradio calls it a fault of its own
+            status, sentence = 400, UNFIT
+        if sentence:
+            content = json.dumps({"detail": sentence, "error": sentence}).encode()
+            length = (b"content-length", str(len(content)).encode())
+            headers = [(b"content-type", b"application/json"), length]
+            self._start = {**self._start, "status": status, "headers": headers}
+        await self._pass_on(self._start)
+        await self._pass_on({"type": "http.response.body", "body": content})
+
+    async def _pass_on(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self._start = message
+            message["headers"] = [*message.get("headers", ()), *self._headers()]
+        elif self.uploaded and self._start.get("status") == 200:
+            self._body += message.get("body", b"")
+            if not message.get("more_body"):
+                for path in json.loads(self._body):
+                    self.uploaded(path)
+        await self._send(message)
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        found = {}
+        if self._private:
+            found["cache-control"] = "private"
+        if self._cookie:
+            secure = "; Secure" if self._secure else ""
+            found["set-cookie"] = (
+                f"{COOKIE}={secrets.token_urlsafe(24)}; Path=/; HttpOnly; SameSite=Lax{secure}"
+            )
+        return [(name.encode(), value.encode()) for name, value in found.items()]
+
+
+def _error_of(content: bytes) -> object:
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        return None
+    return answer.get("error") if isinstance(answer, dict) else None

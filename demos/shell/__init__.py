@@ -1,0 +1,1 @@
+"""What tabs share: events, errors, pickers, pictures, answers and endpoints."""

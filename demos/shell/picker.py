@@ -1,0 +1,117 @@
+"""The checkpoint picker of a tab: what may be chosen, and what a person should know of it."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import gradio as gr
+
+from core.checkpoints import Checkpoint, Task
+from core.errors import HubError
+from core.sources import resolver
+from demos.shell import card, ui
+
+# Of the page that is being built; with the factor that super-resolution begins with.
+_pickers: list[tuple[gr.Dropdown, gr.HTML, Task, int | None]] = []
+
+
+def begin_page() -> None:
+    """Forget the pickers of an earlier page; call before any tab is built."""
+    _pickers.clear()
+
+
+def checkpoint_picker(tab: str, task: Task, scale: gr.Radio | None = None) -> gr.Dropdown:
+    """A dropdown of the task's checkpoints, below it what the chosen one is, and its card.
+
+    `scale` is the control of super-resolution that decides which checkpoint "auto" is.
+    """
+    picker = gr.Dropdown(
+        _choices(task), value="auto", label="Checkpoint", elem_id=f"{tab}-checkpoint"
+    )
+    first = None if scale is None else int(scale.value)
+    about = gr.HTML(describe("auto", task, first), elem_id=f"{tab}-about")
+    inputs: list[gr.Dropdown | gr.Radio] = [picker] if scale is None else [picker, scale]
+    changes = [control.change for control in inputs]
+    gr.on(
+        changes,
+        ui.guarded(lambda key, scale=None: describe(key, task, scale)),
+        inputs,
+        [about],
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    fold, text, pictures = card.place(tab)
+    gr.on(
+        [fold.expand, *changes],
+        ui.guarded(lambda key, scale=None: card.show(key, task, scale)),
+        inputs,
+        [text, pictures],
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    _pickers.append((picker, about, task, first))
+    return picker
+
+
+def refresh_pickers_on_load(page: gr.Blocks) -> None:
+    """Let every visit see what is at hand now: downloads and own files arrive while we run."""
+    made = list(_pickers)
+
+    def refresh() -> list[Any]:
+        updates: list[Any] = []
+        for _, _, task, scale in made:
+            updates += [gr.Dropdown(choices=_choices(task)), describe("auto", task, scale)]
+        return updates
+
+    outputs = [component for picker, about, *_ in made for component in (picker, about)]
+    page.load(refresh, None, outputs, api_visibility="private", show_progress="hidden")
+
+
+def _choices(task: Task) -> list[tuple[str, str]]:
+    return [
+        ("Best at hand for this machine (auto)", "auto"),
+        *((_choice(c), c.key) for c in resolver.of_task(task)),
+    ]
+
+
+def _choice(checkpoint: Checkpoint) -> str:
+    state = "at hand" if resolver.is_at_hand(checkpoint) else "download"
+    size = _megabytes(checkpoint.size_mb) if checkpoint.size_mb else ""
+    facts = (checkpoint.tier, size, checkpoint.cost, state)
+    return f"{checkpoint.title} ({', '.join(fact for fact in facts if fact)})"
+
+
+def _encode_cost(checkpoint: Checkpoint) -> str:
+    """What reading a picture costs with a SAM, in words; "" where it was not measured."""
+    if not checkpoint.encode or checkpoint.encode == 1:
+        return ""
+    return f"reads a picture in {checkpoint.encode:g} times the processor time of SAM ViT-B"
+
+
+def describe(key: str, task: Task, scale: int | None = None) -> str:
+    """What a person should know before running a checkpoint, as HTML; `scale`: what "auto" has."""
+    if key == "auto":
+        try:
+            checkpoint = resolver.resolve("auto", task, scale=scale).checkpoint
+        except HubError as error:
+            return f'<p class="about">{html.escape(str(error))}</p>'
+    else:
+        checkpoint = resolver.find(key, task)
+        resolver.picked(checkpoint)
+    facts = [
+        f"{checkpoint.params_m:.3g} M parameters" if checkpoint.params_m else "",
+        _megabytes(checkpoint.size_mb) if checkpoint.size_mb else "",
+        f"trained on {checkpoint.trained_on}" if checkpoint.trained_on else "",
+        checkpoint.metric,
+        _encode_cost(checkpoint),
+        f"licence {checkpoint.licence}" if checkpoint.licence else "",
+        "" if resolver.is_at_hand(checkpoint) else "is downloaded when you run it",
+        checkpoint.note,
+    ]
+    name = ui.tiered(checkpoint.title, checkpoint.tier)
+    return f'<p class="about">{ui.dotted(name, facts)}</p>'
+
+
+def _megabytes(size: float) -> str:
+    return f"{size:.0f} MB" if size >= 100 else f"{size:.3g} MB"

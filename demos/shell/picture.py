@@ -1,0 +1,89 @@
+"""A picture input that hands on a picture by name, so that no click decodes the file again."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from cachetools import LRUCache
+
+from core import images
+from core.errors import BadImage, HubError
+from demos.shell.image import ImageIn, load_upload, upload_path
+
+_known: LRUCache[tuple[str, int], tuple[str, tuple[int, int]]] = LRUCache(4096)  # digest and (H, W)
+_lock = threading.Lock()
+
+
+class PictureIn(ImageIn):
+    """Gives the handler a `core.images.Picture`, or None while it is empty."""
+
+    def get_block_name(self) -> str:
+        """The front end that the page draws; Gradio takes the name of the class above."""
+        return "image"
+
+    def preprocess(self, payload: Any) -> Any:
+        """The picture's digest and size, read once for each file.
+
+        A file that is not an upload, is gone, or cannot be read becomes a picture whose `load`
+        raises that: an error from here would leave what is shown of the picture before it.
+        """
+        if payload is None:
+            return None
+        try:
+            if not payload.path:
+                return images.picture(super().preprocess(payload))
+            path = upload_path(payload.path)
+            return replace(picture_of(path), name=_named(payload.orig_name) or path.name)
+        except HubError as error:
+            return _refused(str(error))
+        except gr.Error as error:
+            return _refused(error.message)
+
+
+def _named(name: Any) -> str:
+    """The last part of a file's name as a visitor's browser tells it; "" where it tells none."""
+    return re.split(r"[/\\\\]", name)[-1].strip()[:200] if isinstance(name, str) else ""
+
+
+def _refused(sentence: str) -> images.Picture:
+    def load() -> images.RGB:
+        raise BadImage(sentence)
+
+    return images.Picture("", (1, 1), load)
+
+
+def refusal(picture: images.Picture) -> str:
+    """Why the file of a picture was refused, in one sentence; "" where it was read."""
+    if picture.digest:
+        return ""
+    try:
+        picture.load()
+    except HubError as error:
+        return str(error)
+    return ""
+
+
+def picture_of(path: Path) -> images.Picture:
+    """The picture of a file in the upload folder.
+
+    Raises:
+        BadImage: it is gone, or not readable.
+    """
+
+    def load() -> images.RGB:
+        return load_upload(str(path))
+
+    key = (str(path), path.stat().st_mtime_ns if path.exists() else 0)
+    with _lock:
+        found = _known.get(key)
+    if found is None:
+        rgb = load()
+        found = images.digest(rgb), (rgb.shape[0], rgb.shape[1])
+        with _lock:
+            _known[key] = found
+    return images.Picture(*found, load)

@@ -1,0 +1,297 @@
+"""What the tabs share: running on the device, errors, the info line, result files."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import html
+import inspect
+import logging
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+from cachetools import TTLCache
+from gradio.context import LocalContext
+
+from core.errors import HubError, InputError
+from core.settings import get_settings
+from core.types import RunInfo
+from demos.server import files
+from demos.shell.image import ImageIn
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+# Three queues for all model events. The limits are above one so that a load or a download does not
+# hold up the others; forward passes go one at a time through `core.serving.runtime.forward`.
+# Long jobs have their own queue: otherwise eight of them would block every short request.
+DEVICE_QUEUE = ("device", get_settings().slots)
+# A large SAM reads a picture for seconds on a processor; half of the places stay for the rest.
+READING_QUEUE = ("reading", max(1, get_settings().slots // 2))
+LONG_QUEUE = ("long", get_settings().long_slots)
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+result_path, result_folder = files.result_path, files.result_folder
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
+_UNEXPECTED = "Something went wrong on our side. Your picture is still here; please try again."
+_log = logging.getLogger(__name__)
+_warned: TTLCache[tuple[str, str], bool] = TTLCache(1024, 5.0)  # by session
+_lock = threading.Lock()
+
+
+def guarded(fn: F, libraries: bool = False) -> F:
+    """`fn`, with every error turned into one sentence on the page.
+
+    With `libraries` it begins once those of the tasks are imported, which takes seconds after the
+    start; threads that import parts of one library at a time can fail. Plain functions and
+    generators keep their kind: only generators stop when they are cancelled.
+    """
+
+    @functools.wraps(fn)
+    def call(*args: Any) -> Any:
+        try:
+            if libraries:
+                _import_libraries()
+            return fn(*args)
+        except Exception as error:
+            raise as_gradio_error(error) from None
+
+    @functools.wraps(fn)
+    def generate(*args: Any) -> Iterator[Any]:
+        try:
+            if libraries:
+                _import_libraries()
+            yield from fn(*args)
+        except Exception as error:
+            raise as_gradio_error(error) from None
+
+    return generate if inspect.isgeneratorfunction(fn) else call  # type: ignore[return-value]
+
+
+def _import_libraries() -> None:
+    from core.start import warm
+
+    warm.libraries()
+
+
+def as_gradio_error(error: Exception) -> gr.Error:
+    """The sentence to show; what was not foreseen goes to the log, never to the page."""
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, HubError):
+        return gr.Error(_without_tags(str(error)), print_exception=False)
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        return gr.Error("The server's disk is full; please try later.", print_exception=False)
+    if isinstance(error, OSError) and error.errno in _NO_ACCESS:
+        _log.error("a file cannot be written", exc_info=error)
+        return gr.Error(files.READ_ONLY, print_exception=False)
+    if isinstance(error, MemoryError):
+        return gr.Error(
+            "There is too little memory for this now; please try a smaller picture.",
+            print_exception=False,
+        )
+    _log.error("unexpected error", exc_info=error)
+    return gr.Error(_UNEXPECTED, print_exception=False)
+
+
+def warn(sentence: str) -> None:
+    """A message on the page, where the event itself goes on; the same one once in some seconds, as
+    Gradio tells of one new picture up to three times."""
+    request = LocalContext.request.get(None)
+    key = (str(getattr(request, "session_hash", "")), sentence)
+    with _lock:
+        told = key in _warned
+        _warned[key] = True
+    if not told:
+        gr.Warning(_without_tags(sentence))
+
+
+def _without_tags(sentence: str) -> str:
+    """The page shows messages as HTML and clients read them as text: so other brackets, since the
+    name of a file could hold a tag."""
+    return sentence.replace("<", "\u2039").replace(">", "\u203a")
+
+
+def on_device(
+    triggers: Sequence[Any],
+    fn: Callable[..., Any],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    trigger_mode: str = "always_last",
+    show_progress: str = "minimal",
+    queue: tuple[str, int] = DEVICE_QUEUE,
+    progress_on: Any = None,
+) -> Any:
+    """Wire a model event: shared queue, plain errors, not part of the public API.
+
+    `LONG_QUEUE` is for jobs of many model calls, which are generators so that they can be
+    cancelled. Where `progress_on` is given, only that component shows progress and the place in
+    the queue.
+    """
+    # gr.on does not know the events of gr.HTML components, which are called by themselves.
+    one = triggers[0] if len(triggers) == 1 else functools.partial(gr.on, list(triggers))
+    return one(
+        fn=guarded(fn, libraries=True),
+        inputs=list(inputs),
+        outputs=list(outputs),
+        trigger_mode=trigger_mode,
+        show_progress=show_progress,
+        show_progress_on=progress_on,
+        concurrency_id=queue[0],
+        concurrency_limit=queue[1],
+        api_visibility="private",
+    )
+
+
+def download_progress(bar: gr.Progress) -> Callable[[float, str], None]:
+    """gr.Progress as the callback that `core` calls while it downloads."""
+    return lambda fraction, sentence: bar(fraction, desc=sentence)
+
+
+def lab() -> gr.Row:
+    """The grid of a tab. Inside it: `area("in")` for the picture, `area("set")` for the controls,
+    `area("out")` for results. Results stand beside both on a wide screen, between them on a phone.
+    """
+    return gr.Row(elem_classes="lab")
+
+
+def area(name: str) -> gr.Column:
+    """One area of `lab`: "in", "set" or "out"."""
+    return gr.Column(min_width=0, elem_classes=f"lab-{name}")
+
+
+def image_input(
+    tab: str,
+    examples: Sequence[str],
+    label: str = "Picture",
+    hint: str = "",
+    kind: type[ImageIn] = ImageIn,
+) -> ImageIn:
+    """The picture input of a tab, with bundled examples below it; a click on one runs it.
+
+    `hint` says what the starter does well and badly among them; `kind` is the component to use.
+    """
+    image = kind(label=label, elem_id=f"{tab}-image")
+    found = [str(EXAMPLES / name) for name in examples if (EXAMPLES / name).is_file()]
+    if found:
+        gr.Examples(
+            [[path] for path in found],
+            inputs=[image],
+            label="Examples",
+            elem_id=f"{tab}-examples",
+            examples_per_page=8,
+            cache_examples=False,
+            api_visibility="private",
+        )
+        if hint:
+            gr.HTML(f'<p class="about">{html.escape(hint)}</p>')
+    return image
+
+
+def tiered(name: str, tier: str) -> list[str]:
+    """What answered, and of which tier, as HTML."""
+    return [f"<b>{html.escape(name)}</b>", f'<span class="tier tier-{tier}">{tier}</span>']
+
+
+def dotted(markup: Sequence[str], facts: Sequence[str]) -> str:
+    """`markup` as it is, then `facts` as plain text, without the empty ones."""
+    return " · ".join([*markup, *(html.escape(fact) for fact in facts if fact)])
+
+
+def info_html(info: RunInfo, *more: str) -> str:
+    """The RunInfo line under an output: what answered, what it knows, and where the time went."""
+    times = [f"{name} {_duration(s)}" for name, s in info.seconds.items() if s >= 0.0005]
+    cached = [f"{name} {state}" for name, state in info.cache.items()]
+    facts = [
+        f"trained on {info.trained_on}" if info.trained_on else "",
+        info.metric,
+        f"{info.device} {info.precision}",
+        ", ".join(times),
+        ", ".join(cached),
+        *more,
+    ]
+    note = f'<p class="note">{html.escape(info.note)}</p>' if info.note else ""
+    return f'{note}<p class="info">{dotted(tiered(info.checkpoint, info.tier), facts)}</p>'
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def followed(
+    steps: Generator[float, None, T], bar: gr.Progress, doing: str, outputs: int
+) -> Generator[tuple[Any, ...], None, T]:
+    """Show the share done of a long job and return what it returns.
+
+    Each yield, which leaves the `outputs` as they are, is a place where Cancel takes effect.
+    """
+    while True:
+        try:
+            fraction = next(steps)
+        except StopIteration as stop:
+            return stop.value
+        bar(fraction, desc=doing)
+        yield tuple(gr.skip() for _ in range(outputs))
+
+
+def run_while_wanted(steps: Generator[object, None, T]) -> T:
+    """Run a long job of an endpoint to its end; what it returns.
+
+    An endpoint is a plain function, since it answers once, and Gradio lets a plain function run on
+    when its caller cancels or goes away. So it is asked here, between steps, whether anybody waits.
+    """
+    wanted = _is_wanted()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+        if not wanted():
+            steps.close()
+            raise gr.Error("The job was cancelled.", print_exception=False)
+
+
+def _is_wanted() -> Callable[[], bool]:
+    page, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+    if page is None or event_id is None:  # called by no queue
+        return lambda: True
+    events = page._queue.event_ids_to_events
+
+    def wanted() -> bool:
+        event = events.get(event_id)  # gone once it was cancelled
+        return event is not None and event.alive
+
+    return wanted
+
+
+def picture_output(
+    label: str, elem_id: str, lossless: bool = False, min_width: int = 160
+) -> gr.Image:
+    """A picture that a tab shows: JPEG to look at, PNG where pixels are compared."""
+    return gr.Image(
+        label=label,
+        format="png" if lossless else "jpeg",
+        type="filepath",
+        interactive=False,
+        min_width=min_width,
+        elem_id=elem_id,
+        buttons=["download", "fullscreen"],
+    )
+
+
+def placeholder(text: str) -> str:
+    """What stands where a result will be."""
+    return f'<p class="placeholder">{html.escape(text)}</p>'
+
+
+def required(image: Any) -> Any:
+    """The picture of an API call.
+
+    Raises:
+        InputError: there is none.
+    """
+    if image is None:
+        raise InputError("Please send a picture.")
+    return image
