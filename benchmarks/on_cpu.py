@@ -176,7 +176,7 @@ def against_naive(
 _ENCODER = """
 import sys, time
 if sys.argv[1] == "tuned":
-    from core import allocator
+    from core.cpu import allocator
     allocator.tune()
 import torch
 from segment_anything import sam_model_registry
@@ -186,7 +186,8 @@ encoder = sam_model_registry["vit_b"]().image_encoder.eval()
 encoder.blocks = encoder.blocks[:int(sys.argv[3])]
 x = torch.randn(1, 3, 1024, 1024)
 if sys.argv[1] == "tuned":
-    from core import linear, sam_attention
+    from core.cpu import linear
+    from core.sam import attention as sam_attention
     sam_attention.speed_up(encoder)
     linear.speed_up(encoder)
 for _ in sys.stdin:

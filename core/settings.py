@@ -30,8 +30,8 @@ class Settings(BaseSettings):
     uploads a minute for one visitor, 0 without a limit; None decides by whether strangers can come.
     `batch` is how many requests may share one forward pass; None is 8 on CUDA and 1, which is no
     batching, elsewhere. `probe` is how many seconds the hub has to answer before a download,
-    `stall` how many may pass without a new byte before it ends. `precision` "auto" is bf16 where that was
-    measured to agree with fp32 (`core.start.agreement`), else fp32.
+    `stall` how many may pass without a new byte before it ends. `precision` "auto" is bf16 where
+    that was measured to agree with fp32 (`core.start.agreement`), else fp32.
     """
 
     # Not by the names of the fields: DEVICE or HOST mean other things to other programs.

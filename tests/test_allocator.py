@@ -22,7 +22,7 @@ glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glib
 # Thirty times 64 MB in a worker thread, and how many page faults that takes.
 SCRIPT = """
 import resource, sys, threading
-from core import allocator
+from core.cpu import allocator
 done = allocator.tune() if sys.argv[1] == "tuned" else None
 import numpy as np
 counted = []

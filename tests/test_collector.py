@@ -85,7 +85,9 @@ FRESH = """
 import gc, weakref
 gc.disable()
 import numpy as np
-from core import classify, collector, detect, reconstruct, restore, runtime, segment
+from core import classify, detect, reconstruct, restore, segment
+from core.cpu import collector
+from core.serving import runtime
 collector.spare_libraries()
 grey = np.full((64, 64, 3), 127, np.uint8)
 built, place = {}, runtime._place

@@ -48,8 +48,8 @@ def test_a_killed_hub_is_back_within_ten_seconds(tmp_path):
 
 
 FETCH = """
-from core import hub
-print(hub.download("me/net", "model.safetensors", None, "Net"), flush=True)
+from core.sources import hf_client
+print(hf_client.download("me/net", "model.safetensors", None, "Net"), flush=True)
 """
 
 
@@ -109,8 +109,8 @@ def denoise():
     restore.denoise(grey)
 def run(task):
     try:
-        from demos import _ui
-        _ui.guarded(task, libraries=True)()
+        from demos.shell import ui
+        ui.guarded(task, libraries=True)()
     except Exception as error:
         errors.append(repr(error))
 threads = [threading.Thread(target=run, args=(task,))

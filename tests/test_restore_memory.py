@@ -64,10 +64,12 @@ def test_blended_in_a_strip_as_in_one_picture(picture, size, factor):
 MEASURE = """
 import sys
 import numpy as np
-from core import allocator
+from core.cpu import allocator
 allocator.tune()
 import torch
-from core import restore, runtime, restore_tiles, restore_guard
+from core import restore
+from core.restoring import guard as restore_guard, tiles as restore_tiles
+from core.serving import runtime
 torch.set_num_threads(1)
 
 def rss(name):
