@@ -22,11 +22,11 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.perf
 def test_a_large_picture_raises_the_server_by_little_and_it_comes_back(tmp_path):
-    port, content = free_port(), memory.photograph(memory.SIDE)
+    port = free_port()
     with running(port, tmp_path) as process:
         caller = Caller(port, 0, seconds=4 * PATIENCE)
         for endpoint in ("classify", "segment_everything"):
-            row = memory.measured(caller, process.pid, endpoint, memory.SIDE, content)
+            row = memory.measured(caller, process.pid, endpoint, memory.SIDE)
             assert row.above < MARGIN * memory.MOST, row
             assert row.left < 2 * memory.LEFT, row
 

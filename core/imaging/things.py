@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.imaging import regions
+from core.imaging import bands, regions
 from core.types import Mask
 
 BoolMask = NDArray[np.bool_]
@@ -73,18 +73,35 @@ def in_one_piece(mask: BoolMask) -> BoolMask:
     """
     from scipy import ndimage
 
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    down, across = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(down):
         return mask
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    box = np.s_[down[0] : down[-1] + 1, across[0] : across[-1] + 1]
     part = mask[box]
-    labels, count = ndimage.label(part)
-    if count > 1:
-        part = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    holes, _ = ndimage.label(ndimage.binary_fill_holes(part) & ~part)
-    small = np.bincount(holes.ravel()) < HOLE * np.count_nonzero(part)
+    rows = [np.s_[top : top + 64] for top in range(0, len(part), 64)]
+
+    # Of 48 megapixels each array counts: labels in two bytes, and no step on more than some rows.
+    def labelled(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            labels, count = ndimage.label(part, output=np.uint16)
+        except RuntimeError:  # more labels than that
+            labels, count = ndimage.label(part)
+        sizes = np.zeros(count + 1, np.int64)
+        for band in rows:
+            sizes += np.bincount(labels[band].ravel(), minlength=count + 1)
+        return labels, sizes
+
+    labels, sizes = labelled(part)
+    part = labels == 1 + int(np.argmax(sizes[1:]))
+    del labels
+    holes = ndimage.binary_fill_holes(part)
+    np.greater(holes, part, out=holes)
+    labels, sizes = labelled(holes)
+    small = sizes < HOLE * np.count_nonzero(part)
     small[0] = False  # what is no hole
-    part = part | small[holes]
+    for band in rows:
+        part[band] |= small[labels[band]]
+    del labels
     if np.array_equal(part, mask[box]):
         return mask
     made = np.zeros_like(mask)
@@ -99,7 +116,7 @@ def steepness(rgb: NDArray[np.uint8]) -> Slope:
     height, width = rgb.shape[:2]
     factor = min(1.0, SIDE / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    small = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX), dtype=np.float64)
+    small = np.asarray(bands.resized(rgb, size, Image.Resampling.BOX), dtype=np.float64)
     smooth = ndimage.gaussian_filter(small, (1.5, 1.5, 0))
     slope = np.hypot(ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1)).max(axis=2)
     return slope / max(float(slope.mean()), 1e-9)
