@@ -21,7 +21,7 @@ from core.checkpoints import ROOT
 from core.errors import CheckpointError, InputError
 from core.nets import trunk
 from core.serving import precision, runtime
-from core.sources import cards, packages, resolver, state_dicts
+from core.sources import cards, hf_client, packages, resolver, state_dicts
 
 LISTED = checkpoints.by_key("efficientnet-lite0")
 STARTER = "classify-starter"
@@ -177,6 +177,13 @@ def test_classify_names_what_everyday_pictures_show():
     assert len(classify.predict(rgb("coffee.jpg"), top_k=5000).labels) == 1000
 
 
+def test_class_names_are_those_of_imagenet_and_each_stands_for_one_class():
+    names = trunk.imagenet_names()
+    assert len(set(names)) == 1000
+    told = {0: "tench", 134: "crane (bird)", 517: "crane (machine)", 967: "espresso"}
+    assert all(names[i].startswith(name) for i, name in told.items())
+
+
 # --- maps are kept ---
 
 
@@ -321,6 +328,14 @@ def test_a_file_that_is_no_weight_file_gives_way_to_the_starter(copy, monkeypatc
     for key in ("auto", LISTED.key):
         info = classify.predict(rgb("coffee.jpg"), key).info
         assert info.checkpoint == STARTER and "EfficientNet-Lite0 could not be loaded" in info.note
+
+
+def test_it_answers_where_a_full_checkpoint_cannot_be_fetched(monkeypatch):
+    monkeypatch.setattr(hf_client, "cached", lambda *_: None)
+    monkeypatch.setattr(hf_client, "is_reachable", lambda: False)
+    found = resolver.resolve("vit-tiny", "classify")
+    assert (found.checkpoint, found.tier) == (LISTED, "package")
+    assert found.note.endswith("EfficientNet-Lite0 answered instead.")
 
 
 # --- said where it must be ---

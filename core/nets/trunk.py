@@ -56,6 +56,8 @@ _OTHERS = {
     "_project_conv": "conv_pwl",
     "_bn2": "bn3",
 }
+# The only two classes of ImageNet with one name.
+_CRANES = {134: "crane (bird)", 517: "crane (machine)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +188,12 @@ def _build_trunk(resolved: Resolved) -> Built:
 
 
 def imagenet_names() -> tuple[str, ...]:
-    """The 1,000 classes of ImageNet-1k in the usual order."""
+    """The 1,000 classes of ImageNet-1k in the usual order, each name once."""
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo()
-    return tuple(info.index_to_description(i) for i in range(info.num_classes()))
+    names = (info.index_to_description(i) for i in range(info.num_classes()))
+    return tuple(_CRANES.get(i, name) for i, name in enumerate(names))
 
 
 def layer_names() -> dict[str, str]:

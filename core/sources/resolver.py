@@ -68,8 +68,8 @@ def resolve(
 
     "auto" is the best checkpoint at hand for this device (`checkpoints.by_preference`) and never
     downloads. A full checkpoint whose hub does not answer, a package that is not installed, or one
-    of whose file no model could be made, gives the starter of its task, with a note; an own file
-    gives its error again.
+    of whose file no model could be made, gives another of its task, with a note: that of a package,
+    else the starter. An own file gives its error again.
 
     Args:
         progress: called with the share done (0..1) and a sentence while a file is fetched.
@@ -90,18 +90,18 @@ def resolve(
             failures.refuse(path)
         except CheckpointError as error:
             if checkpoint.tier == "package":
-                return _starter_instead(checkpoint, "loaded", error)
+                return _other_instead(checkpoint, "loaded", error)
             raise
         return Resolved(checkpoint, checkpoint.tier, path)
     try:
         with _place(checkpoint):
             path = _full(checkpoint, progress)
     except HubUnreachable as error:
-        return _starter_instead(checkpoint, "fetched", error)
+        return _other_instead(checkpoint, "fetched", error)
     try:
         failures.refuse(path)
     except CheckpointError as error:
-        return _starter_instead(checkpoint, "loaded", error)
+        return _other_instead(checkpoint, "loaded", error)
     return Resolved(checkpoint, "full", path)
 
 
@@ -241,14 +241,17 @@ def _usable(checkpoint: Checkpoint) -> Path:
     return path
 
 
-def _starter_instead(wanted: Checkpoint, step: str, error: CheckpointError) -> Resolved:
+def _other_instead(wanted: Checkpoint, step: str, error: CheckpointError) -> Resolved:
+    """What a package brings, else a starter, in the place of a checkpoint that was picked."""
     failed = _not_had(wanted, step, error)
     scale = wanted.scale if wanted.task == "super_resolve" else None
-    for starter in checkpoints.of_task(wanted.task):
-        if starter.tier == "starter" and scale in (None, starter.scale) and is_at_hand(starter):
+    for other in checkpoints.by_preference(wanted.task, on_gpu()):
+        if other.tier not in ("package", "starter") or other == wanted:
+            continue
+        if scale in (None, other.scale) and is_at_hand(other):
             with suppress(CheckpointError, OutOfMemory):
-                note = f"{failed} {starter.title} answered instead."
-                return Resolved(starter, "starter", _usable(starter), note)
+                note = f"{failed} {other.title} answered instead."
+                return Resolved(other, other.tier, _usable(other), note)
     raise type(error)(f"{failed} No starter can take its place.") from error
 
 
