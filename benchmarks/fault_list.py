@@ -35,7 +35,7 @@ class Fault:
     inject: Inject
     says: str
     endpoint: str = "/classify"
-    checkpoint: str = "auto"
+    checkpoint: str = ""  # "": as `faults.ENDPOINTS` says
     alike: tuple[str, ...] = ()
 
 

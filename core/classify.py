@@ -1,4 +1,4 @@
-"""Image classification with a Vision Transformer (Dosovitskiy et al., 2021), through timm."""
+"""Image classification through timm: Vision Transformers (Dosovitskiy et al., 2021) and a CNN."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core import checks, images
 from core.errors import CheckpointError
-from core.nets import transforms
+from core.nets import transforms, trunk
 from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
@@ -57,10 +57,13 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _logits(run: runtime.Run, rgb: images.RGB) -> NDArray[np.float64]:
-    with run.watch.stage("prepare"):
-        x = run.lease.built.extra["transform"](rgb)  # (1, 3, s, s)
-    with run.watch.stage("forward"):
-        (logits,) = run.batched(lambda batch: (run.lease.built.module(batch),), x)  # (1, K)
+    if run.lease.resolved.checkpoint.loader == "trunk":
+        logits = trunk.logits(run, trunk.features(run, rgb))  # (1, K)
+    else:
+        with run.watch.stage("prepare"):
+            x = run.lease.built.extra["transform"](rgb)  # (1, 3, s, s)
+        with run.watch.stage("forward"):
+            (logits,) = run.batched(lambda batch: (run.lease.built.module(batch),), x)  # (1, K)
     values = logits[0].double().numpy()
     if not np.all(np.isfinite(values)):
         raise checks.not_numbers()
@@ -68,6 +71,8 @@ def _logits(run: runtime.Run, rgb: images.RGB) -> NDArray[np.float64]:
 
 
 def _build(resolved: Resolved) -> Built:
+    if resolved.checkpoint.loader == "trunk":
+        return trunk.build(resolved)
     config = state_dicts.starter_config(resolved.path, "classify")
     if config is not None:
         return _build_starter(resolved, config)
@@ -124,8 +129,5 @@ def _labels(model: Any) -> tuple[str, ...]:
     if names and len(names) == classes:
         return tuple(names)
     if classes == 1000:
-        from timm.data import ImageNetInfo
-
-        info = ImageNetInfo()
-        return tuple(info.index_to_description(i) for i in range(classes))
+        return trunk.imagenet_names()
     return tuple(f"class {i}" for i in range(classes))

@@ -1,4 +1,4 @@
-"""Classify tab: top-k bars of a Vision Transformer, with a temperature."""
+"""Classify tab: top-k bars of a classifier, with a temperature."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from demos.shell import result as _result
 
 EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
 HINT = (
-    "The cat is one of the starter's ten classes. The cup is none of them, and it still gets one "
-    "of their names."
+    "The cup shows one of ImageNet's 1,000 classes, espresso. None of them is an astronaut, and "
+    "she still gets one of their names."
 )
 
 
@@ -86,7 +86,7 @@ def bars_html(labels: tuple[str, ...], scores: list[float]) -> str:
 def classify(
     image: images.RGB, checkpoint: str = "auto", top_k: int = 5, temperature: float = 1.0
 ) -> tuple[dict[str, float], dict[str, object]]:
-    """Classify a picture with a Vision Transformer.
+    """Classify a picture with a Vision Transformer or a convolutional network.
 
     Args:
         image: The picture.

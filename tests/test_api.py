@@ -44,8 +44,8 @@ def small(tmp_path_factory):
 def check_info(info, task_tier="starter"):
     assert set(info) >= INFO
     assert info["tier"] == task_tier
-    assert info["trained_on"], "a starter says what it was trained on"
-    assert info["metric"], "a starter says its measured score"
+    assert info["trained_on"], "it says what it was trained on"
+    assert info["metric"], "it says its score"
 
 
 def size_of(path):
@@ -67,7 +67,7 @@ def test_classify_with_only_a_picture(client):
     assert label["label"] == label["confidences"][0]["label"]
     scores = [c["confidence"] for c in label["confidences"]]
     assert scores == sorted(scores, reverse=True)
-    check_info(info)
+    check_info(info, "package")
 
 
 def test_temperature_flattens_without_a_forward_pass(client):

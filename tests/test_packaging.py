@@ -61,6 +61,13 @@ def applying(name: str, environment: dict[str, str]) -> dict[str, Requirement]:
     return found
 
 
+def weight_packages() -> list[str]:
+    """Those that bring a weight file and are not imported."""
+    from core import checkpoints
+
+    return [c.source for c in checkpoints.CATALOGUE if c.tier == "package"]
+
+
 def third_party_imports(parts: tuple[str, ...]) -> dict[str, str]:
     """Top-level module -> one file that imports it."""
     ours = {p.stem for p in ROOT.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
@@ -106,6 +113,7 @@ def test_everything_required_is_used():
     distributions = metadata.packages_distributions()
     modules = third_party_imports((*RUN_PARTS, *DEV_PARTS))
     used = {canonicalize_name(d) for m in modules for d in distributions.get(m, [m])}
+    used |= {canonicalize_name(Requirement(source).name) for source in weight_packages()}
     unused = {canonicalize_name(r.name) for r in requirements("requirements.txt")} - used
     assert unused == set()
 

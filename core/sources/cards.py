@@ -1,4 +1,4 @@
-"""Model cards: the Markdown file beside a starter, taken apart into text and pictures."""
+"""Model cards: the Markdown files in `weights/`, taken apart into text and pictures."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ def pictures(checkpoint: Checkpoint) -> list[tuple[str, Path]]:
 
 
 def _file(checkpoint: Checkpoint) -> Path:
+    if checkpoint.tier == "package":
+        return ROOT / "weights" / f"{checkpoint.key}.md"
     return (ROOT / checkpoint.source).with_suffix(".md")
 
 
 def _body(checkpoint: Checkpoint) -> str:
-    if checkpoint.tier != "starter" or not _file(checkpoint).is_file():
+    if checkpoint.tier not in ("starter", "package") or not _file(checkpoint).is_file():
         return ""
     whole = _file(checkpoint).read_text("utf-8")
     return re.sub(r"\A---\n.*?\n---\n", "", whole, flags=re.DOTALL)

