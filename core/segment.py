@@ -7,7 +7,7 @@ request stays on a model, so users share models and never pictures.
     predict             masks for points and a box; refinement from click to click
     embed               the encoder's pass alone, as soon as a picture is in
     everything_stream   masks of a grid of points, as they come; everything_steps, everything
-    click_gains, embedding_picture, parts    what a learner looks at
+    click_gains, features, embedding_picture, parts    what a learner looks at
 
 A page passes an `images.Picture`, so that a click neither decodes nor hashes the picture.
 """
@@ -47,6 +47,7 @@ __all__ = [
     "everything_defaults",
     "everything_steps",
     "everything_stream",
+    "features",
     "parts",
     "points_per_batch",
     "predict",
@@ -166,19 +167,26 @@ def click_gains(
     return insight.click_gains(answers, reference, first)
 
 
+def features(
+    image: images.ImageLike, checkpoint: str = "auto"
+) -> tuple[NDArray[np.float32], RunInfo]:
+    """The embedding, (C, rows, columns): one vector for each place that lies on the picture."""
+    picture = models.picture(image)
+    with runtime.run("segment", checkpoint, _build) as run:
+        embedding = models.embedding(run, picture)
+        engine: Engine = run.lease.built.extra["engine"]
+        rows, columns = engine.places(embedding)
+        found = embedding.features[-1][0, :, :rows, :columns].float().cpu().numpy()
+        return found, run.info()
+
+
 def embedding_picture(image: images.ImageLike, checkpoint: str = "auto") -> images.RGB:
     """The embedding as colours: its three principal components, (rows, columns, 3) uint8.
 
     One pixel for each place of the embedding that lies on the picture; like colours are places
     that the encoder describes alike.
     """
-    picture = models.picture(image)
-    with runtime.run("segment", checkpoint, _build) as run:
-        embedding = models.embedding(run, picture)
-        engine: Engine = run.lease.built.extra["engine"]
-        rows, columns = engine.places(embedding)
-        features = embedding.features[-1][0, :, :rows, :columns]
-        return insight.pca_picture(features.float().cpu().numpy())
+    return insight.pca_picture(features(image, checkpoint)[0])
 
 
 def parts(

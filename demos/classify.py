@@ -10,7 +10,7 @@ import gradio as gr
 
 from core import images
 from demos import Tab
-from demos.shell import api, handoff, picker, ui
+from demos.shell import api, handoff, lesson_view, picker, ui
 from demos.shell import result as _result
 
 EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
@@ -43,12 +43,15 @@ def build() -> None:
             info = gr.HTML(elem_id="classify-info")
             download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
     handoff.accept("classify", "Classify", image)
+    turn = _result.picked(image)
+    lesson_view.render("classify", image, turn, checkpoint)
     answer.wire(
         image,
         [button.click, checkpoint.input, top_k.change, temperature.change],
         _run,
         [image, checkpoint, top_k, temperature],
         [bars, info, download],
+        turn=turn,
     )
     api.endpoint("classify", classify, ("image", "text", "number", "number"), ("label", "json"))
 

@@ -13,7 +13,7 @@ from core.errors import InputError
 from core.imaging import draw
 from demos import Tab
 from demos.canvas.answers import canvas_object
-from demos.shell import api, handoff, picker, result, ui
+from demos.shell import api, handoff, lesson_view, picker, result, ui
 
 if TYPE_CHECKING:
     from core.types import Detections
@@ -54,12 +54,15 @@ def build() -> None:
                 )  # fmt: skip
                 send = gr.Button("Segment", min_width=90, scale=0, elem_id="detect-send")
     handoff.send(send, _boxes, [image, checkpoint, threshold, which], "Segment")
+    turn = result.picked(image)
+    lesson_view.render("detect", image, turn, checkpoint)
     answer.wire(
         image,
         [button.click, checkpoint.input, threshold.change],
         _run,
         [image, checkpoint, threshold],
         [picture, table, info, download, which],
+        turn=turn,
     )
     api.endpoint("detect", detect, ("image", "text", "number"), ("picture", "json", "json"))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from core import images
 from demos import Tab
-from demos.shell import api, picker, ui
+from demos.shell import api, lesson_view, picker, ui
 from demos.shell import result as _result
 
 if TYPE_CHECKING:
@@ -57,12 +57,15 @@ def build() -> None:
     shuffle.click(
         lambda: int(np.random.default_rng().integers(2**31)), [], [seed], api_visibility="private"
     )
+    turn = _result.picked(image)
+    lesson_view.render("reconstruct", image, turn, checkpoint)
     answer.wire(
         image,
         [button.click, checkpoint.input, ratio.change, seed.change],
         _run,
         [image, checkpoint, ratio, seed],
         [*pictures, info],
+        turn=turn,
     )
     api.endpoint(
         "reconstruct",

@@ -10,7 +10,7 @@ import numpy as np
 
 from core import images
 from demos import Tab
-from demos.shell import api, handoff, picker, ui
+from demos.shell import api, handoff, lesson_view, picker, ui
 from demos.shell import result as _result
 
 if TYPE_CHECKING:
@@ -81,12 +81,15 @@ def _build_task(task: RestoreTask) -> None:
             info = gr.HTML(elem_id=f"{task}-info")
             download = gr.DownloadButton("Download PNG", interactive=False, size="sm")
     handoff.accept("restore", f"Restore: {VERBS[task].lower()}", image, inner=f"restore-{task}")
+    turn = _result.picked(image)
+    lesson_view.render(task, image, turn, checkpoint)
     answer.wire(
         image,
         [button.click, checkpoint.input, sigma.release, estimate.input, scale.input],
         _handler(task),
         [image, checkpoint, estimate, sigma, scale],
         [slider, info, download],
+        turn=turn,
         queue=ui.LONG_QUEUE,
     )
     answer.cancel(cancel)

@@ -37,7 +37,8 @@ DEMOS = (
     ("server/",),
     ("shell/",),
     ("gradio_patches/", "canvas/"),
-    ("tabs", "lessons/"),
+    ("tabs",),
+    ("lessons/",),
     ("_page",),
 )
 #: Rooms that start in a moment, on a machine without PyTorch.
@@ -211,6 +212,9 @@ PLANTED = [
     ("demos/classify.py", "from demos import detect", "demos.detect"),
     ("demos/classify.py", "from demos.segment import session", "demos.segment"),
     ("demos/classify.py", "from demos import _page", "demos._page"),
+    ("demos/classify.py", "from demos.lessons import attention", "demos.lessons"),
+    ("demos/lessons/attention.py", "from demos.lessons import loss", "demos.lessons.loss"),
+    ("demos/shell/lesson_view.py", "from demos.lessons import loss", "demos.lessons"),
     ("demos/shell/ui.py", "import timm.layers", "timm.layers"),
     ("demos/shell/ui.py", "from transformers import pipeline", "transformers"),
     ("demos/shell/ui.py", "from demos.canvas import component", "demos.canvas"),
@@ -253,6 +257,7 @@ ALLOWED = [
     ("demos/classify.py", "import torchlike\n'import torch'\n# import torch"),
     ("demos/segment/__init__.py", "from demos.segment import session\nfrom demos import Tab"),
     ("demos/lessons/attention.py", "from demos.canvas import component"),
+    ("demos/lessons/attention.py", "from demos.segment import session"),
     ("app.py", "from demos import _page"),
     ("training/detect.py", "import torch\nfrom core.sources import state_dicts"),
 ]

@@ -225,3 +225,32 @@ def test_by_keyboard_alone(hand: Hand) -> None:
     status = hand.page.locator("#segment-canvas [role=status]")
     assert "own guess" in status.inner_text()
     assert "Object 2" in hand.canvas.get_attribute("aria-label")
+
+
+def test_the_lessons_open_on_the_prompts_and_follow_them(hand: Hand) -> None:
+    page = hand.page
+    hand.click(2000, 1500)
+    hand.settled()
+    for key, what in (
+        ("which-click-helped", "table tbody tr"),
+        ("prompt-to-mask", "svg g"),
+        ("encoder-features", "img"),
+    ):
+        page.locator(f"#lesson-{key} > button").first.click()
+        page.locator(f"#lesson-{key} {what}").first.wait_for()
+    rows = "document.querySelectorAll('#lesson-which-click-helped tbody tr').length"
+    assert page.evaluate(rows) == 1
+    hand.canvas.scroll_into_view_if_needed()
+    hand.click(2400, 1700)
+    hand.settled()
+    page.locator("#lesson-which-click-helped-refresh").click()
+    page.wait_for_function(f"{rows} === 2")
+    page.locator("#lesson-which-click-helped-take").click()
+    page.locator("#lesson-which-click-helped-said").get_by_text("is the reference now").wait_for()
+    page.locator("#lesson-which-click-helped-refresh").click()
+    page.locator("#lesson-which-click-helped").get_by_text("helped most").wait_for()
+    page.locator("#segment-image [aria-label='Remove Image']").click()
+    page.wait_for_function(f"{rows} === 0")
+    said = page.locator("#lesson-prompt-to-mask-said")
+    said.get_by_text("Choose a picture first.").wait_for()
+    assert page.locator("#lesson-encoder-features-colours img").count() == 0

@@ -17,7 +17,8 @@ from core.errors import InputError
 from core.imaging import coco
 from core.sources import resolver
 from demos.canvas.gestures import parse_gesture
-from demos.segment import everything, files, lessons
+from demos.lessons import which_click_helped
+from demos.segment import everything, files
 from demos.segment import session as _segment_session
 from demos.segment.session import Session
 
@@ -192,12 +193,13 @@ def test_document_of_the_endpoint_stays(done: tuple[Session, list[Any]]) -> None
 def test_a_mask_made_on_the_canvas_is_a_reference(picture: images.Picture) -> None:
     session = Session("a", picture.digest)
     gesture(session, {"points": [[40, 30, 1], [70, 40, 0]]})
-    said, file = lessons._take(picture, "segment-starter", 0, session)
-    assert "Object 1 is the reference" in said and file is None  # the newest one counts
-    chart = lessons._clicks(picture, "segment-starter", 0, session, None)
+    said = which_click_helped._take(picture, "segment-starter", 0, session)
+    assert "Object 1 is the reference" in said
+    assert which_click_helped.LESSON.controls[1].clears == ("reference",)  # the newest one counts
+    chart = which_click_helped._run(picture, "segment-starter", session)
     last = re.findall(r'cell-number">([0-9.]+)', chart)[-1]
     assert "True IoU" in chart and last == "1.00"  # the prompts that made it lead back to it
     drawn = np.zeros((120, 160, 3), np.uint8)
     drawn[:5, :5] = 255
-    chart = lessons._clicks(picture, "segment-starter", 0, session, drawn)
+    chart = which_click_helped._run(picture, "segment-starter", session, drawn)
     assert float(re.findall(r'cell-number">([0-9.]+)', chart)[-1]) < 0.5  # a loaded one goes first

@@ -13,7 +13,7 @@ from demos import Tab
 from demos.canvas.answers import canvas_answer, mask_url, served
 from demos.canvas.component import PointPrompter
 from demos.canvas.gestures import numbers, parse_gesture, parse_object, parse_point, picture_id
-from demos.segment import everything, files, lessons
+from demos.segment import everything, files
 from demos.segment.picture import left, loading
 from demos.segment.session import (
     FORGOTTEN,
@@ -27,7 +27,7 @@ from demos.segment.session import (
     outputs_of,
     settings_of,
 )
-from demos.shell import api, handoff, picker, result, ui
+from demos.shell import api, handoff, lesson_view, picker, result, ui
 from demos.shell.picture import PictureIn
 
 EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
@@ -64,8 +64,10 @@ def build() -> None:
             of_picture = [
                 *everything.build(image, checkpoint, session, canvas),
                 *files.build(state),
-                *lessons.build(state),
             ]
+            turn = result.picked(image)
+            given = {"session": session, "smallest": smallest}
+            lesson_view.render("segment", image, turn, checkpoint, given)
     handoff.accept("segment", "Segment", image, handed)
     place.wire(
         image,
@@ -76,6 +78,7 @@ def build() -> None:
         hides=[canvas, info],
         at_once=True,
         leave=left,
+        turn=turn,
         queue=ui.READING_QUEUE,
     )
     ui.on_device([smallest.release], again, state, [canvas, info], show_progress="hidden")

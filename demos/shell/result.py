@@ -89,6 +89,7 @@ class Answer:
         hides: Sequence[Any] | None = None,
         at_once: bool = False,
         leave: Callable[..., None] | None = None,
+        turn: Any = None,
         **options: Any,
     ) -> None:
         """Run `fn` for every new picture, and when one of `controls` (events) moves.
@@ -98,12 +99,14 @@ class Answer:
             hides: what is not drawn while there is no answer; None for all outputs.
             at_once: `fn` itself shows the new picture first, so what is there stays until then.
             leave: called with `inputs` before everything is emptied.
+            turn: what `picked` made of the picture, where others listen to it too. The browser
+                sends the events of one change one after the other, so quick ones listen first.
             options: as of `_ui.on_device`.
         """
         for part in outputs if hides is None else hides:
             part.elem_classes = [*(part.elem_classes or []), "answer"]
         self._parts = list(outputs)
-        turn = picked(image)
+        turn = picked(image) if turn is None else turn
         self._event = ui.on_device(
             [turn.change, *controls],
             self.answering(fn, outputs, at_once, leave),

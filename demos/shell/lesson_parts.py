@@ -1,0 +1,66 @@
+"""The components of lessons, and the values that they show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from core import images
+from demos.shell import ui
+from demos.shell.image import ImageIn
+from demos.shell.lesson import Action, Check, Choice, Control, Show, Slider, Upload
+
+
+def control(one: Control, place: str) -> Any:
+    """The component of a control of the lesson at `place`, an elem_id."""
+    named: dict[str, Any] = {"label": one.label, "elem_id": f"{place}-{one.key}"}
+    match one:
+        case Slider():
+            info = one.info or None
+            return gr.Slider(one.low, one.high, one.value, step=one.step, info=info, **named)
+        case Choice():
+            return gr.Dropdown(list(one.choices), value=one.value, info=one.info or None, **named)
+        case Check():
+            return gr.Checkbox(one.value, info=one.info or None, **named)
+        case Upload():
+            return ImageIn(sources=("upload",), height=140, **named)
+        case Action():
+            return gr.Button(one.label, size="sm", elem_id=named["elem_id"])
+
+
+def output(one: Show, place: str) -> Any:
+    """The component of an output."""
+    elem_id = f"{place}-{one.key}"
+    match one.kind:
+        case "html":
+            return gr.HTML(elem_id=elem_id)
+        case "picture" | "lossless":
+            return ui.picture_output(one.label, elem_id, lossless=one.kind == "lossless")
+        case "files":
+            return gr.File(
+                label=one.label, file_count="multiple", interactive=False, elem_id=elem_id
+            )
+        case "component":
+            assert one.make is not None
+            return one.make(elem_id)
+
+
+def empty(one: Show) -> Any:
+    """An output's value without an answer, which the browser sets too."""
+    return "" if one.kind == "html" else one.empty
+
+
+def value(one: Show, value: Any) -> Any:
+    """What `run` gave, as the component takes it."""
+    if value is None:
+        return empty(one)
+    if one.kind == "picture":
+        path = ui.result_path(f"{one.key}.jpg")
+        images.save_jpeg(value, path)
+        return str(path)
+    if one.kind == "lossless":
+        path = ui.result_path(f"{one.key}.png")
+        images.save_png(value, path)
+        return str(path)
+    return [str(path) for path in value] if one.kind == "files" else value

@@ -1,0 +1,231 @@
+"""The renderer of lessons: each gets a fold below its tab, and the same manners.
+
+A lesson runs when it is opened, and again when the picture or the checkpoint changes while it is
+open and seen; a closed one never runs. What is shown of another picture or checkpoint goes at once,
+in the browser. Of several runs only the one that was begun last shows its answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import gradio as gr
+
+from demos import lessons_of
+from demos.shell import api, lesson_parts, lesson_run, ui
+from demos.shell.lesson import (
+    Action,
+    Check,
+    Choice,
+    Control,
+    Endpoint,
+    Lesson,
+    Slider,
+    Upload,
+)
+
+_WORKING = '<p class="placeholder" role="status">Working on it.</p>'
+# For each lesson the browser keeps whether it is open and what it shows. A run begins when `tick`
+# rises. "cause" is EXPAND, COLLAPSE, or CHANGE of picture, checkpoint or tab.
+_GATE = """async (turn, checkpoint, tick) => {
+  const [key, cause, nothing, working] = ARGUMENTS;
+  const one = ((window.hubLessons ||= {})[key] ||= { open: false, shown: "" });
+  const same = { __type__: "update" };
+  const kept = [same, same, ...nothing.map(() => same)];
+  const now = JSON.stringify([turn, checkpoint]);
+  if (cause === "collapse") one.open = false;
+  if (cause === "collapse") return kept;
+  if (cause === "expand") one.open = true;
+  const seen = () => document.getElementById("lesson-" + key)?.getClientRects().length > 0;
+  for (let i = 0; cause === "select" && one.open && !seen() && i < 20; i++)
+    await new Promise((done) => setTimeout(done, 50));  // the tab is being drawn
+  const other = one.shown !== now;
+  if (cause !== "expand" && !other) return kept;
+  const runs = one.open && (cause === "expand" || seen());
+  if (!runs && !one.shown) return kept;
+  one.shown = runs ? now : "";
+  if (!other) return [String(Number(tick) + 1), same, ...nothing.map(() => same)];
+  return [runs ? String(Number(tick) + 1) : same, runs ? working : "", ...nothing];
+}"""
+
+
+def render(
+    tab_key: str,
+    image: Any,
+    turn: Any,
+    checkpoint: Any = None,
+    extra_state: Mapping[str, Any] | None = None,
+) -> None:
+    """Put the lessons of a tab where the page is being built; nothing where it has none.
+
+    Args:
+        image: the component of the picture; its value is an `images.Picture`, an array, or None.
+        turn: a component whose value changes once for each picture (`demos.shell.result.picked`).
+            Call this before anything slow listens to it: the browser sends the events of one change
+            one after the other.
+        checkpoint: the picker, or None for a tab without one.
+        extra_state: components of the tab by the name under which a lesson may need them.
+    """
+    lessons = lessons_of(tab_key)
+    if not lessons:
+        return
+    given = {"picture": image, **(extra_state or {})}
+    if checkpoint is not None:
+        given["checkpoint"] = checkpoint
+    with gr.Column(elem_id=f"{tab_key}-lessons", elem_classes=["lessons"]):
+        gr.HTML("<h2>Look inside</h2>")
+        for one in lessons:
+            _View(one, turn, given)
+
+
+class _View:
+    """One lesson on the page."""
+
+    def __init__(self, lesson: Lesson, turn: Any, given: Mapping[str, Any]) -> None:
+        missing = [name for name in lesson.needs if name not in given]
+        if missing:
+            raise KeyError(f"{lesson.key} needs {missing}, which its tab does not hand over")
+        self.lesson = lesson
+        self.given = {name: given[name] for name in lesson.needs}
+        place = f"lesson-{lesson.key}"
+        self.tick = gr.Textbox("0", visible="hidden", elem_id=f"{place}-tick", container=False)
+        self.runs = gr.State(lesson_run.Runs())
+        with gr.Accordion(lesson.title, open=False, elem_id=place) as self.fold:
+            gr.Markdown(lesson.about)
+            self.controls = {one.key: lesson_parts.control(one, place) for one in lesson.controls}
+            with gr.Row():
+                self.refresh = gr.Button("Refresh", size="sm", elem_id=f"{place}-refresh")
+                self.cancel = gr.Button(
+                    "Cancel", size="sm", elem_id=f"{place}-cancel", visible=lesson.is_long
+                )
+            self.said = gr.HTML(ui.placeholder(lesson_run.WAITING), elem_id=f"{place}-said")
+            self.outputs = [lesson_parts.output(one, place) for one in lesson.shows]
+            self._folds(place)
+        self._wire(turn)
+        if lesson.endpoint is not None:
+            _offer(lesson.endpoint, self._queue())
+
+    def _queue(self) -> tuple[str, int]:
+        return ui.LONG_QUEUE if self.lesson.is_long else ui.DEVICE_QUEUE
+
+    def _values(self) -> dict[str, Any]:
+        """The components that `run` may ask for, by name."""
+        named = {one.key: one for one in self.lesson.controls if not isinstance(one, Action)}
+        return {**self.given, **{key: self.controls[key] for key in named}}
+
+    # ---- what is folded away inside
+    def _folds(self, place: str) -> None:
+        if self.lesson.code is not None:
+            with gr.Accordion("Show the code", open=False, elem_id=f"{place}-code") as fold:
+                text = gr.Code(language="python", interactive=False, max_lines=24, show_label=False)
+            values = self._values()
+            ui.on_device(
+                [fold.expand],
+                functools.partial(lesson_run.coded, self.lesson, list(values)),
+                list(values.values()),
+                [text],
+                show_progress="hidden",
+            )
+        if self.lesson.page.is_file():
+            with gr.Accordion("Learn more", open=False, elem_id=f"{place}-learn") as fold:
+                page = gr.Markdown(elem_classes="card")
+            fold.expand(
+                functools.partial(self.lesson.page.read_text, "utf-8"),
+                None,
+                [page],
+                api_visibility="private",
+                show_progress="hidden",
+            )
+
+    # ---- events
+    def _wire(self, turn: Any) -> None:
+        shown = [self.said, *self.outputs]
+        checkpoint = self.given.get("checkpoint", turn)  # a lesson without one follows the picture
+        causes = {
+            "expand": [self.fold.expand],
+            "collapse": [self.fold.collapse],
+            "change": [turn.change, *([checkpoint.change] if checkpoint is not turn else [])],
+            "select": [tab.select for tab in _tabs_around(self.fold)],
+        }
+        for cause, triggers in causes.items():
+            for trigger in triggers:
+                trigger(
+                    None,
+                    [turn, checkpoint, self.tick],
+                    [self.tick, *shown],
+                    js=self._gate(cause),
+                    api_visibility="private",
+                    show_progress="hidden",
+                )
+        values = self._values()
+        inputs = [self.runs, self.tick, *values.values()]
+        run = lesson_run.running(self.lesson, list(values))
+        if self.lesson.is_long:
+            # First, since the browser sends one event after the other; it ends the run before.
+            self.tick.change(
+                ui.guarded(lesson_run.Runs.ask),
+                [self.runs, self.tick],
+                None,
+                trigger_mode="multiple",
+                api_visibility="private",
+                show_progress="hidden",
+            )
+        moved = [trigger for one in self.lesson.controls for trigger in self._moves(one)]
+        events = [
+            ui.on_device([trigger], run, inputs, shown, mode, queue=self._queue())
+            for trigger, mode in (
+                (self.tick.change, "multiple"),  # a new picture does not wait for the old one
+                *((trigger, "always_last") for trigger in (self.refresh.click, *moved)),
+            )
+        ]
+        self._buttons(values, events)
+
+    def _buttons(self, values: dict[str, Any], events: list[Any]) -> None:
+        if self.lesson.is_long:
+            self.cancel.click(None, cancels=events, api_visibility="private")
+            self.cancel.click(
+                ui.guarded(functools.partial(lesson_run.cancelled, self.lesson)),
+                [self.runs],
+                [self.said, *self.outputs],
+                api_visibility="private",
+                show_progress="hidden",
+            )
+        for one in self.lesson.controls:
+            if isinstance(one, Action):
+                cleared = [self.controls[key] for key in one.clears]
+                ui.on_device(
+                    [self.controls[one.key].click],
+                    functools.partial(lesson_run.acted, one, list(values)),
+                    list(values.values()),
+                    [self.said, *cleared],
+                )
+
+    def _moves(self, one: Control) -> list[Any]:
+        """The events at which a control wants another answer."""
+        made = self.controls[one.key]
+        match one:
+            case Slider():
+                return [made.release]
+            case Choice() | Check():
+                return [made.input]
+            case Upload():
+                return [made.upload, made.clear]
+        return []
+
+    def _gate(self, cause: str) -> str:
+        nothing = [lesson_parts.empty(one) for one in self.lesson.shows]
+        arguments = json.dumps([self.lesson.key, cause, nothing, _WORKING])
+        return _GATE.replace("ARGUMENTS", arguments)
+
+
+def _tabs_around(block: Any) -> Iterator[Any]:
+    while (block := block.parent) is not None:
+        if isinstance(block, gr.Tab):
+            yield block
+
+
+def _offer(endpoint: Endpoint, queue: tuple[str, int]) -> None:
+    api.endpoint(endpoint.name, endpoint.fn, endpoint.inputs, endpoint.outputs, queue)
