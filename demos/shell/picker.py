@@ -99,6 +99,7 @@ def describe(key: str, task: Task, scale: int | None = None) -> str:
     else:
         checkpoint = resolver.find(key, task)
         resolver.picked(checkpoint)
+    state = "" if resolver.is_at_hand(checkpoint) else "is downloaded when you run it"
     facts = [
         f"{checkpoint.params_m:.3g} M parameters" if checkpoint.params_m else "",
         _megabytes(checkpoint.size_mb) if checkpoint.size_mb else "",
@@ -106,11 +107,10 @@ def describe(key: str, task: Task, scale: int | None = None) -> str:
         checkpoint.metric,
         _encode_cost(checkpoint),
         f"licence {checkpoint.licence}" if checkpoint.licence else "",
-        "" if resolver.is_at_hand(checkpoint) else "is downloaded when you run it",
         checkpoint.note,
     ]
     name = ui.tiered(checkpoint.title, checkpoint.tier)
-    return f'<p class="about">{ui.dotted(name, facts)}</p>'
+    return ui.chip(ui.dotted(name, [state]), ui.dotted([], facts))
 
 
 def _megabytes(size: float) -> str:
