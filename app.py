@@ -52,12 +52,31 @@ def meter(_: Request) -> JSONResponse:
 
 
 def theme() -> gr.themes.Base:
-    """Gradio's Soft, with the small print dark enough to be read (4.5 to 1 on its ground)."""
+    """Gradio's Soft, calmer: plain titles, borders, one accent, and small print dark enough to be
+    read (4.5 to 1 on its ground)."""
     return gr.themes.Soft(font=("system-ui", "sans-serif")).set(
         body_text_color_subdued="*neutral_600",
         block_info_text_color="*neutral_600",
-        block_label_text_color="*primary_800",
-        block_title_text_color="*primary_800",
+        block_label_text_color="*body_text_color",
+        block_label_background_fill="*background_fill_primary",
+        block_label_background_fill_dark="*background_fill_secondary",
+        block_label_text_weight="500",
+        block_title_text_color="*body_text_color",
+        block_title_text_weight="600",
+        block_title_background_fill="none",
+        block_title_background_fill_dark="none",
+        block_title_padding="0",
+        block_border_width="1px",
+        block_border_width_dark="1px",
+        block_shadow="none",
+        block_shadow_dark="none",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
+        button_secondary_border_color="*neutral_200",
+        button_border_width="1px",
+        button_border_width_dark="1px",
         link_text_color_dark="*secondary_300",
         link_text_color_hover_dark="*secondary_200",
     )
@@ -92,7 +111,7 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
         "auth": settings.login,
         "theme": theme(),
         "css_paths": [_page.CSS],
-        "footer_links": ["api", "settings"],
+        "footer_links": ["api"],
         "show_error": False,
         "max_file_size": MAX_BYTES,
         "state_session_capacity": sessions.CAPACITY,

@@ -10,17 +10,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from demos.shell.hub import Hub
     from demos.shell.lesson import Lesson
 
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """One tab. `build` fills it inside an open Blocks and names its public endpoints."""
+    """One tab. `build` fills it inside an open Blocks and names its public endpoints.
+
+    `about` is the line that says what the tab does; `inner` names the tabs inside it, if any.
+    """
 
     key: str  # in links, `?tab=key`
     title: str
     order: int
-    build: Callable[[], None]
+    build: Callable[[Hub], None]
+    about: str = ""
+    inner: tuple[str, ...] = ()
 
 
 def discover() -> list[Tab]:

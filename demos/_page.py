@@ -16,7 +16,8 @@ from demos.gradio_patches import check, light
 from demos.gradio_patches import queue as _queue
 from demos.server import answer
 from demos.shell import api as _api
-from demos.shell import examples, handoff, owner, picker, result, ui
+from demos.shell import examples, owner, picker, result, ui
+from demos.shell.hub import Hub, about
 
 _trimmer = allocator.Trimmer()
 status = owner.status
@@ -82,21 +83,28 @@ def build() -> Page:
     """The Blocks with every tab, queue configured, ready to launch."""
     light.install()
     with Page(title="Vision Hub", analytics_enabled=False, delete_cache=(3600, 6 * 3600)) as page:
-        gr.HTML(HEAD)
+        gr.HTML(HEAD, padding=False)
         api = _api.begin()
         picker.begin_page()
-        handoff.begin_page()
-        with gr.Tabs(overflow_behavior="wrap", elem_id="tabs"):
-            for tab in discover():
-                with gr.Tab(tab.title, id=tab.key, elem_id=f"tab-{tab.key}"):
-                    tab.build()
-        handoff.wire()
+        tabs = discover()
+        with gr.Row(elem_id="hub"):
+            with gr.Column(elem_id="hub-picture", min_width=0):
+                hub = Hub({tab.key: tab.inner for tab in tabs})
+            with (
+                gr.Column(elem_id="hub-tabs", min_width=0),
+                gr.Tabs(overflow_behavior="wrap", elem_id="tabs"),
+            ):
+                for tab in tabs:
+                    with gr.Tab(tab.title, id=tab.key, elem_id=f"tab-{tab.key}") as opened:
+                        gr.HTML(about(tab.about), padding=False)
+                        tab.build(hub)
+                    hub.opens(opened, tab.key)
+        hub.wire(page)
         owner.build(page)
         _own()
         picker.refresh_pickers_on_load(page)
         api.add("checkpoints", checkpoints, (), ("json",))
         api.add("status", status, (), ("json",))
-        page.load(None, None, None, js=handoff.OPEN_LINKED, api_visibility="private")
         page.load(None, None, None, js=_ANY_FILE, api_visibility="private")
         page.load(None, None, None, js=examples.NAME_THUMBNAILS, api_visibility="private")
     # Without api_open=False a POST to /run passes the queue, and its limits, by.

@@ -10,8 +10,9 @@ import gradio as gr
 
 from core import images
 from demos import Tab
-from demos.shell import api, handoff, lesson_view, picker, ui
+from demos.shell import api, examples, lesson_view, picker, ui
 from demos.shell import result as _result
+from demos.shell.hub import Hub
 
 EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
 HINT = (
@@ -20,15 +21,17 @@ HINT = (
 )
 
 
-def build() -> None:
+def build(hub: Hub) -> None:
     """Fill the tab."""
+    examples.suits("classify", EXAMPLES)
     with ui.lab():
-        with ui.area("in"):
-            image = ui.image_input("classify", EXAMPLES, hint=HINT)
-            button = gr.Button("Classify", variant="primary", elem_id="classify-run")
+        with ui.area("out"):
+            answer = _result.Answer("classify", "The classes, and how sure the model is of them")
+            bars = gr.HTML(elem_id="classify-result")
+            info = gr.HTML(elem_id="classify-info")
+            download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
         with ui.area("set"):
             checkpoint = picker.checkpoint_picker("classify", "classify")
-            top_k = gr.Slider(1, 20, 5, step=1, label="Classes shown (top-k)")
             temperature = gr.Slider(
                 0.1,
                 10,
@@ -37,27 +40,22 @@ def build() -> None:
                 label="Temperature",
                 info="Divides the logits before the softmax: above 1 flattens, below 1 sharpens.",
             )
-        with ui.area("out"):
-            answer = _result.Answer("classify", "The classes, and how sure the model is of them")
-            bars = gr.HTML(elem_id="classify-result")
-            info = gr.HTML(elem_id="classify-info")
-            download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
-    handoff.accept("classify", "Classify", image)
-    turn = _result.picked(image)
-    lesson_view.render("classify", image, turn, checkpoint)
+            top_k = gr.Slider(1, 20, 5, step=1, label="Classes shown (top-k)")
+            button = gr.Button("Classify", variant="primary", elem_id="classify-run")
+            ui.hint(HINT)
+    lesson_view.render("classify", hub.picture, hub.turns["classify"], checkpoint)
     answer.wire(
-        image,
+        hub,
         [button.click, checkpoint.input, top_k.change, temperature.change],
         _run,
-        [image, checkpoint, top_k, temperature],
+        [hub.picture, checkpoint, top_k, temperature],
         [bars, info, download],
-        turn=turn,
     )
     api.endpoint("classify", classify, ("image", "text", "number", "number"), ("label", "json"))
 
 
 def _run(
-    image: images.RGB,
+    image: images.Picture,
     checkpoint: str,
     top_k: int,
     temperature: float,
@@ -107,4 +105,4 @@ def classify(
     return confidences, result.info.to_dict()
 
 
-TAB = Tab("classify", "Classify", 10, build)
+TAB = Tab("classify", "Classify", 10, build, "Which classes a model sees in the picture.")

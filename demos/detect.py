@@ -13,7 +13,8 @@ from core.errors import InputError
 from core.imaging import draw
 from demos import Tab
 from demos.canvas.answers import canvas_object
-from demos.shell import api, handoff, lesson_view, picker, result, ui
+from demos.shell import api, examples, lesson_view, picker, result, ui
+from demos.shell.hub import Hub, Prompts
 
 if TYPE_CHECKING:
     from core.types import Detections
@@ -25,22 +26,10 @@ HINT = (
 )
 
 
-def build() -> None:
+def build(hub: Hub) -> None:
     """Fill the tab."""
+    examples.suits("detect", EXAMPLES)
     with ui.lab():
-        with ui.area("in"):
-            image = ui.image_input("detect", EXAMPLES, hint=HINT)
-            button = gr.Button("Detect", variant="primary", elem_id="detect-run")
-        with ui.area("set"):
-            checkpoint = picker.checkpoint_picker("detect", "detect")
-            threshold = gr.Slider(
-                0,
-                1,
-                0.5,
-                step=0.01,
-                label="Threshold",
-                info="Boxes below this score are left out; moving it does not run the model again.",
-            )
         with ui.area("out"):
             answer = result.Answer("detect", "The objects found, each in a box")
             picture = ui.picture_output("Objects found", "detect-result")
@@ -53,22 +42,32 @@ def build() -> None:
                     elem_id="detect-boxes",
                 )  # fmt: skip
                 send = gr.Button("Segment", min_width=90, scale=0, elem_id="detect-send")
-    handoff.send(send, _boxes, [image, checkpoint, threshold, which], "Segment")
-    turn = result.picked(image)
-    lesson_view.render("detect", image, turn, checkpoint)
+        with ui.area("set"):
+            checkpoint = picker.checkpoint_picker("detect", "detect")
+            threshold = gr.Slider(
+                0,
+                1,
+                0.5,
+                step=0.01,
+                label="Threshold",
+                info="Boxes below this score are left out; moving it does not run the model again.",
+            )
+            button = gr.Button("Detect", variant="primary", elem_id="detect-run")
+            ui.hint(HINT)
+    hub.send(send, _boxes, [hub.picture, checkpoint, threshold, which], "segment")
+    lesson_view.render("detect", hub.picture, hub.turns["detect"], checkpoint)
     answer.wire(
-        image,
+        hub,
         [button.click, checkpoint.input, threshold.change],
         _run,
-        [image, checkpoint, threshold],
+        [hub.picture, checkpoint, threshold],
         [picture, table, info, download, which],
-        turn=turn,
     )
     api.endpoint("detect", detect, ("image", "text", "number"), ("picture", "json", "json"))
 
 
 def _run(
-    image: images.RGB,
+    image: images.Picture,
     checkpoint: str,
     threshold: float,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
@@ -80,7 +79,13 @@ def _run(
     path.write_text(json.dumps({**found.to_dict(), "info": found.info.to_dict()}, indent=1))
     button = gr.DownloadButton(value=str(path), interactive=True)
     table = table_html(found) if found.labels else _none_html(task.predict(image, checkpoint, 0.0))
-    return _drawn(image, found), table, ui.info_html(found.info), button, _boxes_listed(found)
+    return (
+        _drawn(image.load(), found),
+        table,
+        ui.info_html(found.info),
+        button,
+        _boxes_listed(found),
+    )
 
 
 def _boxes_listed(found: Detections) -> gr.Dropdown:
@@ -91,9 +96,9 @@ def _boxes_listed(found: Detections) -> gr.Dropdown:
 
 
 def _boxes(
-    image: images.RGB | None, checkpoint: str, threshold: float, which: list[int]
-) -> handoff.Parcel:
-    """The picture and its boxes, as prompts for the Segment tab."""
+    image: images.Picture | None, checkpoint: str, threshold: float, which: list[int]
+) -> Prompts:
+    """The boxes, as prompts for the Segment tab."""
     from core import detect as task
 
     if image is None:
@@ -106,9 +111,7 @@ def _boxes(
         canvas_object(found.labels[i], box=[round(float(v), 1) for v in found.boxes[i]])
         for i in wanted
     ]
-    path = ui.result_path("picture.png")
-    images.save_png(image, path)
-    return handoff.Parcel(path, images.digest(image), boxes)
+    return Prompts(image.digest, boxes)
 
 
 def _none_html(every_box: Detections) -> str:
@@ -153,4 +156,4 @@ def detect(
     return _drawn(ui.required(image), found), found.to_dict(), found.info.to_dict()
 
 
-TAB = Tab("detect", "Detect", 20, build)
+TAB = Tab("detect", "Detect", 20, build, "Where the objects are, and what each one is.")

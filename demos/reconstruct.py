@@ -9,8 +9,9 @@ import numpy as np
 
 from core import images
 from demos import Tab
-from demos.shell import api, lesson_view, picker, ui
+from demos.shell import api, examples, lesson_view, picker, ui
 from demos.shell import result as _result
+from demos.shell.hub import Hub
 
 if TYPE_CHECKING:
     from core.types import Reconstruction
@@ -23,49 +24,51 @@ HINT = (
 VIEWS = ("masked", "image", "pasted")
 
 
-def build() -> None:
+def build(hub: Hub) -> None:
     """Fill the tab."""
+    examples.suits("reconstruct", EXAMPLES)
     with ui.lab():
-        with ui.area("in"):
-            image = ui.image_input("reconstruct", EXAMPLES, hint=HINT)
-            button = gr.Button("Reconstruct", variant="primary", elem_id="reconstruct-run")
-        with ui.area("set"):
-            checkpoint = picker.checkpoint_picker("reconstruct", "reconstruct")
-            ratio = gr.Slider(
-                0.05, 0.95, 0.75, step=0.05, label="Mask ratio", info="Share of patches hidden."
-            )
-            with gr.Row():
-                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
-                shuffle = gr.Button("Hide other patches", size="sm")
         with ui.area("out"):
             answer = _result.Answer("reconstruct", "What the model makes of the hidden patches")
             with gr.Row(elem_classes=["answer"]):
                 pictures = [
-                    ui.picture_output(label, f"reconstruct-{view}", lossless=True, min_width=220)
+                    ui.picture_output(label, f"reconstruct-{view}", lossless=True, min_width=150)
                     for view, label in zip(
                         VIEWS,
                         ("Masked", "Predicted", "Pasted"),
                         strict=True,
                     )
                 ]
+            info = gr.HTML(elem_id="reconstruct-info")
             gr.Markdown(
                 "The model sees only the patches of the first picture and predicts the others. "
                 "Visible patches were never trained, so their prediction looks worse: the third "
-                "picture keeps them as they are."
+                "picture keeps them as they are.",
+                elem_classes=["answer", "about"],
             )
-            info = gr.HTML(elem_id="reconstruct-info")
+            use = gr.Button(
+                "Use as the picture", size="sm", elem_id="reconstruct-use", elem_classes=["answer"]
+            )
+        with ui.area("set"):
+            checkpoint = picker.checkpoint_picker("reconstruct", "reconstruct")
+            ratio = gr.Slider(
+                0.05, 0.95, 0.75, step=0.05, label="Mask ratio", info="Share of patches hidden."
+            )
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
+            shuffle = gr.Button("Hide other patches", size="sm")
+            button = gr.Button("Reconstruct", variant="primary", elem_id="reconstruct-run")
+            ui.hint(HINT)
+    hub.use_shown(use, pictures[2])
     shuffle.click(
         lambda: int(np.random.default_rng().integers(2**31)), [], [seed], api_visibility="private"
     )
-    turn = _result.picked(image)
-    lesson_view.render("reconstruct", image, turn, checkpoint)
+    lesson_view.render("reconstruct", hub.picture, hub.turns["reconstruct"], checkpoint)
     answer.wire(
-        image,
+        hub,
         [button.click, checkpoint.input, ratio.change, seed.change],
         _run,
-        [image, checkpoint, ratio, seed],
+        [hub.picture, checkpoint, ratio, seed],
         [*pictures, info],
-        turn=turn,
     )
     api.endpoint(
         "reconstruct",
@@ -76,7 +79,7 @@ def build() -> None:
 
 
 def _run(
-    image: images.RGB,
+    image: images.Picture,
     checkpoint: str,
     mask_ratio: float,
     seed: int | None,
@@ -119,4 +122,10 @@ def reconstruct(
     return masked, predicted, pasted, result.info.to_dict()
 
 
-TAB = Tab("reconstruct", "Reconstruct", 40, build)
+TAB = Tab(
+    "reconstruct",
+    "Reconstruct",
+    40,
+    build,
+    "How a masked autoencoder fills in the patches that are hidden from it.",
+)

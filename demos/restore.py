@@ -10,8 +10,9 @@ import numpy as np
 
 from core import images
 from demos import Tab
-from demos.shell import api, handoff, lesson_view, picker, ui
+from demos.shell import api, examples, lesson_view, picker, ui
 from demos.shell import result as _result
+from demos.shell.hub import Hub
 
 if TYPE_CHECKING:
     from core.restore import RestoreTask
@@ -30,18 +31,18 @@ HINTS = {
     "deblur": "The first cup shows the starter at its best: even softness. The last one was shaken "
     "along a curve, which it has never seen.",
 }
+TASKS: tuple[RestoreTask, ...] = ("denoise", "super_resolve", "deblur")
+TITLES = {"denoise": "Denoise", "super_resolve": "Super-resolution", "deblur": "Deblur"}
 VERBS = {"denoise": "Denoise", "super_resolve": "Enlarge", "deblur": "Deblur"}
 
 
-def build() -> None:
+def build(hub: Hub) -> None:
     """Fill the tab: one inner tab per task."""
     with gr.Tabs():
-        with gr.Tab("Denoise", id="denoise", elem_id="restore-denoise"):
-            _build_task("denoise")
-        with gr.Tab("Super-resolution", id="super_resolve", elem_id="restore-super_resolve"):
-            _build_task("super_resolve")
-        with gr.Tab("Deblur", id="deblur", elem_id="restore-deblur"):
-            _build_task("deblur")
+        for task in TASKS:
+            with gr.Tab(TITLES[task], id=task, elem_id=f"restore-{task}") as inner:
+                _build_task(hub, task)
+            hub.opens(inner, task)
     api.endpoint(
         "denoise", denoise, ("image", "text", "number"), ("lossless", "json"), queue=ui.LONG_QUEUE
     )
@@ -55,19 +56,9 @@ def build() -> None:
     api.endpoint("deblur", deblur, ("image", "text"), ("lossless", "json"), queue=ui.LONG_QUEUE)
 
 
-def _build_task(task: RestoreTask) -> None:
+def _build_task(hub: Hub, task: RestoreTask) -> None:
+    examples.suits(task, EXAMPLES[task])
     with ui.lab():
-        with ui.area("in"):
-            image = ui.image_input(task, EXAMPLES[task], hint=HINTS[task])
-            with gr.Row():
-                button = gr.Button(VERBS[task], variant="primary", elem_id=f"{task}-run")
-                cancel = gr.Button("Cancel", elem_id=f"{task}-cancel")
-        with ui.area("set"):
-            estimate, sigma, scale = controls = _controls(task)
-            factor = scale if task == "super_resolve" else None
-            checkpoint = picker.checkpoint_picker(task, task, factor)
-            for control in controls:
-                control.render()
         with ui.area("out"):
             answer = _result.Answer(task, "The picture before and after")
             slider = gr.ImageSlider(
@@ -79,17 +70,29 @@ def _build_task(task: RestoreTask) -> None:
                 buttons=["fullscreen"],
             )
             info = gr.HTML(elem_id=f"{task}-info")
-            download = gr.DownloadButton("Download PNG", interactive=False, size="sm")
-    handoff.accept("restore", f"Restore: {VERBS[task].lower()}", image, inner=f"restore-{task}")
-    turn = _result.picked(image)
-    lesson_view.render(task, image, turn, checkpoint)
+            with gr.Row():
+                download = gr.DownloadButton("Download PNG", interactive=False, size="sm")
+                use = gr.Button(
+                    "Use as the picture", size="sm", elem_id=f"{task}-use", elem_classes=["answer"]
+                )
+        with ui.area("set"):
+            estimate, sigma, scale = controls = _controls(task)
+            factor = scale if task == "super_resolve" else None
+            checkpoint = picker.checkpoint_picker(task, task, factor)
+            for control in controls:
+                control.render()
+            with gr.Row():
+                button = gr.Button(VERBS[task], variant="primary", elem_id=f"{task}-run")
+                cancel = gr.Button("Cancel", elem_id=f"{task}-cancel")
+            ui.hint(HINTS[task])
+    hub.use_shown(use, slider, "(pair) => pair && pair[1]")
+    lesson_view.render(task, hub.picture, hub.turns[task], checkpoint)
     answer.wire(
-        image,
+        hub,
         [button.click, checkpoint.input, sigma.release, estimate.input, scale.input],
         _handler(task),
-        [image, checkpoint, estimate, sigma, scale],
+        [hub.picture, checkpoint, estimate, sigma, scale],
         [slider, info, download],
-        turn=turn,
         queue=ui.LONG_QUEUE,
     )
     answer.cancel(cancel)
@@ -121,7 +124,7 @@ def _controls(task: RestoreTask) -> tuple[gr.Checkbox, gr.Slider, gr.Radio]:
 
 def _handler(task: RestoreTask) -> Any:
     def run(
-        image: images.RGB,
+        image: images.Picture,
         checkpoint: str,
         estimate: bool,
         sigma: float,
@@ -140,7 +143,7 @@ def _handler(task: RestoreTask) -> Any:
             ui.download_progress(progress),
         )
         result = yield from ui.followed(steps, progress, "Restoring", 3)
-        yield _shown(task, image, result)
+        yield _shown(task, image.load(), result)
 
     return run
 
@@ -247,4 +250,11 @@ def _info(result: Restoration) -> dict[str, object]:
     }
 
 
-TAB = Tab("restore", "Restore", 50, build)
+TAB = Tab(
+    "restore",
+    "Restore",
+    50,
+    build,
+    "Take noise or blur away, or enlarge; the slider compares before and after.",
+    inner=TASKS,
+)

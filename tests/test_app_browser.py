@@ -46,15 +46,23 @@ def page(request, browser, url):
         yield opened
 
 
-def upload(page, elem_id, path):
-    page.locator(f"#{elem_id}-image input[type=file]").first.set_input_files(path)
+def upload(page, path):
+    page.locator("#picture input[type=file]").first.set_input_files(path)
+
+
+def facts(page, key):
+    """What the chip of a tab says, folded or not."""
+    line = page.locator(f"#{key}-info .info")
+    line.wait_for()
+    return line.text_content()
 
 
 def test_every_button_has_a_name(page):
+    page.locator('#picture-examples img[alt^="Example: "]').first.wait_for()
     for title in ("Classify", "Detect", "Segment", "Reconstruct", "Restore"):
         tab(page, title)
         key = "denoise" if title == "Restore" else title.lower()
-        page.locator(f'#{key}-examples img[alt^="Example: "]').first.wait_for()
+        page.locator(f"#{key}-said [data-turn]").wait_for(state="attached")
         nameless = page.evaluate(NAMELESS)
         assert nameless == [], title
     cat = page.get_by_role("button", name="Example: a cat under noise", exact=True)
@@ -65,11 +73,9 @@ def test_every_button_has_a_name(page):
 def test_upload_answers_and_shows_how(page, title):
     key, result = SINGLE[title]
     tab(page, title)
-    upload(page, key, EXAMPLES / "astronaut.jpg")
+    upload(page, EXAMPLES / "astronaut.jpg")
     page.locator(result).first.wait_for()
-    line = page.locator(f"#{key}-info .info")
-    line.wait_for()
-    assert ("package" if key == "classify" else "starter") in line.inner_text()
+    assert ("package" if key == "classify" else "starter") in facts(page, key)
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"] + 1, "the page scrolls sideways"
 
@@ -79,32 +85,33 @@ def test_restore_upload_shows_before_and_after(page, title):
     key = RESTORE[title]
     tab(page, "Restore")
     tab(page, title)
-    upload(page, key, EXAMPLES / "small.png")
+    upload(page, EXAMPLES / "small.png")
     page.locator(f"#{key}-info .info").wait_for()
     assert page.locator(f"#{key}-result img").count() >= 2
 
 
 def test_an_example_runs_on_click(page):
-    page.locator("#classify-examples button, #classify-examples .gallery-item").first.click()
+    page.locator("#classify-said [data-turn='1']").wait_for(state="attached")
+    page.get_by_role("button", name="Example: a rocket at night", exact=True).click()
+    page.locator("#classify-said [data-turn='2']").wait_for(state="attached")
     page.locator("#classify-result .bars li").first.wait_for()
 
 
 def test_moving_the_temperature_runs_no_forward_pass(page):
-    upload(page, "classify", EXAMPLES / "chelsea.jpg")
-    line = page.locator("#classify-info .info")
-    line.wait_for()
+    upload(page, EXAMPLES / "chelsea.jpg")
+    facts(page, "classify")
     field = page.get_by_label("number input for Temperature")
     field.fill("5")
     field.press("Enter")
     page.wait_for_function(
-        "document.querySelector('#classify-info .info').innerText.includes('output hit')"
+        "document.querySelector('#classify-info .info').textContent.includes('output hit')"
     )
-    assert "forward" not in line.inner_text()
+    assert "forward" not in facts(page, "classify")
 
 
 def test_segment_clicks_answer_and_can_be_taken_back(page):
     tab(page, "Segment")
-    upload(page, "segment", EXAMPLES / "astronaut.jpg")
+    upload(page, EXAMPLES / "astronaut.jpg")
     canvas = page.locator("#segment-canvas .pp-canvas")
     status = page.locator("#segment-canvas .pp-status")
     wait_text(page, status, "Ready")
@@ -112,7 +119,7 @@ def test_segment_clicks_answer_and_can_be_taken_back(page):
     centre = {"x": box["width"] * 0.45, "y": box["height"] * 0.3}
     canvas.click(position=centre)
     wait_text(page, status, "Mask")
-    assert "embedding hit" in page.locator("#segment-info").inner_text()
+    assert "embedding hit" in page.locator("#segment-info").text_content()
     first = status.inner_text()
     canvas.click(position={"x": box["width"] * 0.9, "y": box["height"] * 0.9}, modifiers=["Shift"])
     page.wait_for_function(
@@ -130,7 +137,7 @@ def test_segment_clicks_answer_and_can_be_taken_back(page):
 
 def test_segment_files_can_be_taken_away(page):
     tab(page, "Segment")
-    upload(page, "segment", EXAMPLES / "astronaut.jpg")
+    upload(page, EXAMPLES / "astronaut.jpg")
     status = page.locator("#segment-canvas .pp-status")
     wait_text(page, status, "Ready")
     page.locator("#segment-canvas .pp-canvas").click()
@@ -143,24 +150,26 @@ def test_segment_files_can_be_taken_away(page):
     page.locator("#segment-code").get_by_text("SamPredictor").first.wait_for()
 
 
-def test_a_cut_out_is_sent_to_another_tab(page):
+def test_a_cut_out_becomes_the_picture(page):
     tab(page, "Segment")
-    upload(page, "segment", EXAMPLES / "coffee.jpg")
+    upload(page, EXAMPLES / "coffee.jpg")
     status = page.locator("#segment-canvas .pp-status")
+    page.wait_for_function("document.querySelector('#picture img')?.src.includes('coffee')")
     wait_text(page, status, "Ready")
     page.locator("#segment-canvas .pp-canvas").click()
     wait_text(page, status, "Mask")
     page.locator("#segment-export button").first.click()
-    target = page.get_by_label("Send the cut-out of the chosen object to")
-    target.click()
-    page.get_by_role("option", name="Restore: deblur").click()
-    page.locator("#segment-send").click()
-    page.locator("#deblur-info .info").wait_for()
+    page.locator("#segment-use").click()
+    page.wait_for_function("document.querySelector('#picture img').src.includes('cutout')")
+    wait_text(page, status, "Ready")
+    tab(page, "Restore")
+    tab(page, "Deblur")
+    assert "pixels" in facts(page, "deblur")
 
 
 def test_boxes_of_detect_become_prompts(page):
     tab(page, "Detect")
-    upload(page, "detect", EXAMPLES / "face.jpg")
+    upload(page, EXAMPLES / "face.jpg")
     page.locator("#detect-info .info").wait_for()
     page.get_by_label("Boxes to segment").click()
     page.get_by_role("option", name="1. face").click()
@@ -174,7 +183,7 @@ def test_boxes_of_detect_become_prompts(page):
 
 def test_everything_mode(page):
     tab(page, "Segment")
-    upload(page, "segment", EXAMPLES / "coffee.jpg")
+    upload(page, EXAMPLES / "coffee.jpg")
     wait_text(page, page.locator("#segment-canvas .pp-status"), "Ready")
     page.locator("#segment-canvas [data-act=everything]").click()
     page.locator("#everything-info .info .tier").wait_for()  # to the end
@@ -204,13 +213,13 @@ def test_everything_mode(page):
 def test_a_bad_file_gets_one_sentence_and_the_next_one_works(page, tmp_path):
     bad = tmp_path / "broken.png"
     bad.write_bytes((EXAMPLES / "small.png").read_bytes()[:200])
-    upload(page, "classify", bad)
+    upload(page, bad)
     toast = page.locator(".toast-body").first
     toast.wait_for()
     text = toast.inner_text()
     assert "picture" in text.lower() and "Traceback" not in text and "Error:" not in text
-    page.locator('#classify-image [aria-label="Remove Image"]').click()
-    upload(page, "classify", EXAMPLES / "chelsea.jpg")
+    page.locator('#picture [aria-label="Remove Image"]').click()
+    upload(page, EXAMPLES / "chelsea.jpg")
     page.locator("#classify-result .bars li").first.wait_for()
 
 

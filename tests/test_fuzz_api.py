@@ -342,7 +342,7 @@ class Visit:
 
     def begin(self):
         """A picture on the canvas, one object on it, and masks of everything mode below it."""
-        load = self.event("segment-image-turn", "change", "load")
+        load = self.event("segment-turn", "change", "load")
         outputs, said = self.send(load, self.fitting(load))
         assert not said, said
         self.gesture = gesture(outputs[0][1]["value"]["picture"])

@@ -66,7 +66,7 @@ def test_everything_mode_shows_it_too(monkeypatch):
                 one.set_default_timeout(SECONDS)
                 one.goto(url)
                 tab(one, "Segment")
-                picture = one.locator("#segment-image input[type=file]").first
+                picture = one.locator("#picture input[type=file]").first
                 picture.set_input_files(EXAMPLES / "coffee.jpg")
                 status = one.locator("#segment-canvas .pp-status")
                 status.get_by_text("Ready").first.wait_for()

@@ -204,9 +204,7 @@ def test_a_real_browser_logs_in_and_sees_its_pictures(ports, way):
         page.locator("input[type=password]").fill("secret")
         page.get_by_role("button", name="Login").click()
         tab(page, "Detect")
-        page.wait_for_function(loaded, arg="#detect-examples img")
-        page.locator("#detect-image input[type=file]").first.set_input_files(
-            EXAMPLES / "astronaut.jpg"
-        )
+        page.wait_for_function(loaded, arg="#picture-examples img")
+        page.locator("#picture input[type=file]").first.set_input_files(EXAMPLES / "astronaut.jpg")
         page.wait_for_function(loaded, arg="#detect-result img")
         page.close()

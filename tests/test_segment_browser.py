@@ -53,7 +53,7 @@ class Hand:
         self.upright = np.asarray(images.from_any(photograph))
         assert self.upright.shape == (SIZE[1], SIZE[0], 3)
         page.on("request", self._hear)
-        page.locator("#segment-image input[type=file]").first.set_input_files(photograph)
+        page.locator("#picture input[type=file]").first.set_input_files(photograph)
         status = "document.querySelector('#segment-canvas .pp-status')?.innerText"
         page.wait_for_function(f"{status}?.includes('Ready')")
         self.canvas = page.locator("#segment-canvas .pp-canvas")
@@ -103,7 +103,7 @@ class Hand:
 
 @pytest.fixture
 def hand(page: Any, photograph: Path) -> Hand:
-    close = page.locator('#segment-image [aria-label="Remove Image"]')
+    close = page.locator('#picture [aria-label="Remove Image"]')
     if close.count():
         close.click()
         page.wait_for_function(f"{DATA}.empty === 'true'")

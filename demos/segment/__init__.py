@@ -27,8 +27,8 @@ from demos.segment.session import (
     outputs_of,
     settings_of,
 )
-from demos.shell import api, handoff, lesson_view, picker, result, ui
-from demos.shell.picture import PictureIn
+from demos.shell import api, examples, lesson_view, picker, result, ui
+from demos.shell.hub import Hub
 
 EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
 HINT = (
@@ -39,12 +39,12 @@ DETAIL_SIDE = 1600
 _NOTHING = (gr.skip(), gr.skip())
 
 
-def build() -> None:
+def build(hub: Hub) -> None:
     """Fill the tab."""
-    session, handed = gr.State(None), gr.State(None)
+    examples.suits("segment", EXAMPLES)
+    image, session = hub.picture, gr.State(None)
+    handed, came = hub.prompts("segment")
     with ui.lab():
-        with ui.area("in"):
-            image = ui.image_input("segment", EXAMPLES, hint=HINT, kind=PictureIn)
         with ui.area("set"):
             checkpoint = picker.checkpoint_picker("segment", "segment")
             smallest = gr.Slider(
@@ -56,6 +56,7 @@ def build() -> None:
                 info="Smaller holes in a mask are filled, smaller islands removed.",
                 elem_id="segment-smallest",
             )
+            ui.hint(HINT)
         with ui.area("out"):
             place = result.Answer("segment", "Choose a picture and click what you want to cut out")
             canvas = PointPrompter(elem_id="segment-canvas", hint="Choose a picture first.")
@@ -63,22 +64,19 @@ def build() -> None:
             state = [image, checkpoint, smallest, session]
             of_picture = [
                 *everything.build(image, checkpoint, session, canvas),
-                *files.build(state),
+                *files.build(hub, state),
             ]
-            turn = result.picked(image)
-            given = {"session": session, "smallest": smallest}
-            lesson_view.render("segment", image, turn, checkpoint, given)
-    handoff.accept("segment", "Segment", image, handed)
+    given = {"session": session, "smallest": smallest}
+    lesson_view.render("segment", image, hub.turns["segment"], checkpoint, given)
     place.wire(
-        image,
-        [checkpoint.input],
+        hub,
+        [checkpoint.input, came.change],
         loading(of_picture),
         [*state, handed],
         [canvas, info, session, *of_picture],
         hides=[canvas, info],
         at_once=True,
         leave=left,
-        turn=turn,
         queue=ui.READING_QUEUE,
     )
     ui.on_device([smallest.release], again, state, [canvas, info], show_progress="hidden")
@@ -207,4 +205,4 @@ def segment(
     return str(path), document, found.info.to_dict()
 
 
-TAB = Tab("segment", "Segment", 30, build)
+TAB = Tab("segment", "Segment", 30, build, "Click on a thing, and SAM cuts it out.")

@@ -26,7 +26,8 @@ from demos.segment.session import (
     masks,
     settings_of,
 )
-from demos.shell import handoff, result, ui
+from demos.shell import result, ui
+from demos.shell.hub import Hub
 
 if TYPE_CHECKING:
     from core.checkpoints import Checkpoint
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 FIRST = "Click something on the picture first."
 
 
-def build(state: list[Any]) -> list[Any]:
+def build(hub: Hub, state: list[Any]) -> list[Any]:
     """The accordions below the canvas. `state` is picture, checkpoint, smallest area, session.
 
     Returns what has to be emptied for another picture.
@@ -50,9 +51,7 @@ def build(state: list[Any]) -> list[Any]:
         files = gr.File(
             label="Files", file_count="multiple", interactive=False, elem_id="segment-files"
         )
-        handoff.sender(
-            "Send the cut-out of the chosen object to", cut_out, state, "segment-send", "segment"
-        )
+        use = gr.Button("Use the cut-out as the picture", size="sm", elem_id="segment-use")
     with gr.Accordion("Copy the code", open=False, elem_id="segment-code") as code:
         again = gr.Button("Code of the chosen object, as it is now", size="sm")
         note = gr.HTML(elem_id="segment-code-said")
@@ -68,6 +67,7 @@ def build(state: list[Any]) -> list[Any]:
             interactive=False,
             elem_id="segment-code-weights",
         )
+    hub.use(use, cut_out, state)
     result.on_demand([make.click], _made, state, [said, files])
     for trigger in (code.expand, again.click):
         result.on_demand(
@@ -191,7 +191,7 @@ def active(session: Session) -> Prompted:
 
 def cut_out(
     picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
-) -> handoff.Parcel:
+) -> str:
     """The chosen object alone, cropped, over white: other tabs know no transparency."""
     picture, session = required(picture, session)
     settings = settings_of(picture, checkpoint, smallest)
@@ -200,7 +200,7 @@ def cut_out(
     white = Image.new("RGBA", rgba.size, "white")
     path = ui.result_path("cutout.png")
     images.save_png(np.array(Image.alpha_composite(white, rgba).convert("RGB")), path)
-    return handoff.Parcel(path)
+    return str(path)
 
 
 def _code(

@@ -24,10 +24,11 @@ HEADERS = {
     "referrer-policy": "same-origin",
     "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
     "content-security-policy": (
-        # Gradio's page needs inline and evaluated scripts; where from is what can be told.
+        # Gradio's page needs inline and evaluated scripts; where from is what can be told. A
+        # visitor's browser may fetch a picture from any site that allows it, to upload it.
         f"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: {_SHARE}; "
         f"style-src 'self' 'unsafe-inline' {_SHARE}; img-src 'self' data: blob:; "
-        f"font-src 'self' data: {_SHARE}; connect-src 'self' data: blob: {_SHARE}; "
+        f"font-src 'self' data: {_SHARE}; connect-src 'self' data: blob: https:; "
         "media-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
         "base-uri 'self'; form-action 'self'; "
         "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
@@ -36,6 +37,25 @@ HEADERS = {
 # What to say instead of Gradio's own words, by status.
 _OF_JOBS = {503: BUSY, 422: UNFIT}
 _OF_UPLOADS = {413: TOO_LARGE}
+# Of a link to the page, in place of what Gradio says of itself; and everything is in English.
+_CARD = (
+    (b'content="Gradio"', b'content="Vision Hub"'),
+    (
+        b'content="Click to try out the app!"',
+        b'content="Try vision models on your own pictures, and see how they work."',
+    ),
+    (
+        b'content="https://raw.githubusercontent.com/gradio-app/gradio/main/js/_website/src/lib/'
+        b'assets/img/header-image.jpg"',
+        b'content=""',
+    ),
+    (b'content="@Gradio"', b'content=""'),
+    (b'content="@teamGradio"', b'content=""'),
+)
+_ENGLISH = b"""<script>
+  Object.defineProperty(navigator, "language", { get: () => "en" });
+  Object.defineProperty(navigator, "languages", { get: () => ["en"] });
+</script>"""
 # Gradio writes into the page the address that the request was sent to. Behind a proxy that changes
 # the Host the browser cannot reach that one, and nothing of the page would work.
 _OWN_ADDRESS = b"""<script>{
@@ -102,7 +122,9 @@ class Answer:
         """The held answer, with a sentence of ours where there is one."""
         status, content = self._start["status"], self._body
         if self._visit and status == 200:
-            content = content.replace(b"</head>", _OWN_ADDRESS + b"</head>", 1)
+            for theirs, ours in _CARD:
+                content = content.replace(theirs, ours)
+            content = content.replace(b"</head>", _ENGLISH + _OWN_ADDRESS + b"</head>", 1)
             self._start["headers"] = [
                 *(one for one in self._start["headers"] if one[0] != b"content-length"),
                 (b"content-length", str(len(content)).encode()),

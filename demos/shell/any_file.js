@@ -52,17 +52,18 @@
     true,
   );
 
+  // A picture for the page, as if its file had been chosen.
+  window.hubUpload = (files) => {
+    const chooser = document.querySelector('#picture input[type="file"]');
+    if (!chooser || !files.length) return false;
+    chooser.files = carrier(files.slice(0, 1)).files;
+    chooser.dispatchEvent(new Event("change", { bubbles: true }));
+    return true;
+  };
   // Ctrl+V anywhere on the page, of a picture or of a copied file.
   document.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
     const typing = event.target instanceof Element && event.target.closest("input, textarea");
-    if (!files.length || typing) return;
-    const shown = [...document.querySelectorAll('[data-testid="image"] input[type="file"]')].find(
-      (one) => one.closest('[data-testid="image"]').offsetParent,
-    );
-    if (!shown) return;
-    event.preventDefault();
-    shown.files = carrier(files.slice(0, 1)).files;
-    shown.dispatchEvent(new Event("change", { bubbles: true }));
+    if (files.length && !typing && window.hubUpload(files)) event.preventDefault();
   });
 }

@@ -1,39 +1,83 @@
-"""What the example pictures show, in words, for those who do not see them."""
+"""The bundled example pictures: one strip below the picture, and what they show, in words."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import gradio as gr
+
+from demos.shell.picture import PictureIn
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples"
+# What they show, for those who do not see them; in this order in the strip.
 NAMES = {
-    "astronaut.jpg": "an astronaut",
-    "blotchy.png": "a cat under blotchy noise",
-    "blurred.png": "a blurred cup of coffee",
     "chelsea.jpg": "a cat",
-    "coffee.jpg": "a cup of coffee",
-    "coins.jpg": "coins",
     "face.jpg": "a face",
     "flower.jpg": "a flower",
-    "hopper.jpg": "a woman in uniform",
-    "lines.png": "the fine lines of a temple",
-    "motion.png": "a temple blurred by motion",
-    "noisy-2.png": "a temple under noise",
-    "noisy.png": "a cat under noise",
+    "coffee.jpg": "a cup of coffee",
+    "astronaut.jpg": "an astronaut",
     "rocket.jpg": "a rocket at night",
-    "shaken.png": "a cup of coffee blurred by a shaken hand",
-    "small-2.png": "a small picture of a flower",
-    "small.png": "a small picture of an astronaut",
+    "coins.jpg": "coins",
     "temple.jpg": "a temple",
+    "hopper.jpg": "a woman in uniform",
+    "noisy.png": "a cat under noise",
+    "noisy-2.png": "a temple under noise",
+    "blotchy.png": "a cat under blotchy noise",
+    "small.png": "a small picture of an astronaut",
+    "small-2.png": "a small picture of a flower",
+    "lines.png": "the fine lines of a temple",
+    "blurred.png": "a blurred cup of coffee",
+    "motion.png": "a temple blurred by motion",
+    "shaken.png": "a cup of coffee blurred by a shaken hand",
 }
-# Gradio draws a tab when it is first opened, and gives its thumbnails an empty name.
+# Those that come first while a tab is open, by its key; tabs add theirs with `suits`.
+BY_TAB: dict[str, list[str]] = {}
+# Gradio gives its thumbnails and the pictures in its outputs an empty name.
 NAME_THUMBNAILS = (
     "() => { const names = "
     + json.dumps(NAMES)
     + """;
-  const name = () => document.querySelectorAll('[id$="-examples"] img[alt=""]').forEach((image) => {
-    const file = decodeURIComponent(image.src.split("/").pop());
-    image.alt = "Example: " + (names[file] || file);
-  });
+  const name = () => {
+    document.querySelectorAll('#picture-examples img[alt=""]').forEach((image) => {
+      const file = decodeURIComponent(image.src.split("/").pop());
+      image.alt = "Example: " + (names[file] || file);
+    });
+    document.querySelectorAll('.image-frame img[alt=""]').forEach((image) => {
+      const label = image.closest(".block")?.querySelector('[data-testid="block-label"]');
+      image.alt = label?.innerText.trim() || "Picture";
+    });
+  };
   new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
   name();
 }"""
 )
+
+
+def suits(tab: str, names: tuple[str, ...]) -> None:
+    """Show these first in the strip while the tab is open."""
+    BY_TAB[tab] = list(names)
+
+
+def first() -> str | None:
+    """The picture that is there when a visitor comes; None where no examples are installed."""
+    return next(iter(_there()), None)
+
+
+def place(picture: PictureIn) -> None:
+    """The strip; a click on a picture chooses it."""
+    found = _there()
+    if found:
+        gr.Examples(
+            [[path] for path in found],
+            inputs=[picture],
+            label="Examples",
+            elem_id="picture-examples",
+            examples_per_page=len(NAMES),
+            cache_examples=False,
+            api_visibility="private",
+        )
+
+
+def _there() -> list[str]:
+    return [str(FOLDER / name) for name in NAMES if (FOLDER / name).is_file()]

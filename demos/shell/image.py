@@ -35,6 +35,7 @@ class ImageIn(gr.Image):
 
     def __init__(
         self,
+        value: str | None = None,
         *,
         label: str = "Picture",
         sources: Sequence[Literal["upload", "webcam", "clipboard"]] = (
@@ -48,6 +49,7 @@ class ImageIn(gr.Image):
         render: bool = True,
     ) -> None:
         super().__init__(
+            value,
             label=label,
             sources=list(sources),
             type="filepath",

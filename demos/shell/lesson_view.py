@@ -63,7 +63,7 @@ def render(
 
     Args:
         image: the component of the picture; its value is an `images.Picture`, an array, or None.
-        turn: a component whose value changes once for each picture (`demos.shell.result.picked`).
+        turn: a component whose value changes once for each picture that the tab sees.
             Call this before anything slow listens to it: the browser sends the events of one change
             one after the other.
         checkpoint: the picker, or None for a tab without one.

@@ -100,6 +100,7 @@ def describe(key: str, task: Task, scale: int | None = None) -> str:
     else:
         checkpoint = resolver.find(key, task)
         resolver.picked(checkpoint)
+    state = "" if resolver.is_at_hand(checkpoint) else _how_to_get(checkpoint)
     facts = [
         f"{checkpoint.params_m:.3g} M parameters" if checkpoint.params_m else "",
         _megabytes(checkpoint.size_mb) if checkpoint.size_mb else "",
@@ -107,11 +108,10 @@ def describe(key: str, task: Task, scale: int | None = None) -> str:
         checkpoint.metric,
         _encode_cost(checkpoint),
         f"licence {checkpoint.licence}" if checkpoint.licence else "",
-        "" if resolver.is_at_hand(checkpoint) else _how_to_get(checkpoint),
         checkpoint.note,
     ]
     name = ui.tiered(checkpoint.title, checkpoint.tier)
-    return f'<p class="about">{ui.dotted(name, facts)}</p>'
+    return ui.chip(ui.dotted(name, [state]), ui.dotted([], facts))
 
 
 def _how_to_get(checkpoint: Checkpoint) -> str:

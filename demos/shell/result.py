@@ -1,9 +1,9 @@
 """The answer of a tab: made once for each gesture, and never beside a picture that it is not of.
 
-`picked` says when a tab has another picture. `Answer.wire` runs the tab's function and shows what
-it gives; where the picture is refused or taken away, or the run fails, everything that was shown is
-emptied, and the sentence stands where the answer would be. `on_demand` is the same for what a
-person asks for by a button.
+The tab's turn says when it has another picture. `Answer.wire` runs the tab's function and shows
+what it gives; where the picture is refused or taken away, or the run fails, everything that was
+shown is emptied, and the sentence stands where the answer would be. `on_demand` is the same for
+what a person asks for by a button.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import html
 import inspect
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,23 +18,9 @@ from typing import Any
 import gradio as gr
 
 from demos.shell import ui
-from demos.shell.image import ImageIn
+from demos.shell.hub import Hub
 
-# Gradio tells of one new picture several times, and takes the old one away before it uploads the
-# next. So events wait for a number that rises once with each picture, and with an empty input only
-# where no picture follows.
-_SETTLED = """async (value) => {
-  const key = ELEMENT;
-  const pictures = (window.hubPictures ||= {});
-  const one = (pictures[key] ||= { path: "", turn: 0 });
-  const path = (value && (value.path || value.url)) || "";
-  if (path !== one.path) { one.path = path; one.turn += 1; }
-  const coming = () => document.querySelector("#" + key + " .progress-bar");
-  for (let quiet = 0; !one.path && one.turn && quiet < 4; quiet = coming() ? 0 : quiet + 1)
-    await new Promise((done) => setTimeout(done, 100));
-  return one.turn ? String(one.turn) : "";
-}"""
-_WORKING = '<p class="placeholder" role="status" data-working>Working on the new picture.</p>'
+_WORKING = '<p class="placeholder" role="status" data-working>Working on the picture.</p>'
 _CANCELLED = '<p class="placeholder" role="status">Cancelled. Run it again when you like.</p>'
 
 
@@ -44,23 +29,6 @@ class Refused:
     """What a handler of `wire` gets for every input where one of them could not be read."""
 
     sentence: str
-
-
-def picked(image: ImageIn) -> gr.Textbox:
-    """A hidden text that changes once for each picture that is chosen or taken away.
-
-    Listen to its `change` in place of that of `image`.
-    """
-    turn = gr.Textbox(visible="hidden", elem_id=f"{image.elem_id}-turn", container=False)
-    image.change(
-        None,
-        [image],
-        [turn],
-        js=_SETTLED.replace("ELEMENT", json.dumps(image.elem_id)),
-        api_visibility="private",
-        show_progress="hidden",
-    )
-    return turn
 
 
 class Answer:
@@ -74,14 +42,14 @@ class Answer:
     """
 
     def __init__(self, tab: str, waiting: str) -> None:
-        self.waiting = waiting
+        self.tab, self.waiting = tab, waiting
         self.said = gr.HTML(ui.placeholder(waiting), elem_id=f"{tab}-said", elem_classes=["said"])
         self._parts: list[Any] = []
         self._event: Any = None
 
     def wire(
         self,
-        image: ImageIn,
+        hub: Hub,
         controls: Sequence[Any],
         fn: Callable[..., Any],
         inputs: Sequence[Any],
@@ -89,7 +57,6 @@ class Answer:
         hides: Sequence[Any] | None = None,
         at_once: bool = False,
         leave: Callable[..., None] | None = None,
-        turn: Any = None,
         **options: Any,
     ) -> None:
         """Run `fn` for every new picture, and when one of `controls` (events) moves.
@@ -99,14 +66,12 @@ class Answer:
             hides: what is not drawn while there is no answer; None for all outputs.
             at_once: `fn` itself shows the new picture first, so what is there stays until then.
             leave: called with `inputs` before everything is emptied.
-            turn: what `picked` made of the picture, where others listen to it too. The browser
-                sends the events of one change one after the other, so quick ones listen first.
             options: as of `_ui.on_device`.
         """
         for part in outputs if hides is None else hides:
             part.elem_classes = [*(part.elem_classes or []), "answer"]
         self._parts = list(outputs)
-        turn = picked(image) if turn is None else turn
+        turn = hub.turns[self.tab]
         self._event = ui.on_device(
             [turn.change, *controls],
             self.answering(fn, outputs, at_once, leave),
@@ -138,7 +103,7 @@ class Answer:
         at_once: bool = False,
         leave: Callable[..., None] | None = None,
     ) -> Callable[..., Iterator[tuple[Any, ...]]]:
-        """`fn` behind the number of `picked` and the line, which is also its first output.
+        """`fn` behind the turn and the line, which is also its first output.
 
         Errors become that line; nothing is raised. What is shown of another picture goes first.
         """
@@ -156,7 +121,7 @@ class Answer:
                     leave(*values)
                 yield ui.placeholder(self.waiting), *nothing()
                 return
-            if _is_of_another(said, turn) and not at_once:
+            if not at_once and not _is_of(said, turn):
                 yield _WORKING, *nothing()
             elif inspect.isgeneratorfunction(fn) and not at_once:  # so that Cancel knows
                 yield _done(turn, "data-working"), *(gr.skip() for _ in outputs)
@@ -226,10 +191,9 @@ def _done(turn: str, more: str = "") -> str:
     return f'<span data-turn="{html.escape(str(turn))}" {more}></span>'
 
 
-def _is_of_another(said: Any, turn: Any) -> bool:
-    """Whether an answer is shown that is not of the picture of this turn."""
-    begin = _done(turn).partition(" ></")[0]
-    return isinstance(said, str) and "data-turn=" in said and not said.startswith(begin)
+def _is_of(said: Any, turn: Any) -> bool:
+    """Whether the answer that is shown is of the picture of this turn."""
+    return isinstance(said, str) and said.startswith(_done(turn).partition(" ></")[0])
 
 
 def _steps(fn: Callable[..., Any], values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:

@@ -9,18 +9,17 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
 from cachetools import TTLCache
 from gradio.context import LocalContext
 
+from core.checkpoints import by_key
 from core.errors import HubError, InputError
 from core.settings import get_settings
 from core.types import RunInfo
 from demos.server import files
-from demos.shell.image import ImageIn
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,7 +30,6 @@ DEVICE_QUEUE = ("device", get_settings().slots)
 # A large SAM reads a picture for seconds on a processor; half of the places stay for the rest.
 READING_QUEUE = ("reading", max(1, get_settings().slots // 2))
 LONG_QUEUE = ("long", get_settings().long_slots)
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 result_path, result_folder = files.result_path, files.result_folder
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -151,43 +149,19 @@ def download_progress(bar: gr.Progress) -> Callable[[float, str], None]:
 
 
 def lab() -> gr.Row:
-    """The grid of a tab. Inside it: `area("in")` for the picture, `area("set")` for the controls,
-    `area("out")` for results. Results stand beside both on a wide screen, between them on a phone.
-    """
+    """The grid of a tab. Inside it: `area("out")` for results and `area("set")` for the controls,
+    which stand beside the results on a wide screen and below them on others."""
     return gr.Row(elem_classes="lab")
 
 
 def area(name: str) -> gr.Column:
-    """One area of `lab`: "in", "set" or "out"."""
+    """One area of `lab`: "out" or "set"."""
     return gr.Column(min_width=0, elem_classes=f"lab-{name}")
 
 
-def image_input(
-    tab: str,
-    examples: Sequence[str],
-    label: str = "Picture",
-    hint: str = "",
-    kind: type[ImageIn] = ImageIn,
-) -> ImageIn:
-    """The picture input of a tab, with bundled examples below it; a click on one runs it.
-
-    `hint` says what the starter does well and badly among them; `kind` is the component to use.
-    """
-    image = kind(label=label, elem_id=f"{tab}-image")
-    found = [str(EXAMPLES / name) for name in examples if (EXAMPLES / name).is_file()]
-    if found:
-        gr.Examples(
-            [[path] for path in found],
-            inputs=[image],
-            label="Examples",
-            elem_id=f"{tab}-examples",
-            examples_per_page=8,
-            cache_examples=False,
-            api_visibility="private",
-        )
-        if hint:
-            gr.HTML(f'<p class="about">{html.escape(hint)}</p>')
-    return image
+def hint(text: str) -> gr.HTML:
+    """What the starter does well and badly among the examples."""
+    return gr.HTML(f'<p class="about">{html.escape(text)}</p>')
 
 
 def tiered(name: str, tier: str) -> list[str]:
@@ -201,7 +175,8 @@ def dotted(markup: Sequence[str], facts: Sequence[str]) -> str:
 
 
 def info_html(info: RunInfo, *more: str) -> str:
-    """The RunInfo line under an output: what answered, what it knows, and where the time went."""
+    """The chip under an output: what answered and how long it took; it opens on what else is known,
+    and on where the time went."""
     times = [f"{name} {_duration(s)}" for name, s in info.seconds.items() if s >= 0.0005]
     cached = [f"{name} {state}" for name, state in info.cache.items()]
     facts = [
@@ -210,10 +185,20 @@ def info_html(info: RunInfo, *more: str) -> str:
         f"{info.device} {info.precision}",
         ", ".join(times),
         ", ".join(cached),
-        *more,
     ]
     note = f'<p class="note">{html.escape(info.note)}</p>' if info.note else ""
-    return f'{note}<p class="info">{dotted(tiered(info.checkpoint, info.tier), facts)}</p>'
+    known = by_key(info.checkpoint)
+    name = tiered(known.title if known else info.checkpoint, info.tier)
+    spent = _duration(sum(info.seconds.values()))
+    return note + chip(dotted(name, [*more, spent]), dotted([], facts))
+
+
+def chip(head: str, rest: str) -> str:
+    """One line as HTML that opens on the `rest`."""
+    return (
+        f'<details class="info"><summary>{head} · <span class="more">details</span></summary>'
+        f"<p>{rest}</p></details>"
+    )
 
 
 def _duration(seconds: float) -> str:

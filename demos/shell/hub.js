@@ -1,0 +1,168 @@
+(keys, tabs, examples) => {
+  // The page's one picture, in the browser: which turn each tab has, the address, the tray.
+  // keys: of the turns, in the order of the outputs; tabs: {key: [keys of the tabs inside]};
+  // examples: {key: [file names]}, which come first while that tab is open.
+  if (window.visionHub) return;
+  const first = Object.keys(tabs)[0];
+  const turns = Object.fromEntries(keys.map((key) => [key, ""]));
+  const inner = Object.fromEntries(Object.entries(tabs).map(([key, all]) => [key, all[0]]));
+  const tray = []; // this visitor's last pictures, newest first
+  const MOST = 8;
+  let outer = first, turn = 0, current = null, wanted = null, arrived = false;
+
+  const open = () => inner[outer] || outer;
+  const home = (key) => Object.keys(tabs).find((one) => tabs[one].includes(key));
+  const pathOf = (value) => (value && (value.path || value.url)) || "";
+  const pause = (time) => new Promise((done) => setTimeout(done, time));
+  const asked = () => new URLSearchParams(location.search).get("tab") || first;
+
+  function settled() { // the turns, when the tab that is open has that of the picture
+    if (turn) turns[open()] = String(turn);
+    document.body.dataset.tab = open();
+    document.body.dataset.picture = current ? "there" : "none";
+    sortExamples();
+    return keys.map((key) => turns[key]);
+  }
+  async function picked(value) {
+    // Gradio tells of one new picture several times, and takes the old one away before it uploads
+    // the next. So an empty input counts only where no picture follows.
+    const path = pathOf(value);
+    if (path !== pathOf(current)) {
+      current = path ? value : null;
+      turn += 1;
+      remember();
+    }
+    const coming = () => document.querySelector("#picture .progress-bar");
+    for (let quiet = 0; !current && turn && quiet < 4; quiet = coming() ? 0 : quiet + 1)
+      await pause(100);
+    return settled();
+  }
+  function opened(key) {
+    const of = home(key);
+    if (of) inner[of] = key;
+    else outer = key;
+    if (arrived && asked() !== open()) {
+      const url = new URL(location);
+      url.searchParams.set("tab", open());
+      history.pushState(history.state, "", url);
+    }
+    return settled();
+  }
+  function arrive(value) {
+    current = pathOf(value) ? value : null;
+    turn = current ? 1 : 0;
+    remember();
+    const key = asked(), of = home(key);
+    if (of || key in tabs) {
+      outer = of || key;
+      if (of) inner[of] = key;
+      show(key);
+    }
+    arrived = true;
+    return settled();
+  }
+  async function show(key) { // as if a person clicked on the tab
+    const of = home(key);
+    if (of) inner[of] = key;
+    press(`tab-${of || key}-button`);
+    if (!of) return;
+    for (let tries = 0; tries < 50 && !press(`${of}-${key}-button`); tries += 1) await pause(100);
+  }
+  function press(id) {
+    const button = document.getElementById(id);
+    if (button && button.getAttribute("aria-selected") !== "true") button.click();
+    return button;
+  }
+  window.addEventListener("popstate", () => {
+    const key = asked();
+    if (key in tabs || home(key)) show(key);
+  });
+  function delivered(key, came) { // prompts for a tab, which may have the picture already
+    const again = turns[key] && turns[key] === String(turn);
+    show(key);
+    window.scrollTo(0, 0);
+    return again ? String(Number(came || 0) + 1) : came;
+  }
+
+  // ---- the tray
+  function remember() {
+    if (current) {
+      const known = tray.findIndex((one) => pathOf(one) === pathOf(current));
+      if (known < 0) tray.unshift(current);
+      tray.length = Math.min(tray.length, MOST);
+    }
+    const place = document.getElementById("tray");
+    if (!place) return;
+    place.hidden = tray.length < 2;
+    place.replaceChildren(...tray.map((one, index) => {
+      const button = document.createElement("button"), image = document.createElement("img");
+      button.type = "button";
+      image.src = one.url;
+      image.alt = "Go back to picture " + (tray.length - index);
+      button.title = one.orig_name || "";
+      if (pathOf(one) === pathOf(current)) button.setAttribute("aria-current", "true");
+      button.addEventListener("click", () => {
+        wanted = one;
+        document.getElementById("tray-take").click();
+      });
+      button.append(image);
+      return button;
+    }));
+  }
+
+  // ---- the examples
+  function sortExamples() {
+    const mine = examples[open()] || [];
+    for (const image of document.querySelectorAll("#picture-examples img")) {
+      const item = image.closest("button"), place = mine.indexOf(fileOf(image));
+      if (item) item.style.order = place < 0 ? mine.length : place;
+    }
+  }
+  const fileOf = (image) => decodeURIComponent(image.src.split("/").pop());
+  new MutationObserver(sortExamples).observe(
+    document.getElementById("picture-examples") || document.body, { childList: true, subtree: true },
+  );
+
+  // ---- a picture from an address: this browser fetches it, never the server
+  const REFUSED =
+    "That site does not let other pages read its pictures; save the picture and upload the file.";
+  document.addEventListener("submit", async (event) => {
+    if (event.target.id !== "address") return;
+    event.preventDefault();
+    const said = document.getElementById("address-said");
+    const address = event.target.querySelector("input").value.trim();
+    said.textContent = "Fetching the picture.";
+    try {
+      if (!address.startsWith("https:")) throw new TypeError();
+      const answer = await fetch(address, { credentials: "omit", referrerPolicy: "no-referrer" });
+      if (!answer.ok) {
+        said.textContent = `That address answers ${answer.status}; check it, or upload the file.`;
+        return;
+      }
+      const name = decodeURIComponent(new URL(address).pathname.split("/").pop()) || "picture";
+      const content = await answer.blob();
+      window.hubUpload([new File([content], name, { type: content.type })]);
+      said.textContent = "";
+    } catch {
+      said.textContent = address.startsWith("https:")
+        ? REFUSED : "Give an address that begins with https://, or upload the file.";
+    }
+  });
+
+  // ---- arrow keys between tabs, which Gradio lacks
+  document.addEventListener("keydown", (event) => {
+    const tab = event.target instanceof Element && event.target.closest('[role="tab"]');
+    const list = tab && tab.closest('[role="tablist"]');
+    if (!list) return;
+    const all = [...list.querySelectorAll('[role="tab"]')].filter((one) => one.offsetParent);
+    const at = all.indexOf(tab), last = all.length - 1;
+    const to = { ArrowRight: at === last ? 0 : at + 1, ArrowLeft: at ? at - 1 : last, Home: 0, End: last };
+    if (!(event.key in to)) return;
+    event.preventDefault();
+    const next = all[to[event.key]];
+    next.click();
+    next.focus();
+  });
+
+  window.visionHub = { picked, opened, arrived: arrive, delivered, taken: () => wanted };
+}
