@@ -35,25 +35,25 @@ def imported(monkeypatch, count):
 def test_a_script_s_objects_are_left_alone(monkeypatch):
     monkeypatch.setattr(collector, "_wanted", False)
     before = gc.get_freeze_count()
-    assert not collector.settle()
+    assert not collector.freeze_libraries()
     assert gc.get_freeze_count() == before
 
 
 def test_only_what_libraries_brought_in_is_frozen(wanted, monkeypatch):
-    assert collector.settle()
+    assert collector.freeze_libraries()
     assert gc.get_freeze_count() > 100_000  # PyTorch, Gradio and what they need
     imported(monkeypatch, collector.FEW - 1)
-    assert not collector.settle(), "a few modules are not worth a collection"
+    assert not collector.freeze_libraries(), "a few modules are not worth a collection"
     monkeypatch.undo()
     monkeypatch.setattr(collector, "_wanted", True)
     imported(monkeypatch, 2 * collector.FEW)
-    assert collector.settle()
+    assert collector.freeze_libraries()
 
 
 def test_a_full_collection_walks_over_little(wanted):
     gc.collect()
     everything = len(gc.get_objects())
-    collector.settle()
+    collector.freeze_libraries()
     assert len(gc.get_objects()) < everything / 10
 
 
@@ -63,7 +63,7 @@ def test_frozen_objects_go_when_nobody_needs_them(wanted):
 
     model = Model()
     gone = weakref.ref(model)
-    collector.settle()
+    collector.freeze_libraries()
     del model
     assert gone() is None
 
@@ -72,7 +72,7 @@ def test_cycles_that_are_made_later_are_collected(wanted):
     class Session:
         pass
 
-    collector.settle()
+    collector.freeze_libraries()
     session = Session()
     session.itself = session
     gone = weakref.ref(session)
