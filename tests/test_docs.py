@@ -24,7 +24,7 @@ NEW = ("core/noise.py", "demos/noise.py", "tests/test_noise.py")  # only in the 
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the code with the guide's files in it; nothing else is edited."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("core", "demos", "training"):
+    for name in ("core", "demos", "training", "benchmarks", "scripts", "vision_hub"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "tests").mkdir()
     for name in ("app.py", "pyproject.toml", "tests/__init__.py", "tests/live.py"):
