@@ -45,7 +45,7 @@ def original(monkeypatch):
 
 
 def moved(data, block=None, **options):
-    return asyncio.run(light.moved(data, block or gr.Image(render=False), **options))
+    return asyncio.run(light.move_if_needed(data, block or gr.Image(render=False), **options))
 
 
 def written(name="a b.png"):
@@ -117,7 +117,7 @@ def test_inputs_that_look_at_their_files_themselves(folder, original, kind):
     ],
 )
 def test_what_is_done_at_once(method, value, quick):
-    assert light.is_quick(method, (value,)) is quick
+    assert light.converts_in_place(method, (value,)) is quick
 
 
 def test_a_call_goes_to_another_thread_only_for_its_handler(monkeypatch):
@@ -174,6 +174,6 @@ def test_results_go_with_the_hub(tmp_path, monkeypatch):
 
 def test_gradio_still_has_what_is_replaced():
     light.install()
-    assert processing_utils.async_move_files_to_cache is light.moved
+    assert processing_utils.async_move_files_to_cache is light.move_if_needed
     assert blocks.anyio.CapacityLimiter is anyio.CapacityLimiter
-    assert light._move is not light.moved
+    assert light._move is not light.move_if_needed
