@@ -20,7 +20,7 @@ BENCHMARKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast perf check format starters bench-starters screenshots bench performance faults memory soak install install-dev clean
+.PHONY: help run test test-fast perf check lint-js format starters bench-starters screenshots bench performance faults memory soak install install-dev clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ check: $(DEV_STAMP)  ## formatting, lint, types, layers
 	@find demos -name "*.pyi" -delete  # stubs that Gradio writes at import; mypy would believe stale ones
 	$(PY) -m mypy
 	$(PY) -m pytest tests/test_architecture.py
+
+lint-js: $(RUN_STAMP)  ## lint the page's JavaScript with ESLint (needs Node and, the first time, the network)
+	$(PY) -m scripts.lint_js
 
 format: $(DEV_STAMP)  ## format the code and apply the linter's fixes
 	$(PY) -m ruff format .

@@ -73,7 +73,10 @@ def test_the_guides_code_passes_the_linter(clone: Path):
 
 def test_the_guides_code_keeps_to_the_layers(clone: Path):
     shutil.copy(ROOT / "tests" / "test_architecture.py", clone / "tests")
-    run(clone, "pytest", "-p", "no:cacheprovider", "tests/test_architecture.py")
+    exact = "tests/test_architecture.py::test_every_room_exists"  # it lists today's tasks
+    run(
+        clone, "pytest", "-p", "no:cacheprovider", "tests/test_architecture.py", "--deselect", exact
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)

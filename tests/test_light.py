@@ -12,7 +12,8 @@ import anyio
 import gradio as gr
 import numpy as np
 import pytest
-from gradio import blocks, processing_utils
+from gradio import processing_utils
+from gradio.data_classes import FileData
 from gradio_client import Client
 
 from core import images
@@ -22,7 +23,7 @@ from demos.gradio_patches import light
 from demos.server import files
 from demos.shell.image import ImageIn
 from demos.shell.picture import PictureIn
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE, wait_for
 
 
 @pytest.fixture
@@ -172,8 +173,14 @@ def test_results_go_with_the_hub(tmp_path, monkeypatch):
     wait_for(lambda: not Path(made[0]).exists())
 
 
-def test_gradio_still_has_what_is_replaced():
+def test_installing_twice_keeps_gradios_own_move_behind_ours(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     light.install()
-    assert processing_utils.async_move_files_to_cache is light.move_if_needed
-    assert blocks.anyio.CapacityLimiter is anyio.CapacityLimiter
-    assert light._move is not light.move_if_needed
+    light.install()
+    source = tmp_path / "a.txt"
+    source.write_text("not one of ours")
+    block = gr.File(render=False)
+    asked = processing_utils.async_move_files_to_cache(FileData(path=str(source)), block, True)
+    result = asyncio.run(asyncio.wait_for(asked, PATIENCE))
+    assert Path(result["path"]) != source
+    assert Path(result["path"]).read_text() == "not one of ours"
