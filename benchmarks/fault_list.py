@@ -26,9 +26,9 @@ Inject = Callable[[Path], AbstractContextManager[Any]]
 class Fault:
     """One way to break the app.
 
-    `inject` breaks it, with a folder of its own to write into; `says` is what the visitor's answer
-    must match; `endpoint` and `checkpoint` are what that visitor asks. `alike` are tabs that cannot
-    do without what is broken either.
+    `inject` breaks it and gets its own folder to write into; the visitor's answer must match
+    `says`; `endpoint` and `checkpoint` are what that visitor asks. `alike` are tabs that cannot do
+    without what is broken either.
     """
 
     name: str

@@ -163,9 +163,9 @@ def measure(quick: bool) -> Section:
     section.say(
         "Through Gradio, against the usual demo, which loads its model (here a starter) in the "
         "function, and against one that keeps it in memory; both send pictures as WebP and make "
-        "no batches. Clients, demo and hub share this machine's cores: where they are few, reading "
+        "no batches. Clients, demo and app share this machine's cores: where they are few, reading "
         "the pictures and Gradio's own work are the limit and not the device, the more so the "
-        "larger the pictures are. Of Reconstruct the hub sends three lossless pictures where the "
+        "larger the pictures are. For Reconstruct the app sends three lossless pictures where the "
         "demo sends one that is not."
     )
     rows, goals = [], []
