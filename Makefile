@@ -1,4 +1,4 @@
-# `make help` lists the targets. Everything runs in .venv, which is made when it is missing.
+# `make help` lists the targets. Everything runs in .venv, which is created if it is missing.
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -6,11 +6,11 @@ PIP := $(PY) -m pip --disable-pip-version-check
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
-# The first of these that is Python 3.10 to 3.13; `make PYTHON=/path/to/python run` decides it.
+# The first of these that is Python 3.10 to 3.13; override with `make PYTHON=/path/to/python run`.
 VERSION_OK := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.13 python3.11 python3.10 python)
 
-# As many workers as there are cores; the tests of one file stay together, since they share a server.
+# One worker per core; the tests of one file stay together, since they share a server.
 SIDE_BY_SIDE := -n auto --dist loadfile
 
 TASK ?=
@@ -20,21 +20,21 @@ BENCHMARKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast perf check format starters bench-starters screenshots bench performance faults memory soak install install-dev clean
+.PHONY: help run test test-fast perf check lint-js format starters bench-starters screenshots bench performance faults memory soak install install-dev clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(RUN_STAMP)  ## serve the hub on port 7860 (VISION_HUB_PORT, VISION_HUB_HOST, SHARE=1, … from the environment)
+run: $(RUN_STAMP)  ## serve the app on port 7860 (settings such as VISION_HUB_PORT or SHARE=1: docs/settings.md)
 	@$(PY) app.py
 
-test: $(DEV_STAMP)  ## run every test but those of speed (ARGS="-k segment" picks some)
+test: $(DEV_STAMP)  ## run all tests except performance goals (ARGS="-k segment" selects some)
 	$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-test-fast: $(DEV_STAMP)  ## run those that need no browser and take no more than seconds
+test-fast: $(DEV_STAMP)  ## run only quick tests that need no browser
 	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not slow and not perf and not browser" $(ARGS)
 
-perf: $(DEV_STAMP)  ## run the tests of speed, on a machine that does nothing else
+perf: $(DEV_STAMP)  ## run the performance goals, on an idle machine
 	$(PY) -m pytest -m perf $(ARGS)
 
 check: $(DEV_STAMP)  ## formatting, lint, types, layers
@@ -44,51 +44,54 @@ check: $(DEV_STAMP)  ## formatting, lint, types, layers
 	$(PY) -m mypy
 	$(PY) -m pytest tests/test_architecture.py
 
-format: $(DEV_STAMP)  ## format the code and mend what the linter can mend
+lint-js: $(RUN_STAMP)  ## lint the page's JavaScript with ESLint (needs Node and, the first time, the network)
+	$(PY) -m scripts.lint_js
+
+format: $(DEV_STAMP)  ## format the code and apply the linter's fixes
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
 starters: $(DEV_STAMP)  ## train a starter into runs/: TASK=denoise MINUTES=2 DATA=folder (see training/DATA.md)
 	@test -n "$(TASK)" && test -n "$(DATA)" || { \
-	  echo "Say what to train and on which pictures, for example:"; \
+	  echo "Name a task and a folder of pictures, for example:"; \
 	  echo "  make starters TASK=denoise MINUTES=2 DATA=pictures"; exit 2; }
 	$(PY) -m training.$(subst -,_,$(TASK)) --data "$(DATA)" --minutes $(MINUTES) \
 	  $(if $(BENCHMARKS),--benchmarks "$(BENCHMARKS)") $(ARGS)
 
 bench-starters: $(DEV_STAMP)  ## measure the starters: DATA=folder BENCHMARKS=folder
 	@test -n "$(DATA)" && test -n "$(BENCHMARKS)" || { \
-	  echo "Name the folder that the model cards tell of, and the one with set5, set14 and cbsd68:"; \
+	  echo "Name the folder described in training/DATA.md, and the one with set5, set14 and cbsd68:"; \
 	  echo "  make bench-starters DATA=data BENCHMARKS=benchmark-pictures"; exit 2; }
 	$(PIP) install -q -c constraints.txt -r requirements-bench.txt
 	$(PY) -m benchmarks.starters --data "$(DATA)" --benchmarks "$(BENCHMARKS)" $(ARGS)
 
-screenshots: $(DEV_STAMP)  ## take the pictures in docs/images again (needs Chromium)
+screenshots: $(DEV_STAMP)  ## remake the pictures in docs/images (needs Chromium)
 	$(PY) -m scripts.screenshots
 
-bench: $(DEV_STAMP)  ## measure the start, the first answer and a second click (idle machine)
+bench: $(DEV_STAMP)  ## measure startup, first result and second click (idle machine)
 	$(PY) -m benchmarks.startup
 	$(PY) -m benchmarks.segment
 	$(PY) -m benchmarks.serve --device sim
 
-performance: $(DEV_STAMP)  ## measure how fast the hub serves, and write docs/performance.md
+performance: $(DEV_STAMP)  ## measure serving speed and write docs/performance.md
 	-$(PY) -m benchmarks.serve --device sim --write
 	-$(PY) -m benchmarks.serve --device cpu --write
 	-$(PY) -m benchmarks.segment --write
 	-$(PY) -m benchmarks.serve --device cuda --write
 
-faults: $(DEV_STAMP)  ## break the hub in every known way; the table goes into docs/reliability.md
+faults: $(DEV_STAMP)  ## break the app in every known way; writes the table in docs/reliability.md
 	$(PY) -m benchmarks.faults --write
 
-memory: $(DEV_STAMP)  ## what a large picture takes in each endpoint; the table goes into docs/reliability.md
+memory: $(DEV_STAMP)  ## measure memory for large pictures; writes the table in docs/reliability.md
 	$(PY) -m benchmarks.memory --write
 
-soak: $(DEV_STAMP)  ## eight visitors for five minutes; the report goes into docs/reliability.md
+soak: $(DEV_STAMP)  ## eight visitors for five minutes; writes the report in docs/reliability.md
 	$(PY) -m benchmarks.soak --write
 
-install: $(RUN_STAMP)  ## only install what `make run` needs
-install-dev: $(DEV_STAMP)  ## only install what `make test` needs
+install: $(RUN_STAMP)  ## only install the requirements of `make run`
+install-dev: $(DEV_STAMP)  ## only install the requirements of `make test`
 
-clean:  ## remove .venv and what the tools left behind
+clean:  ## remove .venv and tool caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(PY):
@@ -100,17 +103,17 @@ $(PY):
 	  echo "(tried: $(CANDIDATES)). Install one, or name it: make PYTHON=/path/to/python run"; \
 	  exit 1; \
 	fi; \
-	echo "Making $(VENV) with $$("$$found" --version)"; \
+	echo "Creating $(VENV) with $$("$$found" --version)"; \
 	"$$found" -m venv $(VENV) || { rm -rf $(VENV); \
-	  echo "Python could not make a virtual environment; on Debian and Ubuntu the package"; \
-	  echo "python3-venv is missing: sudo apt-get install python3-venv"; exit 1; }
+	  echo "Python could not create a virtual environment; on Debian and Ubuntu install the package"; \
+	  echo "python3-venv: sudo apt-get install python3-venv"; exit 1; }
 
 $(RUN_STAMP): requirements.txt constraints.txt | $(PY)
-	@echo "Installing what the hub needs; the first time this takes minutes, for PyTorch is large."
+	@echo "Installing dependencies; the first time takes minutes, because PyTorch is large."
 	$(PIP) install -c constraints.txt -r requirements.txt
 	@touch $@
 
 $(DEV_STAMP): requirements.txt requirements-dev.txt constraints.txt | $(PY)
-	@echo "Installing what the tests need; the first time this takes minutes, for PyTorch is large."
+	@echo "Installing test dependencies; the first time takes minutes, because PyTorch is large."
 	$(PIP) install -c constraints.txt -r requirements-dev.txt
 	@touch $@ $(RUN_STAMP)

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# All are read when Gradio and the hub client are imported.
+# All of these are read when Gradio and huggingface_hub are imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-# The queue keeps figures of each event for a page that is off here, and sums them up after each.
+# The queue collects figures on events for a page that is disabled here, after each event.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
 
 from demos.server import files
 
-# So is this: uploads go to a folder that nobody else uses, and that can therefore be swept.
+# Uploads go to a folder that nobody else uses, so that it can be cleaned.
 os.environ["GRADIO_TEMP_DIR"] = str(files.claim())
 
 import gradio as gr
@@ -52,8 +52,8 @@ def meter(_: Request) -> JSONResponse:
 
 
 def theme() -> gr.themes.Base:
-    """Gradio's Soft, calmer: plain titles, borders, one accent, and small print dark enough to be
-    read (4.5 to 1 on its ground)."""
+    """Gradio's Soft theme, calmer: plain titles, borders, one accent, and small print dark enough
+    to read (contrast 4.5 to 1)."""
     return gr.themes.Soft(font=("system-ui", "sans-serif")).set(
         body_text_color_subdued="*neutral_600",
         block_info_text_color="*neutral_600",
@@ -83,15 +83,15 @@ def theme() -> gr.themes.Base:
 
 
 def launch(page: _page.Page, **overrides: Any) -> Any:
-    """Serve `page` with the settings of the environment; `overrides` are for tests."""
+    """Serve `page` with the settings from the environment; `overrides` are for tests."""
     settings = get_settings()
     if settings.space_id:
-        # All requests come through the Space's proxies, which are not on this machine: without
-        # their word all visitors would be one, with one limit and each other's uploads. Only they
-        # are believed: addresses that a visitor makes up stand before the one that they saw.
+        # On a Space all requests come through its proxies, on other machines: without trusting them
+        # all visitors would be one, with one rate limit and each other's uploads. Only the proxies
+        # are trusted: addresses forged by a visitor precede the one that the proxies saw.
         os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE_NETWORKS)
     routes = [Route("/healthz", healthz)]
-    if settings.login is None:  # plain routes ask for no password; /status of the API does
+    if settings.login is None:  # plain routes have no login; the API's /status does
         routes.append(Route("/status", meter))
     rules = guard.Rules(
         settings.per_minute,
@@ -148,7 +148,7 @@ def served_page() -> Iterator[_page.Page]:
     finally:
         try:
             page.close()
-        except RuntimeError:  # Gradio wakes its waiters from this thread while one of them leaves
+        except RuntimeError:  # Gradio wakes waiters while one of them leaves
             page.close()
 
 
@@ -160,24 +160,24 @@ def served() -> Iterator[str]:
 
 
 def main() -> None:
-    """Build the page, serve it, warm the models up behind it."""
-    allocator.tune()  # before PyTorch comes in with the first request
+    """Build the page, serve it, and warm up the models in the background."""
+    allocator.tune()  # before the first request imports PyTorch
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it reports every request
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
     try:
         settings = get_settings()
-    except ValidationError as error:  # its own text repeats the values, a password among them
+    except ValidationError as error:  # its text repeats values, including a password
         sys.exit("\n".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors()))
     collector.spare_libraries()
     if not settings.expects_gpu:
         compute_threads.dedicate()
     resolver.limit_waiting(ui.DEVICE_QUEUE[1] // 2)
     if settings.short_host and not settings.address:
-        _log.info("HOST is no address of this machine and is ignored; VISION_HUB_HOST sets one.")
+        _log.info("HOST is not an address of this machine and is ignored; set VISION_HUB_HOST.")
     if settings.share:
         _log.info(
-            "For the share link Gradio fetches its tunnel program once; where a firewall or a "
-            "virus scanner blocks that, there is no link."
+            "Gradio downloads its tunnel program for the share link once; if a firewall or virus "
+            "scanner blocks that, there is no link."
         )
     page = _page.build()
     try:
@@ -190,7 +190,7 @@ def main() -> None:
             "of this machine; choose another port, as in VISION_HUB_PORT=8000 make run."
         )
     if settings.share and not page.share_url:
-        _log.warning("No share link could be made; the hub works at %s only.", page.local_url)
+        _log.warning("No share link could be made; the app is only at %s.", page.local_url)
     _log.info("To pin and unload models: %s", owner.link(str(page.local_url)))
     files.keep_sweeping()
     _page.warm_up()

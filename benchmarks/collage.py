@@ -1,4 +1,4 @@
-"""Pictures for a run: no two alike, so that nobody's answer is found in a store."""
+"""Pictures for a run: all different, so that no result comes from a cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FOUR = ("flower.jpg", "rocket.jpg", "temple.jpg", "coffee.jpg")
 
 
 def collage(width: int, height: int) -> Image.Image:
-    """Four photographs side by side and below each other, as full of detail as one of that size."""
+    """Four photographs in a 2 x 2 grid, with as much detail as one of that size."""
     whole = Image.new("RGB", (width, height))
     for i, name in enumerate(_FOUR):
         part = Image.open(ROOT / "examples" / name).convert("RGB")

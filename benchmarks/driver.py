@@ -1,4 +1,4 @@
-"""A closed-loop driver: so many clients, each of which asks again as soon as it has its answer."""
+"""A closed-loop driver: clients that each send the next request as soon as they have a result."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Load:
 def closed_loop(
     connect: Callable[[], Ask], clients: int, requests: int, limit: float, pid: int | None = None
 ) -> Load:
-    """Let `clients` threads answer `requests` requests together, within `limit` seconds.
+    """Let `clients` threads send `requests` requests in total, within `limit` seconds.
 
     Args:
-        connect: makes each client its own function that sends request number i and waits.
-        pid: the server, whose CPU seconds are counted.
+        connect: gives each client its own function that sends request number i and waits.
+        pid: the server whose CPU seconds are counted.
 
     Raises:
         RuntimeError: no request was answered.
@@ -95,7 +95,7 @@ def closed_loop(
 
 
 def cpu_seconds(pid: int | None) -> float | None:
-    """User and system seconds of a process so far; None where the system does not tell."""
+    """User and system seconds of a process so far; None if unavailable."""
     if pid is None or not Path("/proc/self/stat").exists():
         return None
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -103,9 +103,9 @@ def cpu_seconds(pid: int | None) -> float | None:
 
 
 def upload(url: str, pictures: Sequence[bytes], suffix: str = "jpg") -> list[str]:
-    """Send pictures to a Gradio app; the paths by which requests name them.
+    """Upload pictures to a Gradio app; return the paths that requests use.
 
-    A few go in each request, since the hub bounds the bytes of one.
+    Each request carries a few, since the app limits its size.
     """
     if len(pictures) > FILES_A_REQUEST:
         first, rest = pictures[:FILES_A_REQUEST], pictures[FILES_A_REQUEST:]
@@ -124,7 +124,7 @@ def upload(url: str, pictures: Sequence[bytes], suffix: str = "jpg") -> list[str
 
 
 def gradio_client(url: str, endpoint: str, data: Callable[[int], list[Any]]) -> Callable[[], Ask]:
-    """Clients that call an endpoint through Gradio's queue, each in a session of its own as a page.
+    """Clients that call an endpoint through Gradio's queue, each in its own session, like a page.
 
     `data(i)` are the inputs of request i. A few lines instead of the library, which would take more
     CPU time than the server.

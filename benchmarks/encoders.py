@@ -1,4 +1,4 @@
-"""What it costs to read a picture with each image encoder of Segment, against SAM ViT-B.
+"""The cost of each image encoder of Segment for one picture, relative to SAM ViT-B.
 
     python -m benchmarks.encoders [--rounds 3] [sam-vit-l …]
 
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def write_random(name: str, folder: Path) -> None:
-    """Random weights of a checkpoint of the catalogue, in a form that is read as one's own."""
+    """Random weights of a checkpoint of the catalogue, readable as an own checkpoint."""
     import torch
 
     if name == "segment-starter":

@@ -1,4 +1,4 @@
-"""The ways in which `benchmarks.faults` breaks the hub, each undone when its `with` block ends."""
+"""The ways in which `benchmarks.faults` breaks the app, each undone when its `with` block ends."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Inject = Callable[[Path], AbstractContextManager[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way to break the hub.
+    """One way to break the app.
 
-    `inject` breaks it, with a folder of its own to write into; `says` is what the visitor's answer
-    must match; `endpoint` and `checkpoint` are what that visitor asks. `alike` are tabs that cannot
-    do without what is broken either.
+    `inject` breaks it and gets its own folder to write into; the visitor's answer must match
+    `says`; `endpoint` and `checkpoint` are what that visitor asks. `alike` are tabs that cannot do
+    without what is broken either.
     """
 
     name: str
@@ -188,7 +188,7 @@ def changed_settings(**variables: str) -> Iterator[None]:
 
 @contextmanager
 def _silent_hub(folder: Path) -> Iterator[None]:
-    """A model hub that takes connections and says nothing."""
+    """A Hugging Face mirror that accepts connections and sends nothing."""
     from core.sources import hf_client
 
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -204,7 +204,7 @@ def _silent_hub(folder: Path) -> Iterator[None]:
             hf_client.forget_probe()
 
 
-# Where the hub is served, for faults that come over the network.
+# Where the app is served, for faults that come over the network.
 address: ContextVar[str] = ContextVar("address")
 MEGABYTE = 2**20
 
@@ -282,7 +282,7 @@ FAULTS = (
     ),
     Fault("the folder of results is read-only", _no_folder, "read-only", "/denoise", alike=WRITERS),
     Fault(
-        "the model hub says nothing",
+        "Hugging Face does not answer",
         _silent_hub,
         "did not answer. Starter ViT answered",
         checkpoint="vit-base",

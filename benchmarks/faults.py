@@ -1,11 +1,11 @@
-"""Break the hub in every way we could think of, and see what a visitor reads and what still works.
+"""Break the app in every known way; record what a visitor reads and what still works.
 
     python -m benchmarks.faults [--write]
 
-Each fault is injected into the real app, served on this machine. A visitor of one tab meets it; the
-other tabs are asked meanwhile, and the first again once the fault is gone. All must answer as they
-did before. `--write` puts the table into docs/reliability.md. Exits with 1 where a fault is not
-met.
+Each fault is injected into the real app, served on this machine. A visitor of one tab meets it
+while the other tabs are used, and the same tab is used again once the fault is gone. All must
+answer as before. `--write` puts the table into docs/reliability.md. Exits with 1 if a fault is not
+handled.
 """
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ class Hub:
         return path
 
     def examine(self, fault: Fault) -> Row:
-        """Inject a fault and see who notices."""
+        """Inject a fault and record its effects."""
         from gradio_client.exceptions import AppError
 
         from core.serving import runtime
 
-        # Kept outputs would answer in the place of what is broken.
+        # Stored outputs would hide the fault.
         runtime.outputs().clear()
         others = set(ENDPOINTS) - {fault.endpoint, *fault.alike}
         with tempfile.TemporaryDirectory() as scratch, ExitStack() as broken:
@@ -141,8 +141,8 @@ def served_hub() -> Iterator[Hub]:
     """The app on a free port of this machine, with its starters loaded."""
     import app
 
-    # What was measured of bf16 is remembered in the hub's cache, which a fault takes away; the
-    # answers are to come of the same sums.
+    # A fault removes the app's cache, which holds the measurements of bf16; results must come from
+    # the same arithmetic.
     same = changed_settings(VISION_HUB_PRECISION="fp32")
     with same, tempfile.TemporaryDirectory() as folder, app.served() as address:
         yield Hub(address, Path(folder))

@@ -1,4 +1,4 @@
-"""What a run found: rows of tables, and goals that were met or missed."""
+"""Results of a run: rows of tables, and goals met or missed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A measured value beside its limit; without one it is only told."""
+    """A measured value and its limit; without a limit it is only reported."""
 
     name: str
     value: float
@@ -65,7 +65,7 @@ class Section:
 
 
 def with_part(page: str, name: str, content: str) -> str:
-    """The page with what stands between `<!-- name -->` and `<!-- /name -->` made anew.
+    """The page with the part between `<!-- name -->` and `<!-- /name -->` replaced.
 
     Raises:
         ValueError: the page has no such marks.

@@ -1,8 +1,8 @@
-"""Does the guard of restoration catch what is broken, leave alone what is good, and cost little?
+"""Check that the restoration guard catches broken output, keeps good output, and is cheap.
 
     python -m benchmarks.guard --benchmarks DIR [--every 4] [--sheet FILE.png]
 
-Prints three tables and exits with 1 where a row falls short. `--benchmarks` is a folder with
+Prints three tables and exits with 1 if a row falls short. `--benchmarks` is a folder with
 `set5`, `set14` and `cbsd68` as PNG; `--every` takes every n-th of their pictures, `--sheet` shows
 broken pictures: input, answer of the network, result. One pass of the network serves both columns.
 """
@@ -25,8 +25,8 @@ from benchmarks.startup import ROOT
 from core import restore
 from core.imaging import metrics
 from core.nets import transforms
-from core.nets.transforms import Rgb
 from core.restoring import guard as restore_guard
+from core.types import RGB
 from training import restore_eval, super_resolve
 from training.restore_export import load
 
@@ -61,27 +61,27 @@ class Starter:
         return self.net.answer(x, sigma)
 
 
-def worst_mean(before: Rgb, after: Rgb) -> float:
+def worst_mean(before: RGB, after: RGB) -> float:
     """The largest distance between the means of an 8 x 8 cell, grey levels."""
     scale = after.shape[0] // before.shape[0]
     return float(np.abs(cell_means(after, 8 * scale) - cell_means(before, 8)).max())
 
 
-def cell_means(picture: Rgb, side: int) -> np.ndarray:
+def cell_means(picture: RGB, side: int) -> np.ndarray:
     """(rows, columns, 3): the mean of each whole cell of `side` x `side`."""
     high, wide = picture.shape[0] // side, picture.shape[1] // side
     whole = picture[: high * side, : wide * side].astype(float)
     return whole.reshape(high, side, wide, side, 3).mean((1, 3))
 
 
-def contrast(before: Rgb, after: Rgb) -> float:
+def contrast(before: RGB, after: RGB) -> float:
     """The largest standard deviation of a cell, in grey, beside that of plain interpolation; both
     with 12 levels added, so that flat cells count for little."""
     scale = after.shape[0] // before.shape[0]
     size = (after.shape[1], after.shape[0])
     plain = np.asarray(Image.fromarray(before).resize(size, Image.Resampling.BICUBIC))
 
-    def deviation(picture: Rgb) -> np.ndarray:
+    def deviation(picture: RGB) -> np.ndarray:
         values, side = picture.mean(2), 8 * scale
         high, wide = values.shape[0] // side, values.shape[1] // side
         cells = values[: high * side, : wide * side].reshape(high, side, wide, side)
@@ -116,10 +116,10 @@ def broken(starters: list[Starter], sheet: Path | None) -> Iterator[tuple[list[s
         _draw(rows, sheet)
 
 
-def _draw(rows: list[tuple[Rgb, Rgb, Rgb]], path: Path, side: int = 224) -> None:
+def _draw(rows: list[tuple[RGB, RGB, RGB]], path: Path, side: int = 224) -> None:
     """Input, network and result beside each other, the middle of each."""
 
-    def part(picture: Rgb, first: Rgb) -> Rgb:
+    def part(picture: RGB, first: RGB) -> RGB:
         scale, half = picture.shape[0] // first.shape[0], min(28, min(first.shape[:2]) // 2)
         top, left = (scale * (first.shape[i] // 2 - half) for i in (0, 1))
         cut = picture[top : top + 2 * half * scale, left : left + 2 * half * scale]
@@ -130,7 +130,7 @@ def _draw(rows: list[tuple[Rgb, Rgb, Rgb]], path: Path, side: int = 224) -> None
     Image.fromarray(np.hstack(columns)).save(path)
 
 
-def good_pairs(name: str, data: Path, every: int) -> Iterator[tuple[str, Rgb, Rgb, float]]:
+def good_pairs(name: str, data: Path, every: int) -> Iterator[tuple[str, RGB, RGB, float]]:
     """(set, input, truth, sigma): what a starter was trained for."""
     if name == "denoise":
         for sigma in restore_eval.SIGMAS:

@@ -1,4 +1,4 @@
-"""What a request costs the server with each of uvicorn's HTTP parsers: CPU time, in turns.
+"""CPU time of a request with each of uvicorn's HTTP parsers, measured in turns.
 
     python -m benchmarks.http_parsers
 
@@ -42,7 +42,7 @@ async def empty(scope: Any, _: Any, send: Any) -> None:
 
 
 class Served:
-    """A server in a thread that tells its CPU time."""
+    """A server in a thread that reports its CPU time."""
 
     def __init__(self, protocol: Any) -> None:
         self.port = free_port()

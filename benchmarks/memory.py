@@ -1,4 +1,4 @@
-"""How much memory a picture of 48 megapixels takes in each endpoint, and how soon it comes back.
+"""Memory for a picture of 48 megapixels in each endpoint, and how soon it is returned.
 
     python -m benchmarks.memory [--only segment] [--side 8000] [--write]
 

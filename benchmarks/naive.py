@@ -1,7 +1,7 @@
-"""The usual Gradio demo of each model, as tutorials write it: what the hub is measured against.
+"""The usual Gradio demo of each model, as in tutorials: the baseline for the app.
 
-The model is loaded in the function, a picture goes back as Gradio's default WebP, and nothing is
-kept between two requests, SAM's embedding neither.
+It loads the model in the function, returns pictures as Gradio's default WebP, and keeps nothing
+between requests, not even SAM's embedding.
 """
 
 from __future__ import annotations

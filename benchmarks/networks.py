@@ -1,7 +1,7 @@
 """Networks of the published sizes with random weights, since time does not depend on the values.
 
-`write` puts their files into a folder that the hub reads as a person's own checkpoints; `load`
-reads the same files with the calls that the libraries' own pages show.
+`write` puts their files into a folder that the app reads as own checkpoints; `load` reads the same
+files with the calls from the libraries' documentation.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The hub on the processor: against the bare forward, against naive demos, and SAM's encoder.
+"""The app on a CPU, compared with the bare forward pass and naive demos; SAM's encoder.
 
-Only ratios within one run and CPU seconds are told, because wall seconds are the machine's.
+Reports only ratios within one run and CPU seconds, because wall time depends on the machine.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def data(task: str, key: str, paths: list[str], hub: bool) -> Any:
 
 
 def keys(folder: Path) -> dict[str, str]:
-    """By which key the hub offers the file of each task."""
+    """The app's key for the file of each task."""
     from core.settings import get_settings
     from core.sources import resolver
 
@@ -63,7 +63,7 @@ def keys(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def hub(folder: Path, device: str = "cpu") -> Iterator[servers.Server]:
-    """The hub with the files of `folder` as own checkpoints."""
+    """The app with the files of `folder` as own checkpoints."""
     settings = {"VISION_HUB_CHECKPOINTS": str(folder), "VISION_HUB_DEVICE": device}
     with servers.started("hub", VISION_HUB_STORE_MB="64", **settings) as server:
         yield server
@@ -72,13 +72,13 @@ def hub(folder: Path, device: str = "cpu") -> Iterator[servers.Server]:
 def overhead(
     task: str, folder: Path, key: str, size: tuple[int, int], rounds: int, device: str = "cpu"
 ) -> tuple[Goal, Goal]:
-    """Milliseconds that an answer through the server takes longer than decoding and one forward.
+    """Extra milliseconds of a request through the server over decoding and one forward pass.
 
     By turns on the same pictures, one client; the median of the differences, because a machine's
     speed drifts by more than they are. The limit is 5 % of the bare forward or 10 ms.
 
     The second row has no limit: what of the answer is neither the network nor preparing its input.
-    It tells what the server costs where the hub's network is faster than the library's.
+    It shows the server's cost if the app's network is faster than the library's.
     """
     files = collage.jpegs(rounds + 1, *size)
     bare = networks.load(task, folder, device)
@@ -138,7 +138,7 @@ def loads(
     budget: float,
     device: str = "cpu",
 ) -> tuple[driver.Load, driver.Load]:
-    """Naive demo and hub with so many clients, at most `budget` seconds each."""
+    """Naive demo and app with that many clients, at most `budget` seconds each."""
     count = max(4, 2 * clients)
     files = collage.jpegs(count + 1, *size)
     found = []
@@ -158,7 +158,7 @@ def loads(
 def against_naive(
     task: str, folder: Path, key: str, size: tuple[int, int], clients: int, budget: float
 ) -> list[str]:
-    """One row: the hub over the naive demo, as ratios."""
+    """One row: the app over the naive demo, as ratios."""
     naive_load, hub_load = loads(task, folder, key, size, clients, budget)
     cpu = [f"{x.cpu_seconds:.2f}" if x.cpu_seconds else "?" for x in (naive_load, hub_load)]
     return [
@@ -171,7 +171,7 @@ def against_naive(
     ]
 
 
-# --- SAM's encoder, each setting in a process of its own because the allocator is the process's ---
+# --- SAM's encoder, each setting in its own process, because the allocator is process-wide ---
 
 _ENCODER = """
 import sys, time
@@ -292,7 +292,7 @@ def _overhead_section(
     rounds = 3 if quick else 15
     section.check(*overheads(tasks, folder, known, size, rounds))
     section.say(
-        "Below zero the hub is faster than the libraries' own calls, by its allocator settings and "
+        "Below zero the app is faster than the libraries' own calls, by its allocator settings and "
         "by its linear layers (`core/cpu/linear.py`). The server's cost is in the rows without a "
         "goal: reading the picture, which the bare forward does as well, Gradio, and drawing and "
         "writing what comes back."

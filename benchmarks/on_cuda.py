@@ -31,7 +31,7 @@ RELOAD_GOAL_MS = 20.0
 
 
 def sync(where: torch.device) -> None:
-    """Wait until the device has done all that was asked of it."""
+    """Wait until the device has finished all its work."""
     if where.type == "cuda":
         torch.cuda.synchronize(where)
 
@@ -50,7 +50,7 @@ def timed(work: Callable[[], object], where: torch.device, rounds: int) -> float
 
 
 def module_of(task: str, key: str) -> torch.nn.Module:
-    """The hub's own module of a checkpoint, in its model cache; SAM's without the decoder."""
+    """The app's module of a checkpoint, from its model cache; SAM's without the decoder."""
     import importlib
 
     from core.serving import runtime
@@ -167,7 +167,7 @@ def measure(folder: Path, quick: bool, device: str = "cuda") -> Section:
 def _served(
     section: Section, folder: Path, known: dict[str, str], quick: bool, device: str
 ) -> None:
-    """The hub over the bare forward, and beside the usual demo, in absolute values."""
+    """The app compared with the bare forward pass and the usual demo, in absolute values."""
     size = (320, 240) if quick else (480, 360)
     tasks = ("classify",) if quick else networks.TASKS
     rounds = 3 if quick else 30

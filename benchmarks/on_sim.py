@@ -83,7 +83,7 @@ def penalty(requests: int = 40) -> float:
 def beside_long(requests: int = 40, jobs: int = 4) -> float:
     """p95 of short requests while `jobs` long ones keep the device full, as a share of that alone.
 
-    A step of a long job takes the device as long as a short request does. Both take the one lane
+    A step of a long job takes the device as long as a short request does. Both take the one queue
     that a GPU has; a processor has two.
     """
     from core.serving import runtime
@@ -95,14 +95,14 @@ def beside_long(requests: int = 40, jobs: int = 4) -> float:
         return driver.closed_loop(connect, 1, requests, 30)
 
     alone, done = load(), threading.Event()
-    one_lane = mock.patch.object(runtime, "_side_lane", runtime._lane)
+    one_queue = mock.patch.object(runtime, "_side_queue", runtime._device_queue)
 
     def job() -> None:
         while not done.is_set():
             runtime.forward(lambda: standin.busy(1), long=True)
 
     threads = [threading.Thread(target=job) for _ in range(jobs)]
-    with one_lane:
+    with one_queue:
         for thread in threads:
             thread.start()
         try:
@@ -163,9 +163,9 @@ def measure(quick: bool) -> Section:
     section.say(
         "Through Gradio, against the usual demo, which loads its model (here a starter) in the "
         "function, and against one that keeps it in memory; both send pictures as WebP and make "
-        "no batches. Clients, demo and hub share this machine's cores: where they are few, reading "
+        "no batches. Clients, demo and app share this machine's cores: where they are few, reading "
         "the pictures and Gradio's own work are the limit and not the device, the more so the "
-        "larger the pictures are. Of Reconstruct the hub sends three lossless pictures where the "
+        "larger the pictures are. For Reconstruct the app sends three lossless pictures where the "
         "demo sends one that is not."
     )
     rows, goals = [], []

@@ -1,9 +1,9 @@
-"""Picture files that were once read wrongly, with what is right for each, and what comes now.
+"""Picture files that were once read wrongly: the right result and today's result for each.
 
     python -m benchmarks.pictures [FOLDER]
 
-The files lie beside the project, in ../shared/data/faults unless told. What was "before" is what
-the version at which each fault was found gave; "right" comes from Chromium, libvips, littleCMS or
+The files are beside the project, in ../shared/data/faults by default. "Before" is the result of the
+version in which each fault was found; "right" comes from Chromium, libvips, littleCMS or
 ImageMagick. A row is added to `ROWS`. Exits with 1 where one is wrong.
 """
 
@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.startup import ROOT
 from core import images
 from core.errors import BadImage
 from core.imaging.decoding import data_urls
+from core.types import RGB
 
 FOLDER = ROOT.parent / "shared" / "data" / "faults"
-RGB = NDArray[np.uint8]
 Found = RGB | str  # a picture, or the sentence with which it was refused
 Check = Callable[[Found, Path], bool]
 

@@ -1,13 +1,13 @@
-"""What a click on Segment costs, against the usual demo and against the bare library.
+"""The cost of a click on Segment, compared with the usual demo and the bare library.
 
     python -m benchmarks.segment [--write]
 
 SAM ViT-B with random weights: the time does not depend on them. The usual demo encodes the picture
-at every click; the bare library decodes on an embedding that it keeps. Both have the library's own
-layers, the hub its faster ones. All run in one process and by turns, so the ratios are within one
-run. Then a headless Chromium clicks on the page, with the
-starter. Exits with 1 where a goal is missed; `--write` puts the table into docs/performance.md. Run
-it on an idle machine. Needs Chromium (the `chromium` package, or CHROMIUM=path).
+at every click; the bare library decodes on an embedding that it keeps. Both use the library's
+layers, the app its faster ones. All run in turns in one process, so the ratios are within one run.
+Then a headless Chromium clicks on the page, with the starter. Exits with 1 if a goal is missed;
+`--write` puts the table into docs/performance.md. Run it on an idle machine. Needs Chromium (the
+`chromium` package, or CHROMIUM=path).
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _section(
     section = Section("segment")
     section.say(
         f"SAM ViT-B with random weights, a picture of {SIZE[1]} x {SIZE[0]}; a click of the usual "
-        "demo encodes the picture, the bare library and the hub keep its embedding. The page is "
+        "demo encodes the picture, the bare library and the app keep its embedding. The page is "
         "Segment with the starter in a headless Chromium, from the button going up to the frame "
         "with the mask; where a person aims, the preview has decoded that place before."
     )

@@ -2,7 +2,7 @@
 
     python -m benchmarks.segment_browser [--clicks 15]
 
-Serves the hub on this machine, opens it in a headless Chromium, clicks, and reads the time from
+Serves the app on this machine, opens it in a headless Chromium, clicks, and reads the time from
 the page itself: from `pointerup` to the frame in which the mask is on the canvas. Run it on an
 idle machine. Needs Chromium (the `chromium` package, or CHROMIUM=path).
 """
@@ -68,8 +68,8 @@ def _choose_picture(page: Any) -> None:
 
 
 def measure(page: Any, clicks: int, aim: int) -> list[float]:
-    """Milliseconds of each click, on a picture whose embedding is at hand; `aim` ms at rest before
-    each, in which the preview of that place is made."""
+    """Milliseconds of each click, on a picture that is already encoded; `aim` ms of rest before
+    each, during which the preview is made."""
     canvas = page.locator("#segment-canvas .pp-canvas")
     times = []
     for i in range(clicks + 1):

@@ -1,8 +1,8 @@
-"""How fast the hub serves: on a stand-in device, on the processor, on a GPU.
+"""Serving speed on a stand-in device, on a CPU and on a GPU.
 
     python -m benchmarks.serve --device sim|cpu|cuda [--quick] [--write]
 
-Prints tables and the goals that were met or missed; the exit code is 1 where one was missed.
+Prints tables and the goals that were met or missed; the exit code is 1 if one was missed.
 `--write` puts them into docs/performance.md, each device in its own part. Run it on an idle
 machine.
 """
@@ -83,7 +83,7 @@ def tell(section: Section, write: bool) -> int:
 
 
 def with_section(page: str, section: Section) -> str:
-    """The page with the part between the marks of that section made anew.
+    """The page with the part between that section's marks replaced.
 
     Raises:
         ValueError: the page has no such marks.

@@ -1,4 +1,4 @@
-"""Start the hub or a naive demo in a process of its own, on a free port of this machine.
+"""Start the app or a naive demo in its own process, on a free port of this machine.
 
 python -m benchmarks.servers hub 7861 [--sim]
 python -m benchmarks.servers naive 7862 --task classify [--folder models]
@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where it serves, and its process."""
+    """Its address and process."""
 
     url: str
     pid: int
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--task", default="classify")
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--sim", action="store_true", help="the hub on the stand-in device")
+    parser.add_argument("--sim", action="store_true", help="the app on the stand-in device")
     parser.add_argument("--keep", action="store_true", help="a demo that keeps its model")
     parser.add_argument("--device", default="cpu", help="where the demo's model runs")
     args = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Eight visitors at once for some minutes, with mixed tabs and picture sizes, against the real app.
+"""Eight simultaneous visitors of the real app for some minutes, with mixed tabs and picture sizes.
 
     python -m benchmarks.soak [--seconds 300] [--write]
 
-First a visitor of Classify is measured alone and then beside long jobs that fill their queue. After
-the soak the app is killed in the middle of its work and started again. All traffic stays on this
-machine. Exits with 1 where a limit is passed; `--write` puts the report into docs/reliability.md.
+First Classify is measured alone, then beside long jobs that fill their queue. After the soak the
+app is killed while busy and restarted. All traffic stays on this machine. Exits with 1 where a
+limit is passed; `--write` puts the report into docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ LONG_JOB = ("super_resolve", ["auto", 4], 640)
 
 
 class Caller:
-    """One visitor: uploads a picture that the hub has not seen and waits for the answer."""
+    """One visitor: uploads a new picture and waits for the result."""
 
     def __init__(self, port: int, seed: int, seconds: float = 600) -> None:
         self.port, self.seconds = port, seconds

@@ -1,7 +1,7 @@
 """A stand-in for a GPU: 20 ms and 2.5 ms more per picture, one batch at a time, and no arithmetic.
 
-It shows what the serving layer makes of a device, without the noise of a real one: at best 44
-pictures a second one by one, and 200 in batches of 8.
+It shows how well the serving layer uses a device, without the noise of a real one: at best 44
+pictures per second one by one, and 200 in batches of 8.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What each starter reaches on data never trained on, beside classical methods on the same data.
+"""Each starter's scores on data not used in training, with classical methods on the same data.
 
     python -m benchmarks.starters --data DIR --benchmarks DIR [--only denoise classify …]
 
-Prints one table and exits with 1 where a row falls short of its goal or of a classical method.
+Prints one table and exits with 1 if a row falls short of its goal or of a classical method.
 `--data` is the folder that training/DATA.md describes, `--benchmarks` one with `set5`, `set14` and
 `cbsd68` as PNG; what cannot be measured without them falls short. The classical methods come from
 the packages in requirements-bench.txt. BM3D takes most of the time, about a quarter of a minute a

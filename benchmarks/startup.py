@@ -1,4 +1,4 @@
-"""How long from `python app.py` to the first page and to the first classification.
+"""Time from `python app.py` to the first page and to the first classification.
 
     python -m benchmarks.startup [--runs 3]
 
@@ -24,7 +24,7 @@ PAGE_GOAL, RESULT_GOAL = 8.0, 12.0
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A free port of this machine."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

@@ -1,6 +1,7 @@
-"""Values that a caller gives, checked for their type and range in one place.
+"""Check the type and range of arguments, in one place.
 
-Python takes True for 1, "3" for 3 where NumPy converts, and cuts 2.9 to 2: none of that is meant.
+Python accepts True as 1, NumPy parses "3" as 3, and int() truncates 2.9 to 2. Here all of these
+are errors.
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ from core.errors import CheckpointError, InputError
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite real number; a bool and a text are none."""
+    """Whether a value is a finite real number; bools and strings are not."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, (int, float, np.integer, np.floating)
     ):
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # an integer beyond any float
+    except OverflowError:  # an integer too large for a float
         return False
 
 
 def number(
     value: Any, name: str, low: float = -math.inf, high: float = math.inf, unit: str = ""
 ) -> float:
-    """A finite number within `low`..`high`, as it came.
+    """Return `value` unchanged if it is a finite number within `low`..`high`.
 
     Raises:
-        InputError: it is none; the sentence begins with `name` and ends with `unit`.
+        InputError: otherwise; the message starts with `name` and ends with `unit`.
     """
     if not is_number(value):
         raise InputError(f"{name} must be a number.")
@@ -44,10 +45,10 @@ def number(
 def whole(
     value: Any, name: str, low: float = -math.inf, high: float = math.inf, unit: str = ""
 ) -> int:
-    """A whole number within `low`..`high`; 2.0 is one, 2.9 is not.
+    """Return a whole number within `low`..`high`; 2.0 is accepted, 2.9 is not.
 
     Raises:
-        InputError: it is none.
+        InputError: not a whole number, or out of range.
     """
     if not is_number(value) or value != int(value):
         raise InputError(f"{name} must be a whole number.")
@@ -65,10 +66,10 @@ def _within(value: float, name: str, low: float, high: float, unit: str) -> None
 
 
 def flag(value: Any, name: str) -> bool:
-    """True or False.
+    """Return True or False.
 
     Raises:
-        InputError: it is something else.
+        InputError: any other value.
     """
     if not isinstance(value, (bool, np.bool_)):
         raise InputError(f"{name} must be true or false.")
@@ -76,7 +77,7 @@ def flag(value: Any, name: str) -> bool:
 
 
 def numbers(values: Any) -> NDArray[np.float32] | None:
-    """Nested sequences of finite numbers as float32; None where anything in them is no number."""
+    """Nested sequences of finite numbers as float32; None if any item is not a finite number."""
     if isinstance(values, np.ndarray):
         fits = values.dtype.kind in "iuf"
     else:
@@ -84,9 +85,9 @@ def numbers(values: Any) -> NDArray[np.float32] | None:
     if not fits:
         return None
     try:
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        with np.errstate(over="ignore"):  # overflow gives infinity, refused below
             array = np.array(values, dtype=np.float32)
-    except (OverflowError, TypeError, ValueError):  # rows of several lengths
+    except (OverflowError, TypeError, ValueError):  # ragged rows
         return None
     return array if np.all(np.isfinite(array)) else None
 
@@ -100,5 +101,5 @@ def _all_numbers(values: Any, depth: int) -> bool:
 
 
 def not_numbers() -> CheckpointError:
-    """The error of a model whose answer holds NaN or infinity."""
+    """The error for model output that contains NaN or infinity."""
     return CheckpointError("The model answered with values that are not numbers.")

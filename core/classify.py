@@ -31,9 +31,9 @@ def predict(
     Args:
         image: a path, PIL image or (H, W, 3) uint8 array.
         checkpoint: a key of `core.checkpoints`, or "auto".
-        top_k: 1 or more; more than there are classes gives all of them.
-        temperature: divides the logits before the softmax, 0.05 to 100; above 1 flattens.
-        progress: told of a download, as (fraction, sentence).
+        top_k: 1 or more; values above the number of classes return all of them.
+        temperature: divides the logits before the softmax, 0.05 to 100; above 1 is flatter.
+        progress: called during a download with (fraction, message).
 
     Raises:
         InputError, CheckpointError, OutOfMemory.
@@ -99,31 +99,31 @@ def _build_timm(resolved: Resolved) -> Built:
     import timm
     from timm.data import resolve_model_data_config
 
-    # A user's folder describes itself: number of classes, labels and transform are in its config.
+    # A user's folder describes itself: its config holds class count, labels and transform.
     own = resolved.tier == "own" and resolved.path.with_name("config.json").is_file()
     name = f"local-dir:{resolved.path.parent}" if own else resolved.checkpoint.arch
     if not name:
         raise CheckpointError(f"{resolved.path.name} needs timm's config.json beside it.")
     model = _filled(lambda: timm.create_model(name), resolved)
     if not model.num_classes:
-        raise CheckpointError(f"{resolved.path.name} has no classes; it gives features only.")
+        raise CheckpointError(f"{resolved.path.name} has no classes, only features.")
     transform = transforms.timm_transform(resolve_model_data_config(model))
     return Built(model, {"labels": _labels(model), "transform": transform})
 
 
 def _filled(create: Callable[[], torch.nn.Module], resolved: Resolved) -> Any:
-    """A model with the weights of the file; built on `meta`, where nothing is initialised."""
+    """Load the weight file into a model built on `meta`, where nothing is initialised."""
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
     with torch.device("meta"):
         model = create()
     state_dicts.assign(model, state, resolved.path.name)
-    if state_dicts.has_meta(model):  # Swin's constant tables, for example, are in no file
+    if state_dicts.has_meta(model):  # e.g. Swin's constant tables, never saved
         model = state_dicts.assign(create(), state, resolved.path.name)
     return model
 
 
 def _labels(model: Any) -> tuple[str, ...]:
-    """Names from the file's own config, ImageNet-1k's for 1,000 classes, else numbers."""
+    """Labels from the file's config, ImageNet-1k names for 1,000 classes, or else numbers."""
     classes = int(model.num_classes)
     names = model.pretrained_cfg.get("label_names")
     if names and len(names) == classes:

@@ -1,7 +1,7 @@
 """Object detection with DETR (Carion et al., 2020), through transformers.
 
-Q object queries are each decoded to one box and one class; the last class is "no object". No
-non-maximum suppression follows: the queries divide the objects among themselves.
+Each of Q object queries decodes to one box and one class; the last class is "no object". No
+non-maximum suppression is needed: the queries divide the objects among themselves.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def postprocess(
     threshold: float,
     size: tuple[int, int],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """DETR's own: softmax, best class but "no object", threshold, cxcywh 0..1 to xyxy pixels.
+    """DETR's post-processing: softmax, best class except "no object", threshold, cxcywh to pixels.
 
     Args:
         logits: (Q, C + 1). boxes: (Q, 4) cxcywh in 0..1. size: (W, H) of the original picture.
@@ -95,7 +95,7 @@ def _build(resolved: Resolved) -> Built:
 
     settings = _config(resolved)
     config = DetrConfig.from_dict(settings["detr"])
-    config.auxiliary_loss = False  # only training needs it, and it changes the forward pass
+    config.auxiliary_loss = False  # for training only, and it changes the forward pass
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
     model = state_dicts.from_pretrained(DetrForObjectDetection, config, state, resolved.path.name)
     transform = transforms.detr_transform(settings["size"], settings["mean"], settings["std"])
@@ -112,7 +112,7 @@ def _config(resolved: Resolved) -> dict[str, Any]:
     processor = state_dicts.json_beside(resolved.path, "preprocessor_config.json")
     size = processor.get("size")
     if not isinstance(size, dict) or "shortest_edge" not in size:
-        # Older files give one number, and their longest edge apart.
+        # Older files hold one number, and the longest edge separately.
         shortest = size if isinstance(size, int) else 800
         size = {"shortest_edge": shortest, "longest_edge": processor.get("max_size", 1333)}
     return {

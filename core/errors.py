@@ -1,21 +1,21 @@
-"""One tree of errors; every message is one sentence for the person at the page.
+"""One tree of errors; every message is one sentence for the user.
 
 HubError
-├── InputError        what was sent cannot be used (picture, prompt, parameter)
+├── InputError        the input cannot be used (picture, prompt, parameter)
 │   └── BadImage      the picture cannot be read, or is refused
-├── CheckpointError   a checkpoint cannot be had or is not what it says
-│   ├── HubUnreachable   the model hub did not answer
-│   ├── Gated            the hub wants a licence accepted or a token
-│   └── DamagedFile      truncated, flipped, or not a weight file
-├── OutOfMemory       the device ran out of memory, also after a retry
-├── DeviceLost        the GPU failed in a way that this process cannot mend
-├── Busy              the device did not come free in time
-└── ResourceError     disk full, folder not writable
+├── CheckpointError   a checkpoint cannot be obtained, or is not what it claims to be
+│   ├── HubUnreachable   Hugging Face did not answer
+│   ├── Gated            Hugging Face requires an accepted licence or a token
+│   └── DamagedFile      truncated, corrupted, or not a weight file
+├── OutOfMemory       the device ran out of memory, even after a retry
+├── DeviceLost        the GPU failed in a way that this process cannot recover from
+├── Busy              the device did not become free in time
+└── ResourceError     disk full, or folder not writable
 """
 
 
 class HubError(Exception):
-    """Anything that a user may read; `str(error)` is the whole message."""
+    """Any error that a user may read; `str(error)` is the whole message."""
 
 
 class InputError(HubError, ValueError):
@@ -23,36 +23,36 @@ class InputError(HubError, ValueError):
 
 
 class BadImage(InputError):
-    """A picture that cannot be read, or that is refused by size or kind."""
+    """A picture that cannot be read, or is refused because of its size or kind."""
 
 
 class CheckpointError(HubError):
-    """A checkpoint that cannot be had, or that is not what it says."""
+    """A checkpoint that cannot be obtained, or is not what it claims to be."""
 
 
 class HubUnreachable(CheckpointError):
-    """The model hub did not answer in time."""
+    """Hugging Face did not answer in time."""
 
 
 class Gated(CheckpointError):
-    """The hub asks for an accepted licence or a token."""
+    """Hugging Face requires an accepted licence or a token."""
 
 
 class DamagedFile(CheckpointError):
-    """A weight file that is truncated, altered or of another kind."""
+    """A weight file that is truncated, corrupted or of the wrong kind."""
 
 
 class OutOfMemory(HubError):
-    """The device ran out of memory, also after making room and retrying."""
+    """The device ran out of memory, even after making room and retrying."""
 
 
 class DeviceLost(HubError):
-    """The GPU failed and answers nothing more; the processor takes over."""
+    """The GPU failed and no longer answers; the CPU takes over."""
 
 
 class Busy(HubError):
-    """The device did not come free in time."""
+    """The device did not become free in time."""
 
 
 class ResourceError(HubError):
-    """The disk is full or a folder cannot be written."""
+    """The disk is full, or a folder is not writable."""

@@ -1,4 +1,4 @@
-"""Segmented objects as files: cut-outs, masks, an index map, COCO, SVG, and all of it as a zip."""
+"""Export segmented objects: cut-outs, masks, an index map, COCO, SVG, and a zip of all of them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the same objects give the same bytes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentedObject:
-    """One thing that a person cut out: `mask` (H, W) bool, and how it came about.
+    """One segmented object: its `mask` (H, W) bool, and the prompts behind it.
 
     `score` is the predicted IoU, `points` are [x, y, label] and `box` is [x1, y1, x2, y2], in
-    pixels of the picture; None and () where there is none.
+    pixels of the picture; None and () if there are none.
     """
 
     name: str
@@ -43,15 +43,15 @@ Objects = Sequence[SegmentedObject]
 
 
 def cutout(rgb: RGB, mask: Masks, crop: bool = False) -> RGB:
-    """(H, W, 4) uint8 RGBA, transparent where (H, W) `mask` is not.
+    """(H, W, 4) uint8 RGBA, transparent outside (H, W) `mask`.
 
-    What was cut away is black there: behind transparency alone anybody could bring it back.
+    Removed pixels are black: transparency alone would let anybody restore them.
 
     Args:
-        crop: only the rectangle that holds the mask, to be sent on to another task.
+        crop: return only the mask's bounding box, to send it to another task.
 
     Raises:
-        InputError: the mask is of another size, or `crop` of an empty one.
+        InputError: the mask has the wrong size, or `crop` was asked of an empty one.
     """
     _same_size(rgb, mask)
     rgba = np.zeros((*mask.shape, 4), np.uint8)
@@ -71,7 +71,7 @@ def cutout_png(rgb: RGB, mask: Masks, crop: bool = False) -> bytes:
 
 
 def index_map(objects: Objects) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """(H, W), 0 for the background and i for the i-th object (from 1); later ones lie on top.
+    """(H, W), 0 for the background and i for the i-th object (from 1); later objects are on top.
 
     uint8 up to 255 objects, uint16 beyond.
     """
@@ -83,12 +83,12 @@ def index_map(objects: Objects) -> NDArray[np.uint8] | NDArray[np.uint16]:
 
 
 def index_png(objects: Objects) -> bytes:
-    """`index_map` as PNG: the values are the indices, a palette shows them in colour (8 bit)."""
+    """`index_map` as PNG: values are the indices; a palette gives them colours (8 bit)."""
     index = index_map(objects)
     picture = Image.fromarray(index)
     if index.dtype == np.uint8:
         colours = np.vstack([np.zeros((1, 3), np.uint8), draw.mask_palette(len(objects))])
-        picture = picture.convert("P")  # the values stay
+        picture = picture.convert("P")  # values stay the same
         picture.putpalette(colours.tobytes())
     return images.to_png_bytes(picture)
 
@@ -124,15 +124,15 @@ def archive(
 ) -> bytes:
     """All objects as a zip.
 
-    Holds `manifest.json` (what is what), `cutouts/` and `masks/` with a PNG for each object,
-    `index.png`, `coco.json` (run lengths), `coco_polygons.json`, `objects.svg` and, where given,
-    the texts of `code` by file name.
+    Holds `manifest.json` (the contents), `cutouts/` and `masks/` with a PNG per object,
+    `index.png`, `coco.json` (run lengths), `coco_polygons.json`, `objects.svg` and the files in
+    `code` (name -> text), if any.
 
     Args:
-        file_name: of the picture, as the data sets name it; the picture itself is not in the zip.
+        file_name: the picture's name in the data sets; the picture itself is not in the zip.
 
     Raises:
-        InputError: no objects, or masks of another size than the picture.
+        InputError: no objects, or a mask's size differs from the picture's.
     """
     for one in objects:
         _same_size(rgb, one.mask)
@@ -174,31 +174,31 @@ def _row(number: int, one: SegmentedObject) -> dict[str, object]:
 
 
 def _size(objects: Objects) -> tuple[int, int]:
-    """(H, W) that all masks share."""
+    """(H, W), the common size of all masks."""
     sizes = {one.mask.shape for one in objects}
     if not sizes:
-        raise InputError("There is nothing to take away yet; click an object first.")
+        raise InputError("There is nothing to export yet; click an object first.")
     if len(sizes) > 1:
-        raise InputError("The objects are from pictures of different sizes.")
+        raise InputError("The objects come from pictures of different sizes.")
     height, width = sizes.pop()
     return height, width
 
 
 def _same_size(rgb: RGB, mask: Masks) -> None:
     if rgb.shape[:2] != mask.shape:
-        raise InputError("The mask is of another size than the picture; choose the picture again.")
+        raise InputError("The mask's size differs from the picture's; choose the picture again.")
 
 
 def _slug(name: str) -> str:
-    """An object's name as part of a file name: its letters stay, in whatever script; hyphens stand
-    for blanks and for what some file system refuses."""
+    """An object's name as part of a file name: letters of any script stay; hyphens replace
+    spaces and characters that some file systems refuse."""
     plain = unicodedata.normalize("NFC", name)
     kept = "".join(one if _is_kept(one) else " " for one in plain)
     return "-".join(kept.split()).strip("-.")[:40].strip("-.") or "object"
 
 
 def _is_kept(one: str) -> bool:
-    joiner = one in "\u200c\u200d"  # which some scripts need
+    joiner = one in "\u200c\u200d"  # needed by some scripts
     return joiner or (
         one not in '<>:"/\\|?*' and unicodedata.category(one) not in ("Cc", "Cf", "Cs")
     )
@@ -209,7 +209,7 @@ def _json(content: object) -> bytes:
 
 
 def _utf8(text: str) -> bytes:
-    """A name from a browser may hold half a character, which no file can."""
+    """A browser may send half a surrogate pair, which no file can hold."""
     return text.encode("utf-8", "replace")
 
 

@@ -1,7 +1,7 @@
-"""Pictures in and out: what a caller may give as a picture, and how pictures are written.
+"""Pictures in and out: accepted inputs, and how pictures are written.
 
 Inside the project a picture is an upright (H, W, 3) uint8 sRGB array. Files are decoded by
-`core.imaging.decoding.decoder`, whose `decode` and limits are also names of this module.
+`core.imaging.decoding.decoder`; its `decode` and limits are exported here too.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ RGB = NDArray[np.uint8]
 class Picture:
     """A picture by name: `digest` of its pixels, `size` (H, W), and how to `load` them.
 
-    `name` is what its file is called where it comes from; "" where nobody knows.
+    `name` is the original file name, or "" if unknown.
 
-    What a task keeps of a picture is found by the digest, so a second click on it neither decodes
-    the file nor hashes the pixels. `load` gives (H, W, 3) uint8.
+    Task results are stored under the digest, so a second click on a picture neither decodes
+    the file nor hashes the pixels. `load` returns (H, W, 3) uint8.
     """
 
     digest: str
@@ -72,7 +72,7 @@ class Picture:
         """(H, W, 3) uint8, checked against the digest.
 
         Raises:
-            InputError: other pixels came than those that were meant.
+            InputError: the pixels differ from those the digest was made of.
         """
         rgb = self.load()
         if digest(rgb) != self.digest:
@@ -84,7 +84,7 @@ ImageLike = Image.Image | RGB | Path | str | Picture | None
 
 
 def picture(image: ImageLike) -> Picture:
-    """The `Picture` of anything that `from_any` takes; one that is given comes back."""
+    """The `Picture` of anything that `from_any` accepts; a `Picture` is returned unchanged."""
     if isinstance(image, Picture):
         return image
     rgb = from_any(image)
@@ -92,7 +92,7 @@ def picture(image: ImageLike) -> Picture:
 
 
 def from_any(image: ImageLike) -> RGB:
-    """What a caller of the Python API gives as a picture, as (H, W, 3) uint8.
+    """Turn any picture that the Python API accepts into (H, W, 3) uint8.
 
     Args:
         image: a path; a `Picture`; a Pillow image (handled as `decode` does); or an array (H, W),
@@ -101,11 +101,11 @@ def from_any(image: ImageLike) -> RGB:
             black and white, and a fourth channel is alpha, laid over white.
 
     Returns:
-        (H, W, 3) uint8; a uint8 RGB array is passed on without a copy.
+        (H, W, 3) uint8; a uint8 RGB array is returned without a copy.
 
     Raises:
         BadImage: the file or picture is refused.
-        InputError: nothing was given, or an array of another shape, type or range.
+        InputError: no picture, or an array of the wrong shape, type or range.
     """
     if isinstance(image, Picture):
         return image.pixels()
@@ -116,7 +116,7 @@ def from_any(image: ImageLike) -> RGB:
     if isinstance(image, Image.Image):
         check_size(*image.size)
         meant, upright = conversion.encoding(image), load(image)
-        own = upright.copy() if upright is image else upright  # the caller's stays as it is
+        own = upright.copy() if upright is image else upright  # leave the caller's picture alone
         return bands.to_array(conversion.to_rgb(own, meant))
     if isinstance(image, np.ndarray):
         return _from_array(image)
@@ -124,7 +124,7 @@ def from_any(image: ImageLike) -> RGB:
 
 
 def read(source: Path | bytes) -> RGB:
-    """`decode` as an array, which counts in the budget for decoding as long as it is held.
+    """`decode` as an array, which counts towards the decoding budget as long as it is held.
 
     Raises:
         BadImage, Busy: as `decode`.
@@ -133,27 +133,27 @@ def read(source: Path | bytes) -> RGB:
 
 
 def digest(rgb: RGB) -> str:
-    """SHA-256 (hex) of shape and pixels: equal for equal pictures, whatever file they came from."""
+    """SHA-256 (hex) of shape and pixels: equal for equal pictures, whatever their files."""
     sha = hashlib.sha256(repr((rgb.shape, rgb.dtype.str)).encode())
     sha.update(np.ascontiguousarray(rgb).data)
     return sha.hexdigest()
 
 
 def save_png(rgb: RGB, path: Path) -> Path:
-    """Write (H, W, 3) uint8 losslessly, with no metadata but that it is sRGB, and return the path.
+    """Write (H, W, 3) uint8 losslessly, with no metadata except the sRGB tag; return the path.
 
     Raises:
-        ResourceError: the disk is full or the folder cannot be written.
+        ResourceError: the disk is full or the folder is not writable.
     """
     return _write(path, png.parts(rgb))
 
 
 def save_jpeg(rgb: RGB | Image.Image, path: Path, quality: int = 90) -> Path:
-    """Write (H, W, 3) uint8, or what `core.imaging.draw` made, as JPEG with no metadata but an sRGB
-    profile; the path.
+    """Write (H, W, 3) uint8, or a picture from `core.imaging.draw`, as JPEG with no metadata except
+    an sRGB profile; return the path.
 
     Raises:
-        ResourceError: the disk is full or the folder cannot be written.
+        ResourceError: the disk is full or the folder is not writable.
     """
     return _write(path, [_jpeg(rgb, quality)])
 
@@ -227,7 +227,7 @@ def _to_uint8(array: NDArray[np.generic]) -> RGB:
 
 
 def to_png_bytes(image: Image.Image) -> bytes:
-    """A Pillow picture of any mode as a PNG that says it is sRGB; for RGB, `save_png` is faster."""
+    """A Pillow picture of any mode as a PNG tagged as sRGB; for RGB, `save_png` is faster."""
     told = PngInfo()
     told.add(*png.SRGB)
     buffer = io.BytesIO()

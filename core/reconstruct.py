@@ -1,7 +1,7 @@
 """Masked autoencoder reconstruction (He et al., 2022), through transformers' ViTMAE.
 
-The encoder sees only the visible patches; the decoder fills in the hidden ones. Only hidden patches
-were trained, so the prediction of visible ones is expected to look worse.
+The encoder sees only the visible patches; the decoder fills in the hidden ones. Training covers
+hidden patches only, so predictions of visible ones are expected to look worse.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def predict(
 
 
 def patch_noise(patches: int, seed: int) -> NDArray[np.float32]:
-    """(N,) numbers in 0..1; the patches with the lowest ones stay visible."""
+    """(N,) numbers in 0..1; the patches with the lowest numbers stay visible."""
     return np.random.default_rng(seed % 2**64).random(patches, dtype=np.float32)
 
 
@@ -80,8 +80,8 @@ def _forward(
     visible = max(1, int(patches * (1 - mask_ratio)))
 
     def fill(batch: torch.Tensor, noises: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        # The ratio lives in the model's shared config, so no other request may set it meanwhile.
-        # Half a patch more than `visible` makes the model's own rounding come out at that many.
+        # The ratio lives in the model's shared config, so no other request may change it meanwhile.
+        # Half a patch more than `visible` makes the model's rounding give exactly that number.
         with run.lease.built.extra["ratio_lock"]:
             model.config.mask_ratio = 1 - (visible + 0.5) / patches
             out = model(pixel_values=batch, noise=noises)

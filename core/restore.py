@@ -1,8 +1,8 @@
 """Image restoration (denoise, super-resolution, deblurring) with networks that spandrel recognises.
 
-A picture larger than a tile is restored in overlapping tiles whose seams are blended, so that the
-network's memory does not grow with the picture (`core.restoring.tiles`). Each tile's answer is
-compared with its input; where it departs, a fallback replaces it (`core.restoring.guard`).
+A picture larger than a tile is restored in overlapping, blended tiles, so that the network's memory
+does not grow with the picture (`core.restoring.tiles`). Each tile's output is compared with its
+input; where it departs, a fallback replaces it (`core.restoring.guard`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from core.types import Restoration
 
 RestoreTask = Literal["denoise", "super_resolve", "deblur"]
 Steps = Generator[float, None, Restoration]
-TILES = (512, 256, 128)  # sides of a tile of the input, pixels; a smaller one where memory ends
-CPU_TILE_OUTPUT = 1024  # on a CPU, the largest side of what comes out of a tile
+TILES = (512, 256, 128)  # input tile sides in pixels; smaller when memory runs out
+CPU_TILE_OUTPUT = 1024  # on a CPU, the largest side of an output tile
 MAX_OUTPUT_PIXELS = 64_000_000
 LIMITS = {
     "denoise": guard.DENOISE,
@@ -57,7 +57,7 @@ def super_resolve(
     scale: int = 2,
     progress: Progress | None = None,
 ) -> Restoration:
-    """Enlarge by `scale`, which the checkpoint must have been trained for (2 or 4).
+    """Enlarge by `scale`, which must match the checkpoint (2 or 4).
 
     Raises:
         InputError, CheckpointError, OutOfMemory.
@@ -84,7 +84,7 @@ def steps(
     scale: int = 2,
     progress: Progress | None = None,
 ) -> Steps:
-    """Any of the three as a generator that yields the fraction done after each tile.
+    """Run any of the three as a generator that yields the fraction done after each tile.
 
     It returns the result. Closing it between tiles cancels the rest.
     """
@@ -139,11 +139,11 @@ class _Job:
     run: runtime.Run
     limits: guard.Limits
     sigma: float | None
-    areas: list[tuple[int, float]] = field(default_factory=list)  # of each tile, and its share
+    areas: list[tuple[int, float]] = field(default_factory=list)  # per tile: area, replaced share
 
     @property
     def guarded(self) -> float:
-        """Share of the area, 0..1; what two tiles share counts twice."""
+        """Share of the area, 0..1; areas that tiles share count twice."""
         total = sum(area for area, _ in self.areas)
         return sum(area * share for area, share in self.areas) / max(1, total)
 
@@ -169,9 +169,9 @@ def _restored(job: _Job, rgb: Rgb, factor: int) -> Generator[float, None, Rgb]:
 def tile_sides(factor: int) -> tuple[int, ...]:
     """The sides of tiles to try, largest first.
 
-    On a CPU an enlarging network gets smaller ones: its steps are seconds long, and a job is
-    cancelled between two. Smaller ones still would compute more of a picture twice, which cost 6
-    to 17 % of the time with 288 pixels.
+    On a CPU an enlarging network gets smaller tiles: its steps take seconds, and jobs are cancelled
+    between steps. Even smaller ones would compute more of the picture twice: 6 to 17 % of the time
+    with 288 pixels.
     """
     if runtime.device().type != "cpu":
         return TILES
@@ -180,13 +180,13 @@ def tile_sides(factor: int) -> tuple[int, ...]:
 
 
 class Net:
-    """One call for every restoration network: (1, 3, h, w) in 0..1 -> the same, times `scale`, and
-    compared with what went in."""
+    """One interface for all restoration networks: (1, 3, h, w) in 0..1 -> the same, times `scale`,
+    checked against the input."""
 
     def __init__(self, descriptor: Any) -> None:
         self.descriptor = descriptor
         self.scale: int = descriptor.scale
-        # These two read the noise level from one channel more, which spandrel would fix at 15.
+        # These two read the noise level from an extra channel, which spandrel would fix at 15.
         self.noise_map: bool = (
             descriptor.architecture.id in ("DRUNet", "DnCNN")
             and _first_convolution(descriptor.model).in_channels > descriptor.input_channels
@@ -207,7 +207,7 @@ class Net:
         return self._run(x, sigma).float().clamp_(0, 1)
 
     def _run(self, x: torch.Tensor, sigma: float | None) -> torch.Tensor:
-        if self.descriptor.input_channels == 1:  # a grey network restores each channel alone
+        if self.descriptor.input_channels == 1:  # a grey network handles each channel separately
             return torch.cat([self._call(channel, sigma) for channel in x.split(1, dim=1)], 1)
         return self._call(x, sigma)
 
@@ -224,7 +224,7 @@ def _first_convolution(module: torch.nn.Module) -> torch.nn.Conv2d:
     for part in module.modules():
         if isinstance(part, torch.nn.Conv2d):
             return part
-    raise CheckpointError("The file holds no convolutional network.")
+    raise CheckpointError("The file does not contain a convolutional network.")
 
 
 def _build(resolved: Resolved) -> Built:
@@ -235,7 +235,7 @@ def _build(resolved: Resolved) -> Built:
     try:
         descriptor = state_dicts.restoration_net(state)
     except UnsupportedModelError as error:
-        raise CheckpointError(f"{name} is not a network that spandrel recognises.") from error
+        raise CheckpointError(f"{name} is not an architecture that spandrel supports.") from error
     except MemoryError:
         raise
     except Exception as error:  # spandrel reads sizes from tensors that a bad file may lack
@@ -247,5 +247,5 @@ def _build(resolved: Resolved) -> Built:
         raise CheckpointError(f"{name} needs a mask; it does not restore pictures.")
     channels = (descriptor.input_channels, descriptor.output_channels)
     if channels not in ((3, 3), (1, 1)):
-        raise CheckpointError(f"{name} works on {channels[0]} channels, not on colour or grey.")
+        raise CheckpointError(f"{name} takes {channels[0]} channels, not colour or grey.")
     return Built(descriptor.model, Net(descriptor))

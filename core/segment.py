@@ -1,15 +1,15 @@
 """Promptable segmentation with Segment Anything (Kirillov et al., 2023).
 
-The heavy image encoder runs once per picture and its embedding is kept as a value; every click then
-runs only the light prompt encoder and mask decoder, and what those gave is kept too. Nothing of a
-request stays on a model, so users share models and never pictures.
+The heavy image encoder runs once per picture and its embedding is stored as a value; each click
+runs only the light prompt encoder and mask decoder, whose outputs are stored too. No request leaves
+state on a model, so users share models but never pictures.
 
     predict             masks for points and a box; refinement from click to click
-    embed               the encoder's pass alone, as soon as a picture is in
-    everything_stream   masks of a grid of points, as they come; everything_steps, everything
-    click_gains, features, embedding_picture, parts    what a learner looks at
+    embed               the encoder's pass alone, as soon as a picture arrives
+    everything_stream   masks from a grid of points, as they come; everything_steps, everything
+    click_gains, features, embedding_picture, parts    for learners
 
-A page passes an `images.Picture`, so that a click neither decodes nor hashes the picture.
+The page passes an `images.Picture`, so that a click neither decodes nor hashes the picture.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ __all__ = [
     "predict",
 ]
 
-MAX_REFINING = 64  # clicks of which each refines the mask before
+MAX_REFINING = 64  # the longest chain of refining clicks
 
 
 def embed(
@@ -62,7 +62,7 @@ def embed(
     """Run the image encoder now, so that the first click finds its embedding.
 
     Args:
-        progress: told of a download, and then how far the encoder's pass is.
+        progress: called during a download, and then with the encoder's progress.
     """
     picture = models.picture(image)
     with runtime.run("segment", checkpoint, _build, progress) as run:
@@ -88,17 +88,16 @@ def predict(
     Args:
         points: [x, y, label] each, pixels of the upright picture; label 1 include, 0 exclude.
         box: [x1, y1, x2, y2] in pixels, or None.
-        multimask: three masks, of different sizes, while the prompt is a single point, one
-            otherwise, where a prompt is no longer ambiguous.
+        multimask: three masks of different sizes while the prompt is a single point, one otherwise,
+        when the prompt is no longer ambiguous.
         mask_input: (1, h, w) low-resolution logits of an earlier answer, to refine it.
-        refine: every click refines the mask that the clicks before it gave, whose low-resolution
-            logits go back into the model; the box, where there is one, comes first. The number
-            says which of the three masks of the first click was meant (0 without a choice). The
-            logits are found again in the store or computed anew: the answer depends on the
-            prompts alone. None: each answer is given from all prompts at once.
-        min_area: holes and islands of fewer pixels are removed from the masks.
-        max_side: the masks are drawn on the picture shrunk to this longest side, which is quicker
-            where they are only looked at; None for the picture's own size.
+        refine: each click refines the mask of the clicks before it, whose low-resolution logits go
+        back into the model; the box, if any, comes first. The number picks one of the three masks
+        of the first click (0 if there is no choice). Logits come from the store or are computed
+        again: the result depends on the prompts alone. None: all prompts are used at once.
+        min_area: smaller holes and islands are removed from the masks, in pixels.
+        max_side: draw masks on the picture shrunk to this longest side, which is faster if they are
+        only displayed; None for full size.
 
     Raises:
         InputError: no prompt, a point outside the picture, a box without area, logits that are
@@ -145,19 +144,19 @@ def click_gains(
     reference: NDArray[np.bool_] | None = None,
     max_side: int | None = 1024,
 ) -> list[ClickGain]:
-    """Which click helped: what the box and then each point changed, in the order of the prompts.
+    """Which click helped: the change made by the box and then by each point, in order.
 
     Args:
-        refine: as in `predict`; of the three masks of a first click also the one that is followed.
-        reference: (H, W) bool, the mask that was wanted; each step then has its true IoU.
+        refine: as in `predict`; also picks the mask to follow of a first click's three.
+        reference: (H, W) bool, the desired mask; each step then has its true IoU.
         max_side: IoU is taken on masks of this longest side; None for the picture's own size.
 
     Raises:
-        InputError: as `predict`; the reference is of another size than the picture.
+        InputError: as `predict`; or the reference differs in size from the picture.
     """
     picture = models.picture(image)
     if reference is not None and reference.shape != picture.size:
-        raise InputError("The reference mask is of another size than the picture.")
+        raise InputError("The reference mask's size differs from the picture's.")
     first = 1 if box is None else 0
     answers = []
     for count in range(first, max(first, len(points)) + 1):
@@ -183,8 +182,8 @@ def features(
 def embedding_picture(image: images.ImageLike, checkpoint: str = "auto") -> images.RGB:
     """The embedding as colours: its three principal components, (rows, columns, 3) uint8.
 
-    One pixel for each place of the embedding that lies on the picture; like colours are places
-    that the encoder describes alike.
+    One pixel for each place of the embedding on the picture; similar colours are places that the
+    encoder describes similarly.
     """
     return insight.pca_picture(features(image, checkpoint)[0])
 
@@ -195,7 +194,7 @@ def parts(
     box: Sequence[float] | None = None,
     checkpoint: str = "auto",
 ) -> list[Part]:
-    """The tensors of prompt encoder and mask decoder for this prompt, read from the loaded model.
+    """The tensors of prompt encoder and mask decoder for this prompt, from the loaded model.
 
     `core.sam.diagram.svg` draws them.
     """

@@ -1,4 +1,4 @@
-"""Settings, read once from the environment; every name here is the name of a variable.
+"""Settings, read once from environment variables.
 
 For example `VISION_HUB_PORT=8000 VISION_HUB_CHECKPOINTS=~/models make run`.
 """
@@ -17,24 +17,24 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
-_NVIDIA = Path("/dev/nvidiactl")  # there where the driver of a CUDA card is loaded, on Linux
+_NVIDIA = Path("/dev/nvidiactl")  # exists if a CUDA driver is loaded, on Linux
 
-PUBLIC_RATE = 120  # a person who clicks points as fast as they can makes about 100 a minute
+PUBLIC_RATE = 120  # somebody clicking as fast as possible makes about 100 a minute
 
 
 class Settings(BaseSettings):
-    """What a person can set without touching code.
+    """Everything that can be set without touching code.
 
-    Sizes are megabytes (1e6 bytes). `cache_mb` None leaves the model cache's budget to
-    `core.serving.runtime` (half of the RAM, or 80 % of the GPU's memory). `rate` is requests and
-    uploads a minute for one visitor, 0 without a limit; None decides by whether strangers can come.
-    `batch` is how many requests may share one forward pass; None is 8 on CUDA and 1, which is no
-    batching, elsewhere. `probe` is how many seconds the hub has to answer before a download,
-    `stall` how many may pass without a new byte before it ends. `precision` "auto" is bf16 where
-    that was measured to agree with fp32 (`core.start.agreement`), else fp32.
+    Sizes are megabytes (1e6 bytes). With `cache_mb` None, `core.serving.runtime` chooses the
+    model cache's budget (half of the RAM, or 80 % of the GPU's memory). `rate` is requests and
+    uploads per minute for one visitor, 0 for no limit; None depends on whether the app is public.
+    `batch` is how many requests may share one forward pass; None is 8 on CUDA and 1 (no batching)
+    elsewhere. `probe` is how many seconds Hugging Face has to answer before a download, `stall`
+    how many may pass without a new byte before a download ends. `precision` "auto" is bf16 if that
+    was measured to agree with fp32 (`core.start.agreement`), else fp32.
     """
 
-    # Not by the names of the fields: DEVICE or HOST mean other things to other programs.
+    # Explicit aliases: DEVICE or HOST mean other things to other programs.
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
     hub_port: int | None = Field(default=None, ge=0, le=65535, validation_alias="VISION_HUB_PORT")
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     @field_validator("hub_port", mode="before")
     @classmethod
     def _no_link(cls, port: object) -> object:
-        """Kubernetes and Docker describe a service `vision-hub` by VISION_HUB_PORT=tcp://…:7860."""
+        """Kubernetes and Docker describe a service `vision-hub` as VISION_HUB_PORT=tcp://…:7860."""
         return None if str(port).startswith("tcp://") else port
 
     @field_validator("checkpoints", "hub_cache")
@@ -73,13 +73,13 @@ class Settings(BaseSettings):
     @classmethod
     def _name_and_password(cls, auth: str | None) -> str | None:
         if auth is not None and not all(auth.partition(":")):
-            raise ValueError("AUTH must be a name and a password, like 'anna:secret'")
+            raise ValueError("AUTH must be name:password, like 'anna:secret'")
         return auth
 
     @property
     def port(self) -> int:
-        """The port to serve on: `VISION_HUB_PORT`, else `PORT`, else Gradio's usual one; 0 for any
-        that is free."""
+        """The port to serve on: `VISION_HUB_PORT`, else `PORT`, else Gradio's usual one; 0 picks a
+        free one."""
         given = (self.hub_port, self.short_port, 7860)
         return next(port for port in given if port is not None)
 
@@ -88,8 +88,8 @@ class Settings(BaseSettings):
         """The address to serve on; None leaves it to Gradio (`GRADIO_SERVER_NAME`, else this
         machine only).
 
-        `HOST` counts only as an address of this machine: compilers of conda, tcsh and others set it
-        to something else.
+        `HOST` counts only if it is an address of this machine: conda's compilers, tcsh and others
+        set it to something else.
         """
         if self.hub_host:
             return self.hub_host
@@ -97,18 +97,18 @@ class Settings(BaseSettings):
 
     @property
     def expects_gpu(self) -> bool:
-        """Whether models will run on CUDA, as far as can be told before PyTorch is imported."""
+        """Whether models will run on CUDA, as far as known before PyTorch is imported."""
         return self.device == "cuda" or (self.device == "auto" and _NVIDIA.exists())
 
     @property
     def slots(self) -> int:
-        """Requests at work at once: eight, or two batches, so that the next one fills meanwhile."""
+        """Concurrent short requests: eight, or two batches so that the next one can fill."""
         return max(8, 2 * (self.batch or (8 if self.expects_gpu else 1)))
 
     @property
     def long_slots(self) -> int:
-        """Long jobs at work at once: two, of which one computes while the other writes its result;
-        on two cores or fewer that would only hold short requests up."""
+        """Concurrent long jobs: two, so that one computes while the other writes its result; with
+        two cores or fewer the second would only slow down short requests."""
         return 2 if (os.cpu_count() or 1) > 2 else 1
 
     @property
@@ -121,15 +121,15 @@ class Settings(BaseSettings):
 
     @property
     def per_minute(self) -> int:
-        """Requests and uploads a minute for one visitor; 0 for no limit."""
+        """Requests and uploads per minute for one visitor; 0 for no limit."""
         if self.rate is not None:
             return self.rate
         return PUBLIC_RATE if self.share or self.space_id else 0
 
 
 def _is_own_address(host: str) -> bool:
-    """Whether a server of this machine can listen there: localhost or the number of a network
-    card. Names are not looked up: which address they stand for is up to the network."""
+    """Whether a server of this machine can listen there: localhost or an IP address of a network
+    interface. Names are not looked up: their addresses depend on the network."""
     if host == "localhost":
         return True
     try:

@@ -32,8 +32,8 @@ class RunInfo:
     """How a result came about; shown under every output.
 
     `seconds` holds wall seconds by stage (`load`, `prepare`, `encode`, `forward`, `decode`, …).
-    `cache` says for each cached thing whether it was a "hit" or a "miss" (`model`, `output`).
-    `note` is a sentence when something else than what was asked for answered.
+    `cache` maps each cached item (`model`, `output`) to "hit" or "miss".
+    `note` is a sentence if something other than the requested checkpoint answered.
     """
 
     checkpoint: str
@@ -90,7 +90,7 @@ class Detections:
         _check(self.scores.shape == (n,), f"scores {self.scores.shape}, expected ({n},)")
 
     def to_dict(self) -> dict[str, object]:
-        """As plain JSON, in the documented shape of `/detect`; boxes in hundredths of a pixel."""
+        """As plain JSON, in the documented format of `/detect`; boxes in hundredths of a pixel."""
         rows = [
             {"label": name, "score": float(score), "box": [round(float(v), 2) for v in box]}
             for name, score, box in zip(self.labels, self.scores, self.boxes, strict=True)
@@ -102,10 +102,10 @@ class Detections:
 class Masks:
     """K masks. `masks` (K, H, W) bool; `scores` (K,) float32 predicted IoU.
 
-    `low_res` (K, h, w) float32 mask logits, which refine the next prompt; None where not kept.
-    `stability` (K,) float32 0..1 is the IoU of a mask with itself when the cut-off of its logits
-    moves; None where not computed. `names` (K,) are "largest", "middle" and "smallest" by area
-    where one point gave three masks; empty otherwise.
+    `low_res` (K, h, w) float32 mask logits, to refine with the next prompt; None if not kept.
+    `stability` (K,) float32 0..1 is the IoU of the mask at a raised and a lowered logit threshold;
+    None if not computed. `names` (K,) are "largest", "middle" and "smallest" by area if one point
+    gave three masks; empty otherwise.
     """
 
     masks: NDArray[np.bool_]
@@ -127,8 +127,8 @@ class Masks:
 class Mask:
     """One mask of everything mode: `box` xyxy pixels; `score` (predicted IoU), `stability` 0..1.
 
-    `counts` (R,) int32 are lengths of runs down the columns, outside and inside by turns: a picture
-    has hundreds of masks, which as arrays would fill the memory. `size` is (H, W).
+    `counts` (R,) int32 are run lengths down the columns, alternating outside and inside: a picture
+    has hundreds of masks, which would not fit in memory as arrays. `size` is (H, W).
     """
 
     counts: NDArray[np.int32]
@@ -139,7 +139,7 @@ class Mask:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """(H, W) bool, made anew each time."""
+        """(H, W) bool, a new array each time."""
         inside = np.arange(len(self.counts)) % 2 == 1
         return np.repeat(inside, self.counts).reshape(self.size[::-1]).T
 
@@ -151,9 +151,9 @@ class Mask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GridStep:
-    """Everything mode under way: `done` 0..1, and the `masks` that hold so far.
+    """Everything mode in progress: `done` 0..1, and the `masks` kept so far.
 
-    A later step may drop a mask for a better one of the same thing.
+    A later step may replace a mask by a better one of the same thing.
     """
 
     done: float
@@ -171,7 +171,7 @@ class PointPrompts:
         _check(self.points.ndim == 2 and self.points.shape[1] == 2, f"points {self.points.shape}")
         _check(self.labels.shape == (len(self.points),), f"labels {self.labels.shape}")
         if not np.all(np.isfinite(self.points)):
-            raise InputError("A point has a coordinate that is not a number; click it again.")
+            raise InputError("A point has an invalid coordinate; click it again.")
         if not np.all(np.isin(self.labels, (0, 1))):
             raise InputError("A point's label must be 1 (include) or 0 (exclude).")
 
@@ -193,8 +193,8 @@ class Attention:
 class Reconstruction:
     """MAE's three views, each (H, W, 3) uint8, and `patch_mask` (rows, columns), True = hidden.
 
-    `masked` shows hidden patches in grey, `image` every predicted patch, `pasted` the prediction
-    in hidden patches with the visible ones kept. `hidden_mse` is over hidden pixels, in 0..1 units.
+    `masked` shows hidden patches in grey, `image` every predicted patch, `pasted` the prediction in
+    hidden patches and the original elsewhere. `hidden_mse` is over hidden pixels, in 0..1 units.
     """
 
     masked: NDArray[np.uint8]
@@ -212,10 +212,10 @@ class Reconstruction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Restoration:
-    """`image` (H * scale, W * scale, 3) uint8. `sigma` in grey levels 0..255 where it was used.
+    """`image` (H * scale, W * scale, 3) uint8. `sigma` in grey levels 0..255 if it was used.
 
-    `guarded` is the share of the area, 0..1, where the network's answer departed from the picture
-    and was replaced: by bicubic interpolation where it enlarges, else by the input.
+    `guarded` is the share of the area, 0..1, where the network's output departed from the picture
+    and was replaced: by bicubic interpolation if it enlarges, else by the input.
     """
 
     image: NDArray[np.uint8]

@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from core import images  # noqa: E402
+from core.types import RGB  # noqa: E402
 
 EXAMPLES = ROOT / "examples"
-RGB = NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-RGB = NDArray[np.uint8]
+from core.types import RGB
+
 LINE, GAP = 22, 8  # px
 
 

@@ -249,7 +249,7 @@ def test_many_threads_many_groups():
 
 
 def all_at_once(calls):
-    """Results of the calls, which all wait while another pass is in the lane."""
+    """Results of the calls, which all wait while another pass holds the device."""
     with ThreadPoolExecutor(len(calls)) as pool:
 
         def fill():

@@ -13,7 +13,7 @@ from core.cpu import compute_threads
 from core.cpu.compute_threads import ComputeThread
 from core.errors import OutOfMemory
 from core.serving import runtime
-from core.serving.device_queue import Lane
+from core.serving.device_queue import DeviceQueue
 from tests.conftest import PATIENCE, wait_for
 
 
@@ -114,8 +114,8 @@ def test_nothing_is_kept_of_a_pass_that_is_over(dedicated):
     gone = threading.Event()
     picture = Picture()
     weakref.finalize(picture, gone.set)
-    lane = Lane()
-    lane.run(lambda held=picture: held, in_thread=True)
+    queue = DeviceQueue()
+    queue.run(lambda held=picture: held, in_thread=True)
     del picture
     assert gone.wait(PATIENCE), "the thread still holds it"
 
@@ -140,10 +140,10 @@ def test_an_own_file_is_looked_at_with_one_thread(dedicated, tmp_path, monkeypat
 
 
 def test_many_ask_at_once(dedicated):
-    lane, answers = Lane(), []
+    queue, answers = DeviceQueue(), []
 
     def ask(i):
-        answers.append(lane.run(lambda: i * i, in_thread=True))
+        answers.append(queue.run(lambda: i * i, in_thread=True))
 
     threads = [threading.Thread(target=ask, args=(i,), daemon=True) for i in range(40)]
     for thread in threads:

@@ -176,7 +176,7 @@ def test_cutout_is_transparent_outside(picture):
         np.testing.assert_array_equal(np.asarray(read), rgba[7:50, 9:52])
     with pytest.raises(InputError, match="empty"):
         export.cutout(rgb, np.zeros((60, 80), bool), crop=True)
-    with pytest.raises(InputError, match="another size"):
+    with pytest.raises(InputError, match="size differs"):
         export.cutout(rgb, np.zeros((60, 81), bool))
 
 
@@ -289,7 +289,7 @@ def test_letters_of_any_script_stay_in_file_names(name, stem, picture, tmp_path)
 def test_nothing_to_take_away(picture):
     with pytest.raises(InputError, match="click an object first"):
         export.archive(picture(80, 60), [])
-    with pytest.raises(InputError, match="another size"):
+    with pytest.raises(InputError, match="size differs"):
         export.archive(picture(80, 61), [SegmentedObject("a", blobs()[0])])
     with pytest.raises(InputError, match="different sizes"):
         export.index_map([SegmentedObject("a", m) for m in (blobs()[0], blobs(61)[0])])

@@ -197,7 +197,7 @@ def test_what_fails_inside_gets_a_sentence(caplog):
         raise KeyError("fn")
 
     answer = ask(Guard(failing, Rules()), JOIN, b"{}")
-    assert answer.status == 400 and "could not make sense" in answer.detail
+    assert answer.status == 400 and "could not understand" in answer.detail
     assert "KeyError" in caplog.text  # told to the owner
 
 
@@ -227,7 +227,7 @@ def test_too_many_requests_of_one_visitor(inside):
     assert [ask(guard, JOIN, b"{}").status for _ in range(5)] == [200, 200, 200, 429, 429]
     answer = ask(guard, JOIN, b"{}", cookie="vision_hub_visitor=new")
     assert answer.status == 429, "another cookie does not make another visitor"
-    assert "please go on in" in answer.detail and int(answer.headers["retry-after"]) <= 20
+    assert "please continue in" in answer.detail and int(answer.headers["retry-after"]) <= 20
     assert ask(guard, JOIN, b"{}", address="10.0.0.2").status == 200
     assert ask(guard, "/", method="GET").status == 200
 

@@ -49,7 +49,7 @@ def picture(tmp_path_factory):
 
 @pytest.fixture
 def gate(monkeypatch):
-    """Counts the model calls of restoration; each waits, outside the lane, until it may go on."""
+    """Counts the model calls of restoration; each waits, off the device, until released."""
 
     class Gate:
         def __init__(self):

@@ -12,7 +12,8 @@ import anyio
 import gradio as gr
 import numpy as np
 import pytest
-from gradio import blocks, processing_utils
+from gradio import processing_utils
+from gradio.data_classes import FileData
 from gradio_client import Client
 
 from core import images
@@ -22,7 +23,7 @@ from demos.gradio_patches import light
 from demos.server import files
 from demos.shell.image import ImageIn
 from demos.shell.picture import PictureIn
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE, wait_for
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def original(monkeypatch):
 
 
 def moved(data, block=None, **options):
-    return asyncio.run(light.moved(data, block or gr.Image(render=False), **options))
+    return asyncio.run(light.move_if_needed(data, block or gr.Image(render=False), **options))
 
 
 def written(name="a b.png"):
@@ -117,7 +118,7 @@ def test_inputs_that_look_at_their_files_themselves(folder, original, kind):
     ],
 )
 def test_what_is_done_at_once(method, value, quick):
-    assert light.is_quick(method, (value,)) is quick
+    assert light.converts_in_place(method, (value,)) is quick
 
 
 def test_a_call_goes_to_another_thread_only_for_its_handler(monkeypatch):
@@ -172,8 +173,14 @@ def test_results_go_with_the_hub(tmp_path, monkeypatch):
     wait_for(lambda: not Path(made[0]).exists())
 
 
-def test_gradio_still_has_what_is_replaced():
+def test_installing_twice_keeps_gradios_own_move_behind_ours(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     light.install()
-    assert processing_utils.async_move_files_to_cache is light.moved
-    assert blocks.anyio.CapacityLimiter is anyio.CapacityLimiter
-    assert light._move is not light.moved
+    light.install()
+    source = tmp_path / "a.txt"
+    source.write_text("not one of ours")
+    block = gr.File(render=False)
+    asked = processing_utils.async_move_files_to_cache(FileData(path=str(source)), block, True)
+    result = asyncio.run(asyncio.wait_for(asked, PATIENCE))
+    assert Path(result["path"]) != source
+    assert Path(result["path"]).read_text() == "not one of ours"

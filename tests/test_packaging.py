@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import fnmatch
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -280,23 +281,18 @@ def test_dockerfile_passes_the_linter():
     assert done.returncode == 0, done.stdout
 
 
-def test_base_and_torch_build_are_arguments(dockerfile: DockerfileParser):
-    arguments = dict(a.split("=", 1) for a in instructions(dockerfile, "ARG"))
-    assert arguments["BASE"].startswith("python:3.12")
-    assert arguments["TORCH_BACKEND"] == "cpu"
-    assert instructions(dockerfile, "FROM") == ["${BASE}"]
-    (install,) = [r for r in instructions(dockerfile, "RUN") if "requirements.txt" in r]
-    # torch and torchvision come from one call under one backend, so they are of one build.
-    assert 'UV_TORCH_BACKEND="${TORCH_BACKEND}"' in install
-    assert "-c /tmp/constraints.txt -r /tmp/requirements.txt" in install
+def test_the_documented_build_arguments_exist(dockerfile: DockerfileParser):
+    """Those of the commands at the top of the file, which docker would silently ignore."""
+    arguments = {a.split("=")[0] for a in instructions(dockerfile, "ARG")}
+    used = re.findall(r"--build-arg (\w+)=", (ROOT / "Dockerfile").read_text("utf-8"))
+    assert used and set(used) <= arguments
 
 
-def test_nothing_runs_as_root(dockerfile: DockerfileParser):
-    kinds = [i["instruction"] for i in dockerfile.structure if i["instruction"] != "COMMENT"]
-    assert instructions(dockerfile, "USER") == ["1000"]
+def test_the_server_does_not_run_as_root(dockerfile: DockerfileParser):
+    kinds = [i["instruction"] for i in dockerfile.structure]
+    users = instructions(dockerfile, "USER")
+    assert users and users[-1].isdigit() and int(users[-1]) > 0  # a number, so hosts can check
     assert kinds.index("USER") < kinds.index("CMD")
-    assert any("useradd --create-home --uid 1000" in r for r in instructions(dockerfile, "RUN"))
-    assert "--chown=1000:1000 . ." in instructions(dockerfile, "COPY")
 
 
 def test_what_is_written_lies_in_the_users_home(dockerfile: DockerfileParser):
@@ -308,9 +304,9 @@ def test_what_is_written_lies_in_the_users_home(dockerfile: DockerfileParser):
 def test_served_port_and_health(dockerfile: DockerfileParser):
     values = dockerfile.envs
     assert values["VISION_HUB_HOST"] == "0.0.0.0"
-    assert instructions(dockerfile, "EXPOSE") == [values["PORT"]] == ["7860"]
-    assert "/healthz" in instructions(dockerfile, "HEALTHCHECK")[0]
-    assert instructions(dockerfile, "CMD")[-1] == '["python", "app.py"]'
+    assert instructions(dockerfile, "EXPOSE") == [values["PORT"]]
+    program = ast.literal_eval(instructions(dockerfile, "CMD")[-1])
+    assert (ROOT / program[-1]).is_file()
 
 
 def test_health_check_follows_the_server(dockerfile: DockerfileParser):

@@ -1,4 +1,4 @@
-"""The README's code runs, in order, and what it says about endpoints, settings and files is so."""
+"""Code in the README and in docs/ runs in order, and the tables match tabs, endpoints, settings."""
 
 from __future__ import annotations
 
@@ -23,35 +23,45 @@ from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-ADDRESS = "http://127.0.0.1:7860"  # as the README says it
+API = (ROOT / "docs/api.md").read_text("utf-8")
+SETTINGS = (ROOT / "docs/settings.md").read_text("utf-8")
+ADDRESS = "http://127.0.0.1:7860"  # as the pages have it
 
-# What the blocks leave behind, checked after the last of them.
-CHECKS = """
-import json
-print("CHECKED " + json.dumps({
-    "masks": list(masks.masks.shape), "embedding": again.info.cache["embedding"],
-    "filled": Path("filled.png").is_file(), "larger": list(larger.image.shape),
-    "drawn": Path(drawn).is_file(), "overlay": Path(overlay).is_file(),
-    "restored": Path(restored).suffix, "area": int(pixels.sum()) == best["area"],
-    "confidences": len(document["masks"]) and len(client.predict(
-        picture, top_k=4, api_name="/classify")[0]["confidences"]),
-}))
-"""
+# Page -> expressions over the variables that its blocks leave behind; all must be true.
+CHECKS = {
+    "README.md": [
+        "masks.masks.shape[1:] == (400, 600)",  # coffee.jpg
+        "len(classes['confidences']) == 3",
+    ],
+    "docs/python.md": [
+        "len(masks.masks) >= 1",
+        "again.info.cache['embedding'] == 'hit'",
+        "Path('filled.png').is_file()",
+        "larger.image.shape == (600, 902, 3)",  # twice chelsea.jpg
+    ],
+    "docs/api.md": [
+        "Path(drawn).is_file() and Path(overlay).is_file()",
+        "Path(restored).suffix == '.png'",
+        "int(pixels.sum()) == best['area'] > 0",
+    ],
+}
 
 
-def blocks(language: str) -> list[tuple[int, str]]:
+def blocks(language: str, page: str) -> list[tuple[int, str]]:
     """(line of the file, code) of every fenced block in that language."""
-    found = re.finditer(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    return [(README[: m.start(1)].count("\n") + 1, m.group(1)) for m in found]
+    text = (ROOT / page).read_text("utf-8")
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [(text[: m.start(1)].count("\n") + 1, m.group(1)) for m in found]
 
 
-def as_script(url: str) -> str:
-    """All Python blocks as one file whose line numbers are the README's."""
+def as_script(page: str, url: str) -> str:
+    """All Python blocks of a page as one file with the page's line numbers, then its checks."""
     lines: list[str] = []
-    for line, code in blocks("python"):
+    for line, code in blocks("python", page):
         lines += [""] * (line - 1 - len(lines))
         lines += code.replace(ADDRESS, url).splitlines()
-    return "\n".join(lines) + CHECKS
+    lines += ["from pathlib import Path", *(f"assert {check}" for check in CHECKS[page])]
+    return "\n".join(lines)
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -97,10 +107,11 @@ def answers(url: str) -> bool:
 
 
 @pytest.mark.slow
-def test_python_blocks_run_in_order(url: str, tmp_path: Path):
+@pytest.mark.parametrize("page", CHECKS)
+def test_python_blocks_run_in_order(url: str, tmp_path: Path, page: str):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    script = tmp_path / "README.md.py"
-    script.write_text(as_script(url), "utf-8")
+    script = tmp_path / f"{Path(page).name}.py"
+    script.write_text(as_script(page, url), "utf-8")
     done = subprocess.run(
         [sys.executable, str(script)],
         cwd=tmp_path,
@@ -111,20 +122,13 @@ def test_python_blocks_run_in_order(url: str, tmp_path: Path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    left = json.loads(done.stdout.rpartition("CHECKED ")[2])
-    assert left["masks"][0] >= 1
-    assert left["masks"][1:] == [400, 600]  # coffee.jpg
-    assert left["embedding"] == "hit"
-    assert left["larger"] == [600, 902, 3]  # twice chelsea.jpg
-    assert left["restored"] == ".png"
-    assert left["confidences"] == 4
-    assert left["filled"] and left["drawn"] and left["overlay"] and left["area"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_commands_work(url: str):
-    commands = [c for _, code in blocks("bash") for c in code.splitlines() if c.startswith("curl")]
+    lines = [line for _, code in blocks("bash", "docs/api.md") for line in code.splitlines()]
+    commands = [line for line in lines if line.startswith("curl")]
     assert len(commands) == 2
     for command in commands:
         done = subprocess.run(
@@ -143,7 +147,7 @@ def test_endpoint_table_is_what_the_server_offers(url: str):
 
     client = Client(url, verbose=False)
     offered = client.view_api(print_info=False, return_format="dict")["named_endpoints"]
-    documented = re.findall(r"^\| `(/\w+)` \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
+    documented = endpoints()
     assert {name for name, _, _ in documented} | {"/checkpoints", "/status"} == set(offered)
     for name, parameters, returns in documented:
         told = {"image": None}
@@ -154,18 +158,41 @@ def test_endpoint_table_is_what_the_server_offers(url: str):
         assert len(returns.split(",")) == len(offered[name]["returns"]), name
 
 
-def test_every_block_compiles():
-    for line, code in blocks("python"):
-        compile("\n" * (line - 1) + code, "README.md", "exec", ast.PyCF_ONLY_AST)
+def endpoints() -> list[tuple[str, str, str]]:
+    """Name, parameters and results of each row of the table in docs/api.md."""
+    return re.findall(r"^\| `(/\w+)` \| (.*?) \| (.*?) \|$", API, re.MULTILINE)
+
+
+def test_the_readme_names_the_same_endpoints():
+    table = re.findall(r"^\| \w+ \| .* \| (`/.*`) \|$", README, re.MULTILINE)
+    named = [name for cell in table for name in re.findall(r"`(/\w+)`", cell)]
+    assert named == [name for name, _, _ in endpoints()] != []
+
+
+@pytest.mark.parametrize("page", CHECKS)
+def test_every_block_compiles(page: str):
+    assert blocks("python", page)
+    for line, code in blocks("python", page):
+        compile("\n" * (line - 1) + code, page, "exec", ast.PyCF_ONLY_AST)
+
+
+def test_the_commands_of_the_command_line_parse():
+    from vision_hub import cli
+
+    lines = [line for _, code in blocks("console", "README.md") for line in code.splitlines()]
+    commands = [line.split()[2:] for line in lines if line.startswith("$ vision-hub ")]
+    assert len(commands) >= 4
+    for command in commands:
+        cli.parser().parse_args(command)
 
 
 def test_settings_table_is_what_the_settings_are():
     from core.settings import Settings
 
-    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", SETTINGS, re.MULTILINE))
     known = {str(f.validation_alias): f for f in Settings.model_fields.values()}
     assert set(known) - {"HF_HUB_CACHE", "SPACE_ID", "PORT", "HOST"} == set(rows)
-    assert rows["VISION_HUB_PORT"] == "`7860`" and "`PORT` and `HOST` do the same" in README
+    assert rows["VISION_HUB_PORT"] == "`7860`" and "`PORT` and `HOST` do the same" in SETTINGS
     for name, told in rows.items():
         default = known[name].default
         if default is not None:
@@ -181,7 +208,7 @@ def test_python_calls_name_real_parameters():
     modules = {m.__name__.rpartition(".")[2]: m for m in (classify, detect, reconstruct)}
     modules |= {"restore": restore, "segment": segment}
     seen = 0
-    for _, code in blocks("python"):
+    for _, code in [block for page in CHECKS for block in blocks("python", page)]:
         for call in (n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Call)):
             target = call.func
             if not (isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name)):
@@ -206,6 +233,7 @@ def test_every_tab_is_in_the_table():
         "README.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "SECURITY.md",
         *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md")),
     ],
 )

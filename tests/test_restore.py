@@ -224,7 +224,7 @@ def test_channels_that_are_no_picture(shelf, picture):
 
 def test_unknown_network(shelf, picture):
     put(shelf, "denoise", torch.nn.Linear(3, 3))
-    with pytest.raises(CheckpointError, match="not a network that spandrel"):
+    with pytest.raises(CheckpointError, match="not an architecture that spandrel"):
         restore.denoise(picture(20, 20))
 
 

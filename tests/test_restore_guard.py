@@ -207,7 +207,7 @@ def test_seams_are_soft():
     ("share", "scale", "part"),
     [
         (0.003, 2, "in less than 1 % of its area; there bicubic"),
-        (0.124, 4, "in 12 % of its area; there bicubic interpolation stands instead."),
+        (0.124, 4, "in 12 % of its area; there bicubic interpolation is shown instead."),
         (1.0, 1, "in 100 % of its area; there it is unchanged."),
     ],
 )
@@ -226,7 +226,7 @@ def test_it_says_so_beside_another_note(shelf, picture, monkeypatch):
     info = runtime.Run.info
     monkeypatch.setattr(runtime.Run, "info", lambda self: replace(info(self), note="Offline."))
     note = restore.denoise(picture(32, 32)).info.note
-    assert note.startswith("Offline. The model's answer departed")
+    assert note.startswith("Offline. The model's output departed")
 
 
 def test_the_page_and_the_endpoint_say_so(picture, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The model cache, the output store and the lane, under threads and when memory ends."""
+"""The model cache, the output store and the device queue, under threads and when memory ends."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_a_pinned_model_stays_until_it_is_unpinned(file):
 
 def test_unload(file):
     cache = ModelCache(2 * NBYTES)
-    with cache.lease("a", file("a"), linear), pytest.raises(InputError, match="at work"):
+    with cache.lease("a", file("a"), linear), pytest.raises(InputError, match="in use"):
         cache.unload("a")
     cache.pin("a")
     assert cache.unload("a") == NBYTES
@@ -196,7 +196,7 @@ def test_unload(file):
 def test_model_in_use_is_never_evicted(file):
     cache = ModelCache(2 * NBYTES, wait_seconds=0.05)
     with cache.lease("a", file("a"), linear) as first, cache.lease("b", file("b"), linear):
-        refusal = "no room for c while other models are at work"
+        refusal = "no room for c while other models are in use"
         with pytest.raises(OutOfMemory, match=refusal), cache.lease("c", file("c"), linear):
             pass
         assert cache.drop_idle() == 0
@@ -494,7 +494,7 @@ def test_what_a_library_raises_becomes_one_sentence(net, caplog):
         raise IndexError("tuple index out of range")
 
     with (
-        pytest.raises(CheckpointError, match=r"^net\.pth cannot be made into a model"),
+        pytest.raises(CheckpointError, match=r"^net\.pth cannot be loaded as a model"),
         runtime.run("classify", "net", build),
     ):
         pass
@@ -588,7 +588,7 @@ def test_after_a_cuda_assert_the_processor_takes_over(settings, net, monkeypatch
     with pytest.raises(DeviceLost, match="graphics card failed"):
         runtime.forward(compute)
     assert len(calls) == 1
-    assert "start the hub again" in caplog.text
+    assert "restart Vision Hub" in caplog.text
     assert real_device().type == "cpu"
     assert runtime.status()["device_lost"]
     monkeypatch.setattr(runtime, "device", real_device)

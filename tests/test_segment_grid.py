@@ -140,7 +140,7 @@ def test_cancelled_within_one_batch_and_memory_returns(sam, picture, monkeypatch
     assert len(narrow.sizes) == 2
     assert tensors() - before < 1e5
     assert all(model["in_use"] == 0 for model in runtime.models().stats()["models"])
-    segment.everything(image, points_per_side=2)  # the lane is free
+    segment.everything(image, points_per_side=2)  # the device is free
 
 
 def test_everything_without_a_sure_mask(shelf, picture):

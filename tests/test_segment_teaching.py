@@ -66,7 +66,7 @@ def test_gains_on_smaller_masks_are_alike(sam, picture):
 
 
 def test_refused_gains(sam, picture):
-    with pytest.raises(InputError, match="another size"):
+    with pytest.raises(InputError, match="size differs"):
         segment.click_gains(picture(90, 64), CLICKS, reference=np.zeros((64, 91), bool))
     with pytest.raises(InputError, match="Click a point"):
         segment.click_gains(picture(90, 64))

@@ -385,7 +385,7 @@ def last(state) -> str:
     [
         (lambda state: state.pop(last(state)), "1 weights missing"),
         (lambda state: state.update({"unheard.of": torch.zeros(3)}), "1 unknown"),
-        (lambda state: state.update({last(state): torch.zeros(5, 5)}), "another shape"),
+        (lambda state: state.update({last(state): torch.zeros(5, 5)}), "shapes do not fit"),
         (lambda state: state.clear(), "weights missing"),
     ],
     ids=["missing", "surplus", "shape", "empty"],

@@ -37,11 +37,18 @@ def ask():
         yield ask
 
 
-@pytest.mark.parametrize("path", ["/config", "/gradio_api/info", "/status", "/gradio_api/status"])
-def test_without_the_login_nothing_is_told(ask, path):
+@pytest.mark.parametrize("path", ["/config", "/gradio_api/info"])
+def test_what_needs_the_login_is_refused_without_it(ask, path):
     status, text, _ = ask("GET", path)
-    assert status in (401, 404), text
-    assert "budget_mb" not in text and "components" not in text
+    assert status == 401 and "components" not in text
+    cookies = login(ask, "secret")[2]
+    assert ask("GET", path, Cookie=cookies)[0] == 200
+
+
+def test_the_plain_status_is_not_served_beside_a_login(ask):
+    cookies = login(ask, "secret")[2]
+    status, text, _ = ask("GET", "/status", Cookie=cookies)
+    assert status == 404 and "budget_mb" not in text
 
 
 def test_only_that_it_runs_is_told(ask):
@@ -80,7 +87,7 @@ def test_the_start_prepares_the_process_before_the_page_is_up(settings, monkeypa
     monkeypatch.setattr(app.allocator, "tune", lambda: done.append("memory"))
     monkeypatch.setattr(app.collector, "spare_libraries", lambda: done.append("libraries"))
     monkeypatch.setattr(app.compute_threads, "dedicate", lambda: done.append("threads"))
-    monkeypatch.setattr(app.weights, "limit_waiting", done.append)
+    monkeypatch.setattr(app.resolver, "limit_waiting", done.append)
 
     def no_port(page, **options):
         raise OSError("Cannot find empty port")

@@ -194,10 +194,10 @@ def test_a_hub_that_runs_sweeps_and_warms_up(environment, monkeypatch):
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"HOST": "x86_64-conda-linux-gnu"}, ["HOST is no address of this machine"]),
+        ({"HOST": "x86_64-conda-linux-gnu"}, ["HOST is not an address of this machine"]),
         ({"HOST": "127.0.0.1"}, []),
         ({"HOST": "my-machine", "VISION_HUB_HOST": "127.0.0.1"}, []),
-        ({"SHARE": "1"}, ["fetches its tunnel program once"]),
+        ({"SHARE": "1"}, ["downloads its tunnel program for the share link once"]),
         ({}, []),
     ],
 )
@@ -214,7 +214,10 @@ def test_the_log_says_what_may_surprise(environment, monkeypatch, caplog, variab
     with caplog.at_level("INFO", "vision-hub"):
         app.main()
     told = "\n".join(caplog.messages)
-    for sentence in ("HOST is no address of this machine", "fetches its tunnel program once"):
+    for sentence in (
+        "HOST is not an address of this machine",
+        "downloads its tunnel program for the share link once",
+    ):
         assert (sentence in told) == (sentence in words)
 
 

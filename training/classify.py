@@ -48,8 +48,8 @@ class Config:
     depth: int = 2
     heads: int = 3
     mlp_ratio: float = 2.0
-    layer_scale: float = 0.1  # blocks begin close to handing on what the stem found
-    batch: int = 128  # small: in minutes on a CPU, the number of steps counts
+    layer_scale: float = 0.1  # blocks start close to the identity
+    batch: int = 128  # small: in a few CPU minutes the number of steps matters
     shift: int = 2  # px that a picture is moved by at most
     cropped: float = 0.1  # share of pictures of which a part is enlarged
     softened: float = 0.1  # share of pictures shrunk and enlarged again, as photographs are soft
@@ -121,8 +121,8 @@ def whitening(pictures: Pictures, filters: int, side: int = 3) -> torch.Tensor:
     """(filters, 3, side, side): the strongest patterns of picture patches, each at equal strength.
 
     The eigenvectors of the covariance of patches, divided by their standard deviations, and the
-    same with the other sign. A first layer that is fixed to them hands on decorrelated edges and
-    colours, and what follows learns several times faster (Jordan, "94 % on CIFAR-10 in 3.29
+    same with the other sign. A first layer fixed to them outputs decorrelated edges and
+    colours, and the rest learns several times faster (Jordan, "94 % on CIFAR-10 in 3.29
     seconds on a single GPU", 2024).
     """
     x = to_batch(pictures, MEAN, STD).contiguous()
@@ -135,9 +135,9 @@ def whitening(pictures: Pictures, filters: int, side: int = 3) -> torch.Tensor:
 
 
 def trainer_of(config: Config, classes: int, folder: Path, pictures: Pictures) -> MuonTrainer:
-    """A trainer at its start, or where the run in `folder` stopped.
+    """A new trainer, or one resumed from `folder`.
 
-    The first layer is fitted to some of the `pictures` and stays as it is.
+    The first layer is fitted to some of the `pictures` and then fixed.
     """
     torch.manual_seed(config.loop.seed)
     model = vit.build(config.arch(classes)).to(memory_format=torch.channels_last)
@@ -213,8 +213,8 @@ def refuse_overlap(training: Pictures, *held_out: Pictures) -> None:
 def evaluate(model: nn.Module, data: Path) -> dict[str, float]:
     """Top-1 accuracy on CIFAR-10's 10,000 test pictures and on 100 photographs of other sources.
 
-    Also by class, how often the right class is among the first two of the test pictures, and how
-    probable the model finds its first one there.
+    Also by class, top-2 accuracy on the test pictures, and the mean probability of the first
+    class there.
 
     Raises:
         SystemExit: a test picture is among the training pictures, or data are missing.

@@ -1,7 +1,7 @@
-"""What every recipe shares: a loop over a time budget, EMA, cosine schedule, resume, a log.
+"""Shared by all recipes: a training loop with a time budget, EMA, cosine schedule, resume and log.
 
-Random numbers are drawn from a generator seeded by (seed, step), so a resumed run draws what an
-uninterrupted one would have drawn and no generator state has to be stored.
+Random numbers are drawn from a generator seeded by (seed, step), so a resumed run draws the same
+numbers as an uninterrupted one and no generator state has to be stored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from core.sources.checksums import file_sha256, shipped_sums
 log = logging.getLogger("training")
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
-GUIDE = "training/DATA.md tells what it holds"
+GUIDE = "training/DATA.md describes its contents"
 
 #: (model, generator of this step) -> scalar loss
 LossFn = Callable[[nn.Module, np.random.Generator], torch.Tensor]
@@ -56,8 +56,8 @@ class LoopConfig:
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Does `device` multiply in bfloat16 itself? A CPU that only imitates it is ten times slower
-    with it than with fp32; every processor that PyTorch names for it is a fast one."""
+    """Whether `device` multiplies natively in bfloat16. A CPU that only emulates it is ten times
+    slower than with fp32; all CPUs that PyTorch lists for it are fast."""
     if device.type == "cpu":
         return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -82,8 +82,8 @@ def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> Non
 class Trainer:
     """Trains `model` by a loss function and keeps `ema`, the average that gets exported.
 
-    `folder` receives `last.pt` (everything needed to go on) and `log.jsonl` (one line a save);
-    with a `last.pt` already there the run goes on from it.
+    `folder` receives `last.pt` (everything needed to resume) and `log.jsonl` (one line per save);
+    if it already holds a `last.pt`, the run resumes from it.
     """
 
     def __init__(self, model: nn.Module, config: LoopConfig, folder: Path) -> None:
@@ -111,7 +111,7 @@ class Trainer:
     def fit(self, loss_of: LossFn, until_step: int | None = None) -> None:
         """Train until the budget is spent (or until `until_step`), saving now and then.
 
-        Does nothing when the run that it goes on with has spent as much before.
+        Does nothing if the resumed run has already spent the budget.
         """
         started, before = self.clock(), self.seconds
         saved, losses, first = self.seconds, list[float](), self.step
@@ -159,7 +159,7 @@ class Trainer:
             file.write(json.dumps(line) + "\n")
 
     def save(self) -> None:
-        """Write `last.pt`; a stop in the middle of it leaves the one before whole."""
+        """Write `last.pt` atomically: an interruption keeps the previous one."""
         state = {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
@@ -172,13 +172,13 @@ class Trainer:
         partial.replace(self.folder / "last.pt")
 
     def load(self) -> None:
-        """Go on from `last.pt`."""
+        """Resume from `last.pt`."""
         state = torch.load(self.folder / "last.pt", map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
-        log.info("%s: going on from step %d", self.folder.name, self.step)
+        log.info("%s: resuming at step %d", self.folder.name, self.step)
 
 
 def arguments(description: str, minutes: float) -> argparse.ArgumentParser:
@@ -206,7 +206,7 @@ def arguments(description: str, minutes: float) -> argparse.ArgumentParser:
 
 
 def read_options(parser: argparse.ArgumentParser, measured_on: str = "data") -> argparse.Namespace:
-    """The command line, once it names the folders that are needed; sets threads and log up.
+    """Parse and check the command line; set up threads and logging.
 
     Args:
         measured_on: "data" or "benchmarks", the folder that `--evaluate` needs.
@@ -225,16 +225,16 @@ def measured_file(options: argparse.Namespace, key: str) -> Path:
 
 
 def destination(options: argparse.Namespace, key: str) -> Path:
-    """Where a trained starter goes: among the runs, or in the place of the shipped one."""
+    """Where a trained starter is saved: in the runs folder, or in place of the shipped one."""
     folder: Path = WEIGHTS if options.ship else options.runs
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{key}.safetensors"
 
 
 def deliver(path: Path) -> None:
-    """Tell where a new starter is; beside a `SHA256SUMS`, give it its line there.
+    """Log where a new starter is; if there is a `SHA256SUMS` beside it, update its line.
 
-    A shipped starter whose sum is another one would be taken for damaged.
+    A shipped starter with a different sum would count as damaged.
     """
     sums = path.with_name("SHA256SUMS")
     if not sums.is_file():
@@ -243,11 +243,11 @@ def deliver(path: Path) -> None:
     known = shipped_sums(sums) | {path.name: file_sha256(path)}
     lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items())]
     sums.write_text("".join(lines), "utf-8")
-    log.info("%s is replaced: write its card anew and run `make test`", path.name)
+    log.info("%s is replaced: update its card and run `make test`", path.name)
 
 
 def measured(scores: Callable[[], dict[str, float]], needed: bool) -> None:
-    """Log the figures; after a training, which is worth keeping, only say what they lack.
+    """Log the scores; after a training run, missing data only cause a warning.
 
     Raises:
         SystemExit: data are missing, and the figures are `needed`.

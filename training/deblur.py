@@ -1,8 +1,8 @@
 """Deblur: a small NAFNet (spandrel) for Gaussian and short linear motion blur, kernel unknown.
 
 Chen et al., Simple Baselines for Image Restoration, 2022. Trained with L1; motion starts short and
-gets longer, because nothing is learned from the full range at once. `--start FILE` begins a new run
-with the weights of a starter instead of ones that change nothing.
+gets longer, because training on the full range at once fails. `--start FILE` starts a new run from
+a starter's weights instead of the identity.
 
     python -m training.deblur --data DIR --benchmarks DIR --minutes 45
     python -m training.deblur --evaluate --benchmarks DIR
@@ -117,7 +117,7 @@ def loss_of(
 def train(
     config: Config, data: Path, benchmarks: Path | None, runs: Path, start: Path | None = None
 ) -> nn.Module:
-    """Train, or go on with a run that was stopped; the averaged network."""
+    """Train or resume; returns the averaged network."""
     torch.manual_seed(config.loop.seed)
     pictures = training_pictures(data, benchmarks)
     model = build(config)

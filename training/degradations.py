@@ -1,4 +1,4 @@
-"""What makes a picture worse: blur kernels and reduction, and the kernels kept for measuring."""
+"""Degradations: blur kernels, downscaling, and the kernels held out for evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Denoise: a small DRUNet (spandrel) that is told the noise level by a fourth input channel.
+"""Denoise: a small DRUNet (spandrel) with the noise level as a fourth input channel.
 
 Zhang et al., Plug-and-Play Image Restoration with Deep Denoiser Prior, 2021. Trained with L1 on
 patches with Gaussian noise of sigma 0 to 50 (of 255).
@@ -68,7 +68,7 @@ def loss_of(
 
 
 def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> nn.Module:
-    """Train, or go on with a run that was stopped; the averaged network."""
+    """Train or resume; returns the averaged network."""
     torch.manual_seed(config.loop.seed)
     pictures = training_pictures(data, benchmarks)
     trainer = MuonTrainer(build(config), config.loop, runs / "denoise", NOT_MUON)

@@ -1,13 +1,13 @@
 """Train the small DETR: `python -m training.detect --data DIR --minutes 40`.
 
-`DIR` is laid out as `training.detect_data` tells. The model is transformers'
+`training.detect_data` describes the layout of `DIR`. The model is transformers'
 `DetrForObjectDetection` over a timm ResNet-10-T cut at stride 16, all from random weights.
 What makes a DETR learn in CPU time here: a short sequence, 12 queries, losses on every decoder
 layer, batch norm that learns (frozen only in the exported file), and a head on the encoder's
-tokens, dropped at export, that must tell the class and the box of the object a token lies on.
+tokens, dropped at export, that predicts class and box of the object under each token.
 
 `--evaluate` scores the exported file on held-out pictures and scenes with a baseline. `--start
-FILE` begins a new run with a starter's weights instead of random ones.
+FILE` starts a new run from a starter's weights instead of random ones.
 Source: Carion et al., "End-to-End Object Detection with Transformers", 2020.
 """
 

@@ -1,9 +1,9 @@
 """Pictures with boxes for the detect recipe: six classes of Caltech-101.
 
-DATA.md tells what the data folder holds. Only the airplanes' boxes come as a table. The others are
+DATA.md describes the data folder. Only the airplanes' boxes come as a table. The others are
 derived: a face from where the picture of `Faces_easy` lies in that of `Faces`; motorbikes, watches,
 umbrellas and laptops from pictures taken on a plain ground, where the outline of the object can be
-told from the ground.
+separated from the ground.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The trainer with Muon, an optimizer that gets more out of each step than AdamW."""
+"""The trainer with Muon, an optimizer that learns more per step than AdamW."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the classify and reconstruct recipes share."""
+"""Shared by the classify and reconstruct recipes."""
 
 from __future__ import annotations
 

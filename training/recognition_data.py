@@ -1,6 +1,6 @@
 """Pictures for the classify and reconstruct recipes, kept as memory-mapped uint8 arrays.
 
-DATA.md tells what the data folder holds; a cache of arrays is written to `<data>/.cache`.
+DATA.md describes the data folder; a cache of arrays is written to `<data>/.cache`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def photographs(data: Path, side: int) -> Pictures:
         log.info("%d photographs, %d left out as held-out ones", len(pictures), len(same))
         return np.delete(pictures, same, axis=0)
 
-    # Other files, or others held out, are another collection, which is checked anew.
+    # Other files, or others held out, are another collection, which is checked again.
     names = "\n".join(map(str, [*files, *bsds_files(data, "val")]))
     mark = hashlib.sha256(names.encode()).hexdigest()[:12]
     return cached(data / ".cache" / f"photographs-{side}-{mark}.npy", make)

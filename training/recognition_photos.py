@@ -2,7 +2,7 @@
 
 They come from Caltech-101 (`caltech101/`) and from one sample picture of each ImageNet class
 (`imagenet_sample/`) in the data folder. No deer is among them, and few cats, frogs and horses:
-the mean over classes is told beside the share of all.
+the mean over classes is reported as well.
 """
 
 from __future__ import annotations

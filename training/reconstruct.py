@@ -49,7 +49,7 @@ class Config:
     decoder_depth: int = 3
     heads: int = 3
     mlp_ratio: int = 2
-    batch: int = 32  # small: in minutes on a CPU, the number of steps counts
+    batch: int = 32  # small: in a few CPU minutes the number of steps matters
     scale: tuple[float, float] = (0.35, 1.0)  # area of the part that is cut out
     ratio: float = 1.6  # of its sides
     ratios: tuple[float, float] = (0.4, 0.8)  # hidden share at first: what is seen more is easier
@@ -98,8 +98,8 @@ def loss_of(
 def with_positions(model: ViTMAEForPreTraining) -> ViTMAEForPreTraining:
     """Write the fixed sine and cosine position embeddings into a model built from its config.
 
-    A model that transformers 5.23 builds from its config alone has zeros there: it cannot tell one
-    place from another and learns no more than the mean colour.
+    A model that transformers 5.23 builds from its config alone has zeros there: it cannot tell
+    places apart and learns only the mean colour.
     """
     embeddings = model.vit.embeddings
     projection: Any = embeddings.patch_embeddings.projection
@@ -110,7 +110,7 @@ def with_positions(model: ViTMAEForPreTraining) -> ViTMAEForPreTraining:
 
 
 def trainer_of(config: Config, folder: Path) -> MuonTrainer:
-    """A trainer at its start, or where the run in `folder` stopped."""
+    """A new trainer, or one resumed from `folder`."""
     torch.manual_seed(config.loop.seed)
     model = with_positions(ViTMAEForPreTraining(config.vit_mae()))
     model.set_attn_implementation("eager")  # the fused one's backward pass is slower on a CPU

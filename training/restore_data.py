@@ -81,7 +81,7 @@ def training_pictures(
         places = " or ".join(str(folder / name) for name in FOLDERS)
         raise SystemExit(f"No pictures in {places}: see training/DATA.md.")
     if benchmarks is None:
-        log.warning("nothing checks that no benchmark is trained on: name --benchmarks for that")
+        log.warning("training pictures are not compared with benchmarks; use --benchmarks for that")
     else:
         known = [read_rgb(p) for p in sorted(benchmarks.rglob("*.png"))]
         same = set(overlaps(pictures, known))

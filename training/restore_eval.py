@@ -1,4 +1,4 @@
-"""Measuring of the restore starters on benchmark pictures, each beside a classical method.
+"""Evaluation of the restore starters on benchmark pictures, with classical methods.
 
 All figures are PSNR in dB of results rounded to 8 bits, averaged over pictures.
 """
@@ -84,7 +84,7 @@ def denoise_scores(
 
 
 def nlm(noisy: np.ndarray, sigma: float) -> np.ndarray:
-    """Non-local means (scikit-image) told the noise level, with its documented settings."""
+    """Non-local means (scikit-image) with the known noise level and its documented settings."""
     level = sigma / 255.0
     return denoise_nl_means(
         noisy, patch_size=5, patch_distance=6, h=0.6 * level, sigma=level, channel_axis=2

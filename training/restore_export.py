@@ -1,4 +1,4 @@
-"""Write and read the restore starters; the architecture is told by spandrel from the weights."""
+"""Write and read the restore starters; spandrel recognises the architecture from the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture through a restoration network, as the recipes and their measurements run it."""
+"""Run a restoration network on one picture, for training and evaluation."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Train the small promptable segmenter: `python -m training.segment --data DIR --minutes 60`.
 
-`DIR` is laid out as `training.segment_data` tells. Clicks and boxes are simulated as in Segment
+`training.segment_data` describes the layout of `DIR`. Clicks and boxes are simulated as in Segment
 Anything: a first click inside a mask (or its box, jittered), then corrective clicks where the
 prediction is wrong, with the logits of the round before fed back. All four mask tokens learn: the
 single mask from every prompt, the best of the other three where prompts are ambiguous. The side of
 the pictures grows from 128 to 256 px on the way, which makes early steps four times cheaper.
-`--start FILE` begins a new run with the weights of a starter instead of random ones.
+`--start FILE` starts a new run from a starter's weights instead of random ones.
 
 `--evaluate` scores the exported file on the held-out pictures, with baselines given the same
 prompts, and prints the table of the model card.
@@ -33,8 +33,8 @@ from training.muon import MuonTrainer
 from training.segment_data import tight_box
 
 KEY = "segment-starter"
-# What everything mode keeps: a small net's predicted IoU and its masks' stability stay well below
-# those that SAM's own thresholds (0.88, 0.95) were made for.
+# Thresholds of everything mode: a small network's predicted IoU and stability stay well below
+# SAM's own thresholds (0.88, 0.95).
 EVERYTHING = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.55}
 NOT_MUON = ("embed", "token", "mask_downscaling", "iou_prediction_head")
 MODEL: dict[str, Any] = {
@@ -262,7 +262,7 @@ def train(data: Path, loop: LoopConfig, folder: Path, start: Path | None = None)
 
 
 def export(trainer: Trainer, data: Path, path: Path) -> None:
-    """Write the averaged weights, with the predicted IoU fitted anew, as a starter file."""
+    """Write the averaged weights, with the predicted IoU refitted, as a starter file."""
     samples = [s for group in segment_data.load_training(data).values() for s in group]
     assert isinstance(trainer.ema, Sam)
     segment_judge.fit(trainer.ema, samples)

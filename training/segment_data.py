@@ -1,6 +1,6 @@
 """Pictures with masks for the segment recipe: loading, held-out sets, augmentation, composites.
 
-DATA.md tells what the data folder holds: ecssd and bsds500 are needed, coco128, pennfudan and
+DATA.md describes the data folder: ecssd and bsds500 are needed, coco128, pennfudan and
 caltech101 (of which only pictures on a white ground are used) help.
 """
 

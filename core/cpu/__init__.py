@@ -1,1 +1,1 @@
-"""What makes a processor faster, or keeps its memory small, without changing an answer."""
+"""CPU speed-ups and memory savings that do not change results."""

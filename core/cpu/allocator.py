@@ -1,10 +1,10 @@
-"""glibc's allocator, told to keep large blocks instead of mapping each of them anew.
+"""Make glibc's allocator keep large blocks instead of mapping each one again.
 
-By default every tensor above some megabytes is mapped from the kernel and unmapped when it is
-freed, so that each layer of a large network pays for its page faults again; with SAM's encoder that
-was a third to a half of the CPU time. Environment variables do not reach worker threads, `mallopt`
-does. The price is that freed memory stays with the process until `trim`, which a server does when
-nobody has asked it for some seconds, and now and then while many do.
+By default every tensor above a few megabytes is mapped from the kernel and unmapped when freed, so
+each layer of a large network pays for its page faults again: a third to a half of the CPU time of
+SAM's encoder. Environment variables do not reach worker threads; `mallopt` does. The cost is that
+freed memory stays with the process until `trim`. A server trims after some idle seconds, and at
+intervals under steady load.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ import threading
 import time
 from functools import lru_cache
 
-IDLE = 15.0  # seconds without work after which memory goes back: a click after it pays page faults
-AT_MOST = 45.0  # seconds that it waits for that
+IDLE = 15.0  # idle seconds before memory is returned; the next click pays page faults
+AT_MOST = 45.0  # longest wait for an idle moment, in seconds
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # of <malloc.h>
-# Whoever set one of these has chosen an allocator, or its settings, already.
+# If one of these is set, the user has already chosen an allocator or its settings.
 _CHOSEN = ("LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_")
 
 
 def tune() -> bool:
-    """Keep large blocks from now on; call before PyTorch is imported.
+    """Keep large blocks from now on. Call this before PyTorch is imported.
 
     Returns:
-        Whether it was done: not without glibc, nor where the environment names other settings.
+        Whether it took effect: not without glibc, nor if the environment sets other options.
     """
     libc = _glibc()
     if libc is None or any(os.environ.get(name) for name in _CHOSEN):
         return False
-    # No mapping by block, no giving back at the top of the heap, and one heap for all threads:
-    # those of threads are too small for large tensors, which would be mapped again.
+    # No per-block mapping, no trimming at the top of the heap, and a single heap for all threads:
+    # per-thread heaps are too small for large tensors, which would be mapped again.
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_ARENA_MAX, 1))
     try:
         return all(libc.mallopt(name, value) for name, value in settings)
-    except (AttributeError, RuntimeError):  # a C library that only calls itself glibc
+    except (AttributeError, RuntimeError):  # a C library that claims to be glibc
         return False
 
 
 def trim() -> None:
-    """Give memory that is free back to the system, as after a model was evicted or loaded."""
+    """Return free memory to the system, for example after a model was loaded or evicted."""
     libc = _glibc()
     if libc is not None:
         with contextlib.suppress(AttributeError):
@@ -60,7 +60,7 @@ class Trimmer:
         self._waits = False
 
     def note(self) -> None:
-        """Work has been done that may have left memory free; returns at once."""
+        """Record that work may have left memory free; returns at once."""
         self._last = time.monotonic()
         with self._lock:
             if self._waits:
@@ -68,14 +68,14 @@ class Trimmer:
             self._waits = True
         try:
             threading.Thread(target=self._wait, name="trim", daemon=True).start()
-        except RuntimeError:  # the system gives no more threads: with the next work, perhaps
+        except RuntimeError:  # out of threads; try after the next request
             self._waits = False
 
     def _wait(self) -> None:
         end = time.monotonic() + self._at_most
         while (now := time.monotonic()) < min(end, self._last + self._idle):
             time.sleep(max(0.01, min(end, self._last + self._idle) - now))
-        self._waits = False  # before the trim: what is noted meanwhile wants another
+        self._waits = False  # cleared first: a note during the trim schedules another
         trim()
 
 

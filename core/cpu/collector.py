@@ -1,9 +1,9 @@
-"""Full garbage collections without the libraries, which stay for good.
+"""Freeze imported libraries so that full garbage collections skip them.
 
-PyTorch, transformers, timm and Gradio are half a million objects. Python walks over all of them in
-each full collection while every thread waits: 0.36 s, once in 90 s of load from eight visitors.
-What is frozen it leaves alone, and the same load met pauses of 8 to 16 ms. A server calls
-`spare_libraries`; in a script, whose objects are its own, nothing changes.
+PyTorch, transformers, timm and Gradio hold half a million objects. A full collection walks over all
+of them while every thread waits: 0.36 s, once in 90 s of load from eight visitors. With the
+libraries frozen, the same load met pauses of 8 to 16 ms. Servers call `spare_libraries`; scripts do
+not, so nothing changes there.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import gc
 import sys
 import threading
 
-FEW = 50  # modules, whose objects are not worth a collection
+FEW = 50  # new modules that are not worth a collection
 
 _lock = threading.Lock()
 _wanted = False
-_frozen = 0  # modules that were there at the last time
+_frozen = 0  # number of modules at the last freeze
 
 
 def spare_libraries() -> None:
-    """Let `settle` freeze what libraries are made of."""
+    """Let `freeze_libraries` freeze the objects of imported libraries."""
     global _wanted  # noqa: PLW0603
     _wanted = True
 
 
-def settle() -> bool:
-    """Freeze what has been imported since the last time; whether that was much. After imports.
+def freeze_libraries() -> bool:
+    """Freeze what was imported since the last call; returns whether that was much.
 
-    Other objects of this moment are frozen with it. They still go when nothing refers to them; only
-    cycles among them stay, at most once for each library that comes in.
+    Call it after imports. All other objects alive at this moment are frozen too: they are still
+    freed when nothing refers to them, except for cycles among them, at most once per library.
     """
     global _frozen  # noqa: PLW0603
     if not _wanted:

@@ -1,10 +1,10 @@
-"""On a processor: forward passes in one thread, for which alone PyTorch keeps helper threads.
+"""Run CPU forward passes on one dedicated thread.
 
-OpenMP gives each thread that computes helpers of its own. Once a process has more of them than
-cores, GNU's OpenMP, which is in PyTorch's wheels, lets all of them sleep between two operations
-instead of waiting awake, and a network is hundreds of operations. A server answers each request in
-another thread: there ViT-MAE took a seventh longer than alone. So a server calls `dedicate`; in a
-script or notebook, which compute in one thread anyway, nothing changes.
+OpenMP gives every thread that computes its own helper threads. Once a process has more helpers than
+cores, GNU's OpenMP (shipped in PyTorch's wheels) puts them to sleep between operations instead of
+spinning, and a network is hundreds of operations. A server answers each request on a different
+thread: ViT-MAE took a seventh longer there than alone. So servers call `dedicate`. Scripts and
+notebooks already compute on one thread, so nothing changes for them.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-IDLE_SECONDS = 5.0  # after which a thread ends, and its helpers with it
+IDLE_SECONDS = 5.0  # an idle thread ends after this, with its helpers
 
 _lock = threading.Lock()
 _wanted = False
-_threads = 0  # of a pass; up to 1, passes run where they are asked for
+_threads = 0  # per pass; with 1 or fewer, passes run in the caller
 
 
 def dedicate() -> None:
-    """Let passes on a processor run in threads of their own. Before PyTorch is imported."""
+    """Run CPU forward passes on their own threads. Call this before PyTorch is imported."""
     global _wanted  # noqa: PLW0603
     _wanted = True
 
 
 def settle() -> None:
-    """Give what is no pass one thread; before any operation, since its helpers would stay."""
+    """Give all other threads one compute thread; before any operation, as helpers never leave."""
     global _threads  # noqa: PLW0603
     if not _wanted or _threads:
         return
-    import torch  # not above: `dedicate` is called before there is time for that
+    import torch  # deferred: `dedicate` runs early
 
     with _lock:
         if not _threads:
@@ -46,7 +46,7 @@ def settle() -> None:
 
 
 class ComputeThread:
-    """Runs one action at a time, in the context of whoever asks, and ends when nobody does."""
+    """Runs one action at a time, in the caller's context, and ends when idle."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
@@ -54,15 +54,15 @@ class ComputeThread:
         self._thread: threading.Thread | None = None
 
     def is_current(self) -> bool:
-        """Whether the caller runs in it."""
+        """Whether the caller is running on this thread."""
         return threading.current_thread() is self._thread
 
     def run(self, action: Callable[[], T]) -> T:
-        """`action()` in the thread, or here where nothing is dedicated; it raises what that does.
+        """Run `action()` on the thread, or here if none is dedicated; exceptions propagate.
 
-        Not to be called from an action: that would wait for itself.
+        Do not call this from an action: it would wait for itself.
         """
-        if _threads <= 1:  # nothing is dedicated, or there are no helpers to share
+        if _threads <= 1:  # not dedicated, or no helpers to share
             return action()
         done: Future[T] = Future()
         context = contextvars.copy_context()
@@ -73,7 +73,7 @@ class ComputeThread:
         return done.result() if started else action()
 
     def _start(self) -> bool:
-        """Whether there is a thread now; the system may give no more of them."""
+        """Whether a thread is running now; the system may refuse to start one."""
         thread = threading.Thread(target=self._work, name="forward", daemon=True)
         try:
             thread.start()
@@ -95,19 +95,19 @@ class ComputeThread:
                 continue
             try:
                 done.set_result(action())
-            except BaseException as error:  # it belongs to whoever asked
+            except BaseException as error:  # raised again in the caller
                 done.set_exception(error)
-            del done, action  # while this waits, they would keep a picture and its tensors
+            del done, action  # otherwise they keep a picture alive while idle
 
 
 def _take_all_threads() -> None:
-    """Let this thread compute with as many as there are, and new threads still with one."""
+    """Let this thread use all compute threads, and new threads still one."""
     import torch
 
     with _lock:
-        torch.get_num_threads()  # a thread's first question sets it to what new threads have
+        torch.get_num_threads()  # the first call sets the default
         torch.set_num_threads(_threads)
         others = threading.Thread(target=torch.set_num_threads, args=(1,))
-        with contextlib.suppress(RuntimeError):  # no more threads: there will be no others
+        with contextlib.suppress(RuntimeError):  # set before; it cannot change later
             others.start()
             others.join()

@@ -1,10 +1,10 @@
 """Linear layers of fp32 networks by oneDNN on AMD processors with AVX-512.
 
-PyTorch multiplies matrices in fp32 through Intel's MKL, which leaves the widest instructions of
-other makers' processors unused; oneDNN, which PyTorch carries too, uses them.
-On an EPYC with AVX-512 ViT-B/16 and ViT-MAE so became 18 % faster; on one without it oneDNN was the
-slower of the two. In bf16 PyTorch goes to oneDNN by itself. Sums are in another order, so answers
-differ in the seventh digit. The operator is the one that PyTorch's own compiler calls.
+PyTorch multiplies fp32 matrices with Intel's MKL, which does not use the widest instructions of
+other vendors' processors; oneDNN, which PyTorch also ships, does. On an EPYC with AVX-512, ViT-B/16
+and ViT-MAE became 18 % faster; on one without it oneDNN was slower. In bf16 PyTorch uses oneDNN
+anyway. Sums are in another order, so results differ in the seventh digit. The operator is the one
+that PyTorch's own compiler calls.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import nn
 
 from core.cpu.own_ways import OwnWay
 
-LARGE = 2**18  # weights; in smaller layers the call costs as much as it gains (25 us each)
+LARGE = 2**18  # weights; for smaller layers the call costs what it saves (25 us)
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -51,9 +51,9 @@ ONE_DNN = OwnWay("oneDNN for linear layers", _trial)
 
 
 def speed_up(module: nn.Module) -> None:
-    """Let the large plain linear layers of a network on a processor be computed by oneDNN.
+    """Compute the large plain linear layers of a network on the CPU with oneDNN.
 
-    Does nothing where that is not known to be faster. Parameters stay as and where they are.
+    Does nothing where that is not known to be faster. Parameters are not changed or moved.
     """
     if not is_faster():
         return
@@ -63,7 +63,7 @@ def speed_up(module: nn.Module) -> None:
 
 
 def is_faster() -> bool:
-    """Whether this is an AMD processor with AVX-512 on Linux, whose oneDNN answers as it should."""
+    """Whether this is an AMD processor with AVX-512 on Linux and oneDNN's result is right there."""
     try:
         said = _CPU_INFO.read_text()
     except OSError:  # not Linux

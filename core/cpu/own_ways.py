@@ -1,8 +1,8 @@
-"""Our own ways to compute something faster, and the library's way wherever a machine lacks ours.
+"""Faster implementations of our own, with the library's as fallback.
 
-An instruction, a symbol or a package can be missing on another machine, and an operation can be
-refused for one shape or one precision only. So each own way is tried once on the machine that it
-runs on, against the library's answer, and is given up for good when it fails later.
+An instruction, symbol or package may be missing on another machine, and an operation may not
+support some shape or precision. So each one is tried once on the machine it runs on, against the
+library's result, and is switched off for good if it fails later.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _log = logging.getLogger(__name__)
 
 
 class OwnWay:
-    """One of them: `name` for the log, `trial` for whether its answer is right on this machine.
+    """One fast implementation: `name` for the log, `trial` checks its result on this machine.
 
-    The trial is small and compares with the library. One that raises counts as a failure. It runs
-    at the first question, and is not to ask `works` itself.
+    The trial is small and compares with the library. A trial that raises counts as failed. It runs
+    on first use and must not use `works` itself.
     """
 
     def __init__(self, name: str, trial: Callable[[], bool]) -> None:
@@ -31,7 +31,7 @@ class OwnWay:
         self._works: bool | None = None
 
     def works(self) -> bool:
-        """Whether the trial was right, and nothing has failed since."""
+        """Whether the trial passed and nothing has failed since."""
         if self._works is None:
             with self._lock:
                 if self._works is None:
@@ -39,10 +39,10 @@ class OwnWay:
         return self._works
 
     def run(self, own: Callable[[], T], usual: Callable[[], T]) -> T:
-        """`own()` where that works here, else `usual()`.
+        """Return `own()` if it works here, else `usual()`.
 
-        Where `own` raises and `usual` does not, it is given up; where both do, as when memory ends,
-        the fault lies elsewhere and is raised.
+        If `own` raises and `usual` does not, `own` is switched off. If both raise, as when memory
+        runs out, the fault lies elsewhere and is raised.
         """
         if not self.works():
             return usual()
@@ -51,7 +51,7 @@ class OwnWay:
         except Exception as error:
             answer = usual()
             self._works = False
-            _log.info("%s failed and is not used any more: %s", self.name, error)
+            _log.info("%s failed and is switched off: %s", self.name, error)
             return answer
 
     def _tried(self) -> bool:

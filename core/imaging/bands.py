@@ -1,4 +1,4 @@
-"""Large pictures some rows at a time, where a library would hold the whole once or twice more."""
+"""Process large pictures in bands of rows where a library would copy the whole picture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-BAND_BYTES = 2**22  # few enough to stay in the processor's cache
+BAND_BYTES = 2**22  # small enough for the CPU cache
 
 
 def bands(height: int, row_bytes: int) -> Iterator[slice]:
@@ -20,7 +20,7 @@ def bands(height: int, row_bytes: int) -> Iterator[slice]:
 
 
 def to_array(image: Image.Image) -> NDArray[Any]:
-    """`np.array(image)`, (H, W) or (H, W, C), without two more copies of it on the way."""
+    """`np.array(image)`, (H, W) or (H, W, C), without its two extra copies."""
     first, *others = bands(image.height, image.width * 4)
     top = np.asarray(image.crop((0, 0, image.width, first.stop)))
     out = np.empty((image.height, *top.shape[1:]), top.dtype)
@@ -31,7 +31,7 @@ def to_array(image: Image.Image) -> NDArray[Any]:
 
 
 def to_padded(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) -> (H, W, 4) uint8, of which the fourth is unused; see `to_image`."""
+    """(H, W, 3) -> (H, W, 4) uint8; the fourth channel is unused, see `to_image`."""
     padded = np.empty((*rgb.shape[:2], 4), np.uint8)
     padded[..., :3] = rgb
     return padded
@@ -40,7 +40,7 @@ def to_padded(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def to_image(padded: NDArray[np.uint8]) -> Image.Image:
     """(H, W, 4) uint8 of `to_padded` as a Pillow image of mode "RGBX", without a copy.
 
-    Pillow keeps four bytes for each pixel, so this is the one layout that it takes as it is.
+    Pillow stores four bytes per pixel, so this is the one layout that it can use without a copy.
     """
     size = (padded.shape[1], padded.shape[0])
     return Image.frombuffer("RGBX", size, padded, "raw", "RGBX", 0, 1)
@@ -51,7 +51,7 @@ def resized(
 ) -> Image.Image:
     """`Image.fromarray(rgb).resize(size, resample)`, bit for bit; `size` is (W, H).
 
-    Pillow resizes rows first and then columns, with bytes between; so the rows can come in parts.
+    Pillow resizes rows first and then columns, with bytes in between, so bands give equal results.
     """
     rows = Image.new("RGB", (size[0], rgb.shape[0]))
     for band in bands(rgb.shape[0], rgb.shape[1] * 3):

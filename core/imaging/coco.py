@@ -1,4 +1,4 @@
-"""Masks as COCO writes them: compressed run-length encoding, through pycocotools."""
+"""Masks in COCO format: compressed run-length encoding, with pycocotools."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from core.imaging import outlines
 from core.types import Mask
 
-# How a person tells two of a kind apart: "cat 2", "cat_02", "cat (2)", "cat #2". A number of three
-# digits is rather a name, such as that of an aeroplane.
+# How people number objects of one kind: "cat 2", "cat_02", "cat (2)", "cat #2". Three digits are
+# more likely a name, such as an aircraft type.
 _COUNTED = re.compile(r"(?:[\s_-]+#?|\s*#|\s*\()\d{1,2}\)?$")
 
 
 def encode(mask: NDArray[np.bool_] | Mask, score: float) -> dict[str, object]:
     """One mask as {"score", "area", "bbox": [x, y, w, h], "rle": {"size", "counts"}}.
 
-    It is given as (H, W) bool, or as everything mode has it.
+    The input is (H, W) bool or a mask of everything mode.
     `area` counts pixels, `bbox` is in pixels, `counts` is COCO's compressed string. `score` is the
-    model's own guess, which nothing keeps below 1.
+    model's own estimate, which may exceed 1.
     """
     from pycocotools import mask as coco
 
@@ -43,7 +43,7 @@ def encode(mask: NDArray[np.bool_] | Mask, score: float) -> dict[str, object]:
 def document(
     masks: Iterable[NDArray[np.bool_] | Mask], scores: Iterable[float], size: tuple[int, int]
 ) -> dict[str, object]:
-    """The answer of `/segment`: the picture's [W, H] and every mask. `size` is (W, H)."""
+    """The JSON of `/segment`: the picture's [W, H] and every mask. `size` is (W, H)."""
     rows = [encode(mask, score) for mask, score in zip(masks, scores, strict=True)]
     return {"image_size": list(size), "masks": rows}
 
@@ -61,14 +61,14 @@ def dataset(
 
     Args:
         masks: (H, W) bool each, or masks of everything mode.
-        names: one category for each kind (`kind_of`), whatever its case, in the order in which
-            they come. The name itself is the `name` in the `attributes` of the annotation.
-        scores: predicted IoU, written as `score` where there is one.
-        polygons: `segmentation` holds polygons in place of run lengths. A part with holes is one
-            polygon that goes into them and back; COCO itself has no other way to say a hole.
-        tolerance: pixels by which a polygon may cut corners; 0 gives back the very mask.
+        names: one category per kind (`kind_of`), ignoring case, in order of first
+            appearance. The full name is stored as `name` in the annotation's `attributes`.
+        scores: predicted IoU, written as `score` if given.
+        polygons: write `segmentation` as polygons instead of run lengths. A part with holes is one
+            polygon that cuts into them and back; COCO has no other way to describe a hole.
+        tolerance: pixels by which a polygon may cut corners; 0 reproduces the mask exactly.
     """
-    kinds: dict[str, tuple[int, str]] = {}  # number and first spelling of each
+    kinds: dict[str, tuple[int, str]] = {}  # id and first spelling of each
     for name in names:
         kind = kind_of(name)
         kinds.setdefault(kind.casefold(), (len(kinds) + 1, kind))
@@ -100,7 +100,7 @@ def dataset(
 
 
 def kind_of(name: str) -> str:
-    """What an object is, without the number that tells it from others: "cat 2" is a "cat"."""
+    """The kind of an object, without its number: "cat 2" is a "cat"."""
     plain = " ".join(unicodedata.normalize("NFC", name).split())
     return _COUNTED.sub("", plain).rstrip(" -_/,.:;#(") or plain or "object"
 

@@ -1,4 +1,4 @@
-"""Draw results onto pictures; all take and return (H, W, 3) uint8 and leave the input alone."""
+"""Draw results on pictures; functions take and return (H, W, 3) uint8 and do not modify inputs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Colour = tuple[int, int, int]
 Stack = Masks | NDArray[np.bool_] | Sequence[NDArray[np.bool_]] | Sequence[Mask]
 Rect = tuple[int, int, int, int]  # x1, y1, x2, y2; x2 and y2 are outside
 
-# Pillow's own font has Latin letters only. These names are looked up where the system keeps fonts,
-# and only for a label that needs them.
+# Pillow's bundled font has Latin letters only. These fonts are looked up on the system, and only
+# for labels that need them.
 _WIDE_FONTS = (
     "NotoSansCJK-Regular.ttc",
     "NotoSansKR-Regular.otf",
@@ -37,15 +37,15 @@ def boxes(rgb: RGB, detections: Detections, threshold: float = 0.0) -> RGB:
 
 
 def boxes_image(rgb: RGB, detections: Detections, threshold: float = 0.0) -> Image.Image:
-    """Boxes with a label and score each; no two labels overlap, and none leaves the picture.
+    """Boxes with labels and scores; labels do not overlap and stay inside the picture.
 
-    Line width and letters grow with the picture. A label keeps its colour from picture to picture.
-    Where a picture is too crowded for a label (the lowest scores first) only the box is drawn.
+    Line width and letters grow with the picture. A label always has the same colour. In a crowded
+    picture the lowest-scored labels are left out, but their boxes are drawn.
 
     Args:
         rgb: (H, W, 3) uint8.
         detections: boxes in pixels of `rgb`, best first.
-        threshold: boxes with a lower score (0..1) are left out.
+        threshold: boxes with a lower score (0..1) are omitted.
 
     Returns:
         A new picture of mode "RGB", ready to be saved.
@@ -61,7 +61,7 @@ def boxes_image(rgb: RGB, detections: Detections, threshold: float = 0.0) -> Ima
         )
         if score >= threshold
     ]
-    for box, label, _ in reversed(shown):  # the best on top
+    for box, label, _ in reversed(shown):  # best on top
         pen.rectangle(box, outline=(0, 0, 0), width=line + 2)
         inner = (box[0] + 1, box[1] + 1, max(box[0] + 1, box[2] - 1), max(box[1] + 1, box[3] - 1))
         pen.rectangle(inner, outline=label_colour(label), width=line)
@@ -79,7 +79,7 @@ def boxes_image(rgb: RGB, detections: Detections, threshold: float = 0.0) -> Ima
 
 
 def masks(rgb: RGB, masks: Stack, alpha: float = 0.45) -> RGB:
-    """Each mask tinted in its colour of `mask_palette`, with a contour; small masks lie on top.
+    """Tint each mask in its colour of `mask_palette`, with a contour; small masks are on top.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -115,7 +115,7 @@ def _paint_all(out: RGB, masks: Stack, alpha: float) -> None:
 def _paint(
     out: RGB, mask: NDArray[np.bool_], colour: NDArray[np.uint8], alpha: float, width: int
 ) -> None:
-    """One mask that is not empty, some rows at a time."""
+    """Draw one non-empty mask, some rows at a time."""
     rows, columns = _extent(mask)
     tables = [
         np.rint(np.arange(256) * (1 - alpha) + int(tone) * alpha).astype(np.uint8)
@@ -123,7 +123,7 @@ def _paint(
     ]
     for band in bands.bands(rows.stop - rows.start, columns.stop - columns.start):
         top, bottom = rows.start + band.start, rows.start + band.stop
-        # The rim is as wide as this, so it depends on as many rows above and below.
+        # The contour is this wide, so a band also needs that many rows above and below.
         first, last = max(rows.start, top - width), min(rows.stop, bottom + width)
         seen = mask[first:last, columns]
         edge = (seen & ~_shrunk(seen, width))[top - first : bottom - first]
@@ -135,8 +135,8 @@ def _paint(
 
 
 def mask_palette(count: int) -> NDArray[np.uint8]:
-    """(count, 3) uint8 colours; neighbours in the list are far apart in hue."""
-    golden = 0.618034  # of a turn: no two hues of a short list come close
+    """(count, 3) uint8 colours; neighbours in the list differ strongly in hue."""
+    golden = 0.618034  # of a turn: keeps hues of a short list apart
     hues = [(0.58 + i * golden) % 1.0 for i in range(count)]
     light = [(0.55, 0.42, 0.68)[i % 3] for i in range(count)]
     rows = [_hls(hue, lightness) for hue, lightness in zip(hues, light, strict=True)]
@@ -144,7 +144,7 @@ def mask_palette(count: int) -> NDArray[np.uint8]:
 
 
 def heatmap(rgb: RGB, values: NDArray[np.floating], alpha: float = 0.55) -> RGB:
-    """A coarse map (attention of patches, say) laid over a picture, lowest dark, highest bright.
+    """Blend a coarse map (e.g. attention of patches) over a picture, low is dark, high is bright.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -166,10 +166,10 @@ def heatmap(rgb: RGB, values: NDArray[np.floating], alpha: float = 0.55) -> RGB:
 
 @cache
 def colour_map() -> NDArray[np.uint8]:
-    """(256, 3) uint8 from dark violet to light yellow; lightness rises evenly.
+    """(256, 3) uint8 from dark violet to light yellow, with evenly rising lightness.
 
-    A straight rise of lightness and a turn of hue in OKLab (Ottosson, 2020), so that equal steps
-    of a value look equal, also in grey and to colour-blind eyes.
+    Lightness rises linearly while hue turns in OKLab (Ottosson, 2020), so that equal steps look
+    equal, also in greyscale and to colour-blind viewers.
     """
     t = np.linspace(0.0, 1.0, 256)
     lightness, chroma = 0.22 + 0.73 * t, 0.04 + 0.40 * t * (1 - t) + 0.09 * t
@@ -195,7 +195,7 @@ def colour_map() -> NDArray[np.uint8]:
 
 
 def label_colour(label: str) -> Colour:
-    """A colour that depends on nothing but the label."""
+    """A colour that depends only on the label."""
     number = zlib.crc32(label.encode())
     return _hls((number & 0xFFFF) / 0x10000, (0.42, 0.52, 0.62)[(number >> 16) % 3])
 
@@ -261,7 +261,7 @@ def _clip(box: NDArray[np.float32], size: tuple[int, int]) -> Rect:
 def _place(
     text: str, size: int, box: Rect, picture: tuple[int, int], taken: list[Rect]
 ) -> Rect | None:
-    """A free place for a label, as near to its box as can be; None where there is none."""
+    """The free place for a label that is nearest to its box; None if there is none."""
     width, height = _text_size(text, size)
     x1, y1, x2, y2 = box
     spots = [(x1, y1 - height), (x1, y1), (x1, y2), (x2 - width, y1 - height), (x1, y2 - height)]
@@ -287,13 +287,13 @@ def _place(
 
 
 def _extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns that hold the mask, which is not empty."""
+    """Rows and columns that contain the mask, which is not empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _shrunk(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
-    """The mask less a rim of `width` pixels."""
+    """The mask without a rim of `width` pixels."""
     padded = np.pad(mask, width)
     height, length = mask.shape
     inner = mask.copy()

@@ -1,4 +1,4 @@
-"""Measures of pictures, boxes and masks; pictures are (H, W, 3) uint8, values are plain floats."""
+"""Metrics for pictures, boxes and masks; pictures are (H, W, 3) uint8, values are plain floats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def psnr(a: RGB, b: RGB) -> float:
     """Peak signal-to-noise ratio, 10 log10(255² / mean((a - b)²)), in dB; inf for equal pictures.
 
     Args:
-        a, b: (H, W, 3) uint8 of one shape.
+        a, b: (H, W, 3) uint8, of the same shape.
 
     Raises:
         InputError: the shapes differ.
@@ -32,7 +32,7 @@ def ssim(a: RGB, b: RGB) -> float:
     error visibility to structural similarity", 2004; computed by scikit-image.
 
     Args:
-        a, b: (H, W, 3) uint8 of one shape, at least 11 x 11.
+        a, b: (H, W, 3) uint8, of the same shape, at least 11 x 11.
 
     Raises:
         InputError: the shapes differ, or the pictures are smaller than the window.
@@ -86,12 +86,12 @@ def mask_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 def estimate_sigma(rgb: RGB) -> float:
     """Standard deviation of the noise in grey levels (0..255), mean over the channels.
 
-    The mask [1 -2 1]ᵀ[1 -2 1] of Immerkær, "Fast noise variance estimation", 1996, takes away what
-    is flat or a ramp. Its response is measured in blocks of 16 x 16; the calmest tenth decides,
-    because texture only adds. Blocks with clipped pixels, which hide noise, are left out.
+    The mask [1 -2 1]ᵀ[1 -2 1] of Immerkær, "Fast noise variance estimation", 1996, removes flat
+    areas and ramps. Its response is measured in blocks of 16 x 16; the calmest tenth decides,
+    because texture only adds. Blocks with clipped pixels hide noise and are left out.
 
-    For white noise, as a denoiser wants it. Fine texture all over the picture reads as noise;
-    JPEG takes noise away unevenly, and a resized picture has noise that is not white.
+    For white noise, as denoisers expect. Fine texture all over the picture is counted as noise;
+    JPEG removes noise unevenly, and resized pictures have noise that is not white.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -99,13 +99,13 @@ def estimate_sigma(rgb: RGB) -> float:
     return float(np.mean([_channel_sigma(rgb[..., i]) for i in range(rgb.shape[2])]))
 
 
-# The calmest tenth of blocks of pure white noise has less than the true deviation by this factor
+# The calmest tenth of blocks of pure white noise underestimates the deviation by this factor
 # (the mean of 20 draws of 512 x 768 pixels).
 _CALM = 0.892
 
 
 _BLOCK = 16
-_BAND = 16 * _BLOCK  # rows measured at a time: a large picture as floats would fill the memory
+_BAND = 16 * _BLOCK  # rows at a time: large pictures do not fit as floats
 
 
 def _channel_sigma(channel: NDArray[np.uint8]) -> float:
@@ -115,13 +115,13 @@ def _channel_sigma(channel: NDArray[np.uint8]) -> float:
     ]
     deviation, share = (np.concatenate(parts) for parts in zip(*bands, strict=True))
     open_ = share <= 0.02
-    if np.count_nonzero(open_) < max(8, len(share) // 50):  # clipped nearly everywhere
+    if np.count_nonzero(open_) < max(8, len(share) // 50):  # clipped almost everywhere
         open_ = share <= np.sort(share)[min(len(share) - 1, max(8, len(share) // 50))]
     return float(np.quantile(deviation[open_], 0.1)) / _CALM
 
 
 def _deviations(channel: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Of each block of a band of rows: the noise in it, and the share of clipped pixels."""
+    """For each block of a band of rows: its noise, and its share of clipped pixels."""
     values = channel.astype(np.float32)
     down = values[2:] - 2 * values[1:-1] + values[:-2]
     response = (down[:, 2:] - 2 * down[:, 1:-1] + down[:, :-2]) / 6  # noise keeps its deviation
@@ -130,7 +130,7 @@ def _deviations(channel: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArra
 
 
 def _block_means(values: NDArray[np.float32], side: int = _BLOCK) -> NDArray[np.float32]:
-    """(H, W) to the mean of each whole block of `side` x `side` (of all, where H or W is less)."""
+    """(H, W) to the mean of each whole block of `side` x `side` (of everything if smaller)."""
     rows, columns = min(side, values.shape[0]), min(side, values.shape[1])
     high, wide = values.shape[0] // rows, values.shape[1] // columns
     blocks = values[: high * rows, : wide * columns].reshape(high, rows, wide, columns)
@@ -143,4 +143,4 @@ def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _same_shape(a: NDArray[np.generic], b: NDArray[np.generic]) -> None:
     if a.shape != b.shape:
-        raise InputError(f"The two differ in shape: {a.shape} and {b.shape}.")
+        raise InputError(f"The two inputs differ in shape: {a.shape} and {b.shape}.")

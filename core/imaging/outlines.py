@@ -1,4 +1,4 @@
-"""Masks as outlines: rings along the edges of pixels, and SVG made of them."""
+"""Masks as outlines: rings along pixel edges, and SVG."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Outline:
 
 
 def outlines(mask: BoolMask, tolerance: float = 0.0) -> list[Outline]:
-    """The parts of a mask (pixels that share a side), traced by scikit-image.
+    """The connected parts of a mask (pixels that share a side), traced by scikit-image.
 
     Args:
         mask: (H, W) bool.
-        tolerance: 0 follows the edges of the pixels, so that filling the rings gives back the very
-            mask; more is the distance in pixels by which a line may cut corners (Douglas-Peucker).
+        tolerance: 0 follows pixel edges, so that filling the rings reproduces the mask exactly;
+        otherwise lines may deviate by this many pixels (Douglas-Peucker).
 
     Returns:
         One Outline for each part; [] for an empty mask.
@@ -45,7 +45,7 @@ def outlines(mask: BoolMask, tolerance: float = 0.0) -> list[Outline]:
     # Mid-points of pixel edges, (N, 2) in rows and columns of the padded mask, first = last.
     for contour in find_contours(framed.astype(np.uint8), 0.5):
         low, high = np.floor(contour[0]).astype(int), np.ceil(contour[0]).astype(int)
-        part = max(parts[tuple(low)], parts[tuple(high)])  # the edge has a pixel on each side
+        part = max(parts[tuple(low)], parts[tuple(high)])  # an edge has a pixel on each side
         ring = _corners(contour) if tolerance <= 0 else _simplified(contour, tolerance)
         if _signed_area(_corners(contour)) > 0:
             outer[part] = ring
@@ -55,13 +55,13 @@ def outlines(mask: BoolMask, tolerance: float = 0.0) -> list[Outline]:
 
 
 def _corners(contour: NDArray[np.float64]) -> Ring:
-    """The corners of the pixel edges whose mid-points a contour joins."""
+    """The corners of the pixel edges whose mid-points a contour connects."""
     here, there = contour[:-1], contour[1:]
     across = here[:, 0] % 1 != 0  # this edge lies between two rows
     turns = across != (there[:, 0] % 1 != 0)
     rows = np.where(across, here[:, 0], there[:, 0])[turns]
     columns = np.where(across, there[:, 1], here[:, 1])[turns]
-    return np.stack([columns, rows], axis=1) - 0.5  # padding takes 1, the pixel's corner gives 0.5
+    return np.stack([columns, rows], axis=1) - 0.5  # padding -1, pixel corner +0.5
 
 
 def _simplified(contour: NDArray[np.float64], tolerance: float) -> Ring:
@@ -77,9 +77,9 @@ def _signed_area(ring: Ring) -> float:
 
 
 def keyholed(outline: Outline) -> Ring:
-    """One ring (N, 2) that goes into each hole along a line of no width, and back out.
+    """One ring (N, 2) that enters each hole along a zero-width line and returns.
 
-    COCO's polygons know no holes; filled by the even-odd rule this ring leaves them open.
+    COCO polygons cannot have holes; the even-odd rule leaves them open in this ring.
     """
     ring = outline.outer
     for hole in outline.holes:

@@ -1,8 +1,8 @@
-"""PNG files in a sixth of the time that Pillow takes, for pictures that go back to a visitor.
+"""Write PNG files in a sixth of Pillow's time, for pictures sent back to a visitor.
 
-Each row is written as its difference to the row above and packed by ISA-L (Intel's igzip, which
-also runs on ARM and AMD), or by zlib where that is missing. Pillow tries five ways for each row and
-packs with zlib. The files of 14 photographs were 2 % larger than Pillow's at its fastest level.
+Each row is stored as its difference from the row above and compressed by ISA-L (Intel's igzip,
+which also runs on ARM and AMD), or by zlib if that is missing. Pillow tries five filters per row
+and uses zlib. The files of 14 photographs were 2 % larger than Pillow's at its fastest level.
 Source: "Portable Network Graphics (PNG) Specification", third edition, W3C 2025.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from core.cpu.own_ways import OwnWay
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-BAND_BYTES = 2**19  # packed at a time, so that what was just subtracted is still in the cache
+BAND_BYTES = 2**19  # per band, so that it is still in the CPU cache
 _COLOUR_TYPES = {3: 2, 4: 6}  # channels -> truecolour, truecolour with alpha
 SRGB = (b"sRGB", b"\0")  # the chunk that names the colour space; 0 is the perceptual intent
 _UP = 2  # the filter that subtracts the row above
@@ -28,7 +28,7 @@ _UP = 2  # the filter that subtracts the row above
 def encode(pixels: NDArray[np.uint8]) -> bytes:
     """(H, W, 3) RGB or (H, W, 4) RGBA uint8 as the bytes of a PNG file.
 
-    The file says that it is sRGB, and holds no other metadata.
+    The file is tagged as sRGB and holds no other metadata.
 
     Raises:
         ValueError: another shape.
@@ -37,7 +37,7 @@ def encode(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def parts(pixels: NDArray[np.uint8]) -> Iterator[bytes]:
-    """`encode` piece by piece, for a file of a large picture that need not be in memory whole."""
+    """`encode` in pieces, so that a large file need not be in memory as a whole."""
     height, width, channels = pixels.shape
     if channels not in _COLOUR_TYPES:
         raise ValueError(f"{channels} channels instead of 3 or 4")
@@ -58,7 +58,7 @@ def _packed(pixels: NDArray[np.uint8]) -> Iterator[bytes]:
         band = np.ascontiguousarray(pixels[start : start + count]).reshape(-1, length)
         filtered = np.empty((len(band), 1 + length), np.uint8)
         filtered[:, 0] = _UP
-        np.subtract(band[:1], above, out=filtered[:1, 1:])  # modulo 256, as the format wants it
+        np.subtract(band[:1], above, out=filtered[:1, 1:])  # modulo 256, as the format requires
         np.subtract(band[1:], band[:-1], out=filtered[1:, 1:])
         above = band[-1:]
         if packed := packer.compress(filtered):

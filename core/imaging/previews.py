@@ -1,7 +1,7 @@
-"""What a page shows of a picture file: the file itself, or what was decoded from it.
+"""What the page shows for a picture file: the file itself, or its decoded picture.
 
-Browsers show no HEIC, TIFF or RAW, play animations, and mean other colours by some files. A picture
-that somebody clicks on must be the one that the model sees.
+Browsers cannot show HEIC, TIFF or RAW, they play animations, and read the colours of some files
+differently. Users must see the same picture as the model.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from core.imaging.decoding import png as decoding_png
 from core.imaging.decoding.limits import Clock, TooSlow
 
 SIDE = 1600
-LOSSLESS_PIXELS = 256 * 256  # small pictures, pixel art among them, stay exact
+LOSSLESS_PIXELS = 256 * 256  # small pictures, such as pixel art, stay exact
 
 
 def is_plain(data: bytes) -> bool:
-    """Whether every browser shows a file as `decode` reads it: a whole JPEG, PNG or WebP in sRGB of
-    8 bits, of one frame, without transparency."""
+    """Whether every browser shows a file as `decode` reads it: a complete JPEG, PNG or WebP in
+    8-bit sRGB, with one frame and no transparency."""
     try:
         if data.startswith(b"\xff\xd8\xff"):
             return _is_plain_jpeg(data)
@@ -47,7 +47,7 @@ def _is_plain_png(data: bytes) -> bool:
 
 
 def _is_plain_webp(data: bytes) -> bool:
-    """Nothing but the picture, which in VP8L says whether it has alpha."""
+    """Only the picture data; in VP8L it says whether there is alpha."""
     lossless = data[12:16] == b"VP8L"
     return data[12:16] == b"VP8 " or (lossless and not data[24] & 0x10)
 
@@ -71,7 +71,7 @@ def encode(rgb: NDArray[np.uint8]) -> tuple[bytes, str]:
 
 
 def sentence(text: str) -> tuple[bytes, str]:
-    """A picture of a sentence, for a file that cannot be shown, and its media type."""
+    """A picture of a message, for a file that cannot be shown, and its media type."""
     lines = textwrap.wrap(text, 44)
     spans = "".join(
         f'<tspan x="320" dy="{0 if i == 0 else 34}">{html.escape(line)}</tspan>'

@@ -1,6 +1,6 @@
-"""Point and box prompts as numbers that are known to lie on the picture.
+"""Validate point and box prompts against the picture.
 
-Segment Anything itself takes a NaN or a point far outside in silence, and answers with some mask.
+Segment Anything itself silently accepts NaN or points far outside and returns some mask.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def parse_points(points: Points, size: tuple[int, ...]) -> PointPrompts:
     if array is None or array.ndim not in (1, 2):
         raise InputError(_POINTS)
     if len(array) > MAX_POINTS:
-        raise InputError(f"There are {len(array)} points; at most {MAX_POINTS} are read.")
+        raise InputError(f"There are {len(array)} points; at most {MAX_POINTS} are allowed.")
     if not array.size and len(array) == 0:
         array = array.reshape(0, 3)
     if array.ndim != 2 or array.shape[1] != 3 or not np.all(np.isin(array[:, 2], (0, 1))):
@@ -39,7 +39,7 @@ def parse_points(points: Points, size: tuple[int, ...]) -> PointPrompts:
 
 
 def parse_box(box: Sequence[float] | None, size: tuple[int, ...]) -> NDArray[np.float32] | None:
-    """[x1, y1, x2, y2] with its corners in order and clipped to a picture of `size` (H, W)."""
+    """[x1, y1, x2, y2] with ordered corners, clipped to a picture of `size` (H, W)."""
     if box is None:
         return None
     corners = checks.numbers(box)

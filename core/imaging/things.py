@@ -1,13 +1,13 @@
-"""Which masks of everything mode are things and not ground, best first.
+"""Select the masks of everything mode that are things rather than ground, best first.
 
-A network that is unsure of itself also gives pieces of the ground, lumps of several things, and one
-thing more than once. A thing is in one piece, fills most of its convex hull, and its rim lies where
-the picture changes. Solidity, the edge on the rim and the model's own guess make one figure, by
-which masks are ranked; where masks share their pixels the best one stays.
+An unsure network also returns pieces of the ground, lumps of several things, and duplicates. A
+thing is in one piece, fills most of its convex hull, and its rim follows an edge of the picture.
+Masks are ranked by one figure made of solidity, edge strength along the rim and the model's own
+score; where masks overlap the best one stays.
 
-Sources: edges on the rim as in Alexe et al., "What is an object?", 2010; doubles found by the
-overlap of masks instead of boxes as in Wang et al., "SOLO", 2020. The constants were chosen on the
-starter's masks of `examples/coins.jpg`, where `tests/test_things.py` measures them.
+Sources: edges on the rim as in Alexe et al., "What is an object?", 2010; duplicates by mask instead
+of box overlap as in Wang et al., "SOLO", 2020. The constants were chosen on the starter's masks of
+`examples/coins.jpg`, where `tests/test_things.py` measures them.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from core.types import Mask
 BoolMask = NDArray[np.bool_]
 Slope = NDArray[np.float64]
 SIDE = 384  # masks are judged at this longest side
-HOLE = 0.1  # a hole of less than this share of a mask is noise of the network
-SURE_EDGE = 2.0  # a rim this many times as steep as the picture on average counts in full
-LEAST = 0.5  # what a mask must be worth
-SAME = 0.4  # masks with a higher IoU show one thing
-LUMP = 0.5  # a mask of which better ones cover this share is made of them
-PART = 0.3  # unless it is a part: at most this share of the one that holds it
-GROUND = 0.4  # a mask of this share of the picture that holds two better ones is what they lie on
-# What a starter's masks must reach before they are judged; its own thresholds, made for masks that
-# are not, would leave out coins that the judging finds.
+HOLE = 0.1  # holes below this share of a mask are noise
+SURE_EDGE = 2.0  # a rim this many times steeper than average counts fully
+LEAST = 0.5  # lowest figure of a thing
+SAME = 0.4  # masks with a higher IoU show the same thing
+LUMP = 0.5  # a mask covered to this share by better ones is a lump
+PART = 0.3  # a part: at most this share of the mask around it
+GROUND = 0.4  # a mask this large with two better ones inside is ground
+# Thresholds for a starter's masks before they are judged; its usual thresholds are meant for final
+# masks and would drop coins that judging finds.
 CANDIDATES = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.4}
 
 
 class Selection:
-    """The things among the masks of one picture; what was judged once is kept.
+    """The things among the masks of one picture; judgements are kept.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -49,7 +49,7 @@ class Selection:
         self._judged: dict[int, tuple[Mask, Mask, BoolMask, float]] = {}  # by id of the first
 
     def of(self, masks: Sequence[Mask]) -> list[Mask]:
-        """Those that are things, each in one piece, best first."""
+        """The masks that are things, each in one piece, best first."""
         judged = [self._judge(mask) for mask in masks]
         kept = chosen([small for *_, small, _ in judged], [worth for *_, worth in judged])
         return [judged[i][1] for i in kept]
@@ -66,10 +66,10 @@ class Selection:
 
 
 def in_one_piece(mask: BoolMask) -> BoolMask:
-    """Without all islands but the largest, and without small holes.
+    """Drop all islands but the largest, and fill small holes.
 
     Returns:
-        (H, W) bool; `mask` itself where nothing changes.
+        (H, W) bool; `mask` itself if nothing changes.
     """
     from scipy import ndimage
 
@@ -110,7 +110,7 @@ def in_one_piece(mask: BoolMask) -> BoolMask:
 
 
 def steepness(rgb: NDArray[np.uint8]) -> Slope:
-    """How fast a picture changes at each place, 1 on average: (h, w), longest side `SIDE`."""
+    """Gradient of a picture at each place, 1 on average: (h, w), longest side `SIDE`."""
     from scipy import ndimage
 
     height, width = rgb.shape[:2]
@@ -123,20 +123,20 @@ def steepness(rgb: NDArray[np.uint8]) -> Slope:
 
 
 def worth_of(mask: BoolMask, slope: Slope, score: float) -> float:
-    """How much of a thing a mask is, 0..1.
+    """How much a mask looks like a thing, 0..1.
 
     Args:
         mask: (h, w) bool, of the size of `slope`.
-        slope: what `steepness` gives.
-        score: the model's own guess of the mask's IoU.
+        slope: from `steepness`.
+        score: the model's own estimate of the mask's IoU.
     """
     from scipy import ndimage
 
     if not mask.any():
         return 0.0
-    rim = mask & ~ndimage.binary_erosion(mask, border_value=1)  # where the mask ends
+    rim = mask & ~ndimage.binary_erosion(mask, border_value=1)  # the mask's rim
     frame = np.ones_like(mask)
-    frame[1:-1, 1:-1] = False  # where the picture ends, which says nothing
+    frame[1:-1, 1:-1] = False  # ignore rims at the picture's border
     framed = mask & frame
     cut = np.count_nonzero(framed) / max(1, int(np.count_nonzero(rim | framed)))
     steep = float(slope[rim].mean()) if rim.any() else 0.0
@@ -167,7 +167,7 @@ def chosen(masks: Sequence[BoolMask], worths: Sequence[float]) -> list[int]:
 
 
 def _made_of(mask: BoolMask, better: Sequence[BoolMask]) -> bool:
-    """Whether a mask is one of the better ones once more, a lump of them, or their ground."""
+    """Whether a mask duplicates a better one, is a lump of several, or their ground."""
     area = np.count_nonzero(mask)
     shared = [np.count_nonzero(mask & one) for one in better]
     areas = [np.count_nonzero(one) for one in better]

@@ -1,1 +1,1 @@
-"""Networks of our own, and the way between pictures and tensors."""
+"""Our own networks, and the conversion between pictures and tensors."""

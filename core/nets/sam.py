@@ -66,7 +66,7 @@ class GlobalBlock(nn.Module):
 class PyramidEncoder(nn.Module):
     """(B, 3, H, W) normalised picture -> (B, out_chans, H/8, W/8) embedding.
 
-    Stands in for segment_anything's ImageEncoderViT: `img_size` is what SamPredictor reads.
+    Replaces segment_anything's ImageEncoderViT; SamPredictor reads `img_size`.
     """
 
     def __init__(
@@ -117,8 +117,9 @@ def build(
 ) -> Sam:
     """A small `Sam` for pictures whose longer side is resized to `img_size` pixels.
 
-    Low-resolution masks are (img_size / 2, img_size / 2). Builds under `torch.device("meta")`
-    too: every tensor but the two pixel constants is in the state dict, and those stay real.
+    Low-resolution masks are (img_size / 2, img_size / 2). It can be built under
+    `torch.device("meta")`: all tensors except the two pixel constants are in the state dict, and
+    those two are created with values.
 
     Args:
         img_size: a multiple of 32.
@@ -148,7 +149,7 @@ def build(
             iou_head_hidden_dim=dim,
         ),
     )
-    # Not in the state dict, so a model built on `meta` would never get them.
+    # These are not in the state dict, so a model built on `meta` would never get their values.
     sam.pixel_mean = torch.tensor(PIXEL_MEAN, device="cpu").view(-1, 1, 1)
     sam.pixel_std = torch.tensor(PIXEL_STD, device="cpu").view(-1, 1, 1)
     return sam.eval()

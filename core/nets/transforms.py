@@ -1,6 +1,6 @@
-"""Image <-> tensor: the only place where pixels become model inputs and come back.
+"""Image <-> tensor: the only place where pixels become model inputs and back.
 
-Where a library has the transform that a checkpoint was trained with, that one is used.
+If a library has the transform that a checkpoint was trained with, that one is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_ASPECT = 100
 
 
 def refuse_narrow(rgb: Rgb) -> Rgb:
-    """The picture, unless it is so narrow that a resize would leave no pixels, or far too many.
+    """The picture, unless it is so narrow that a resize would give no pixels, or far too many.
 
     Raises:
         InputError: one side is over `MAX_ASPECT` times the other.
@@ -33,7 +33,7 @@ def refuse_narrow(rgb: Rgb) -> Rgb:
 
 
 def refuse_narrow_size(height: int, width: int) -> None:
-    """`refuse_narrow` where only the size of a picture is at hand."""
+    """`refuse_narrow` when only the picture's size is known."""
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise InputError(f"The picture is too narrow ({width} x {height} pixels); crop it first.")
 
@@ -49,7 +49,7 @@ def timm_transform(data_config: dict[str, Any]) -> Callable[[Rgb], torch.Tensor]
 def detr_transform(
     size: dict[str, int], mean: Sequence[float], std: Sequence[float]
 ) -> Callable[[Rgb], torch.Tensor]:
-    """DETR's own: shortest side to `shortest_edge`, longest at most `longest_edge`.
+    """DETR's transform: shortest side to `shortest_edge`, longest at most `longest_edge`.
 
     (H, W, 3) uint8 -> (1, 3, h, w) float32, normalised.
     """
@@ -61,7 +61,7 @@ def detr_transform(
     )
 
     def transform(rgb: Rgb) -> torch.Tensor:
-        # The library's own resize, before which it would lay out all pixels anew three times.
+        # The library's own resize; its processor would first copy all pixels three times.
         height, width = get_size_with_aspect_ratio(
             rgb.shape[:2], size["shortest_edge"], size.get("longest_edge")
         )
@@ -80,8 +80,8 @@ def square_transform(
     scale = torch.tensor(list(std)).view(1, 3, 1, 1)
 
     def transform(rgb: Rgb) -> torch.Tensor:
-        # As the library's own processor, whose values these are, in an eighth of its time: that
-        # lays out all pixels anew before it shrinks them.
+        # Matches ViTImageProcessor in an eighth of its time, which copies all pixels before it
+        # shrinks them.
         x = _resized(rgb, side, side, "bilinear")
         x = x.to(torch.float32, memory_format=torch.contiguous_format)
         return x.div_(255).sub_(shift).div_(scale)
@@ -95,21 +95,21 @@ def to_batch(rgb: Rgb) -> torch.Tensor:
 
 
 def to_rgb(batch: torch.Tensor) -> Rgb:
-    """(1, 3, H, W) in 0..1 -> (H, W, 3) uint8, rounded, values outside clamped."""
+    """(1, 3, H, W) in 0..1 -> (H, W, 3) uint8, rounded and clamped."""
     return to_rgbs(batch[:1])[0]
 
 
 def to_rgbs(batch: torch.Tensor) -> Rgb:
-    """(B, 3, H, W) in 0..1 -> (B, H, W, 3) uint8, rounded, values outside clamped."""
-    images = batch.detach().float().clamp(0, 1).mul_(255).round_()  # in place: they may be large
+    """(B, 3, H, W) in 0..1 -> (B, H, W, 3) uint8, rounded and clamped."""
+    images = batch.detach().float().clamp(0, 1).mul_(255).round_()  # in place: may be large
     return np.ascontiguousarray(images.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
 
 
 def to_view(rgb: Rgb, height: int, width: int, exact: bool = False) -> Rgb:
-    """(H, W, 3) uint8 -> (height, width, 3) uint8, bicubic as Pillow's to two levels.
+    """(H, W, 3) uint8 -> (height, width, 3) uint8, bicubic; within two levels of Pillow.
 
     Args:
-        exact: take the nearest pixel instead, which keeps edges sharp.
+        exact: use the nearest pixel instead, which keeps edges sharp.
     """
     if exact:
         rows, columns = _nearest(rgb.shape[0], height), _nearest(rgb.shape[1], width)
@@ -119,9 +119,9 @@ def to_view(rgb: Rgb, height: int, width: int, exact: bool = False) -> Rgb:
 
 
 def _resized(rgb: Rgb, height: int, width: int, mode: str) -> torch.Tensor:
-    """(H, W, 3) uint8 -> (1, 3, height, width) uint8, its channels last in memory.
+    """(H, W, 3) uint8 -> (1, 3, height, width) uint8, in channels-last layout.
 
-    PyTorch resizes bytes in that order five times as fast as Pillow.
+    PyTorch resizes bytes in that layout five times as fast as Pillow.
     """
     size = (height, width)
     return OF_BYTES.run(lambda: _by_pytorch(rgb, size, mode), lambda: _by_pillow(rgb, size, mode))
@@ -139,7 +139,7 @@ def _by_pillow(rgb: Rgb, size: tuple[int, int], mode: str) -> torch.Tensor:
 
 
 def _trial() -> bool:
-    """PyTorch's and Pillow's answers differ by a level or two."""
+    """PyTorch and Pillow differ by a level or two."""
     rgb = (np.arange(29 * 37 * 3) * 7 % 251).astype(np.uint8).reshape(29, 37, 3)
     with torch.autocast("cpu", enabled=False):
         pairs = [
@@ -153,30 +153,30 @@ OF_BYTES = OwnWay("PyTorch's resize of bytes", _trial)
 
 
 class _Borrowed:
-    """Pixels that PyTorch only reads. It warns of arrays that are read-only, as shared ones are,
-    and a copy of a large picture is 150 MB."""
+    """Pixels that PyTorch only reads. It warns about read-only arrays, such as shared ones, and a
+    copy of a large picture is 150 MB."""
 
     def __init__(self, rgb: Rgb) -> None:
         rgb = np.ascontiguousarray(rgb)
-        self._rgb = rgb  # alive as long as the view
+        self._rgb = rgb  # keeps it alive as long as the view
         place, _ = rgb.__array_interface__["data"]
         self.__array_interface__ = {**rgb.__array_interface__, "data": (place, False)}
 
     @classmethod
     def of(cls, rgb: Rgb) -> Rgb:
-        """A view of `rgb` that calls itself writable, and is not to be written to."""
+        """A view of `rgb` that claims to be writable; do not write to it."""
         return np.asarray(cls(rgb))
 
 
 def _nearest(side: int, wanted: int) -> NDArray[np.intp]:
-    """For each of `wanted` pixels the one of `side` that lies under its centre."""
+    """For each of `wanted` pixels, the pixel of `side` under its centre."""
     return ((np.arange(wanted) + 0.5) * side / wanted).astype(np.intp)
 
 
 def pad_to_multiple(batch: torch.Tensor, multiple: int, minimum: int = 0) -> torch.Tensor:
-    """Extend right and bottom so that both sides are multiples of `multiple`, at least `minimum`.
+    """Pad right and bottom so that both sides are multiples of `multiple`, at least `minimum`.
 
-    Reflects where the picture is large enough for it, else repeats the border.
+    Reflects the picture if it is large enough, else repeats the border.
     """
     h, w = batch.shape[-2:]
     right = -(-max(w, minimum) // multiple) * multiple - w

@@ -1,9 +1,8 @@
 """A timm VisionTransformer behind a small convolutional stem, for pictures of 32 px.
 
-A ViT that cuts small pictures straight into patches needs far more data than there is to learn
+A ViT that cuts small pictures directly into patches needs far more data than available to learn
 edges and textures; a few convolutions learn them quickly (Xiao et al., "Early Convolutions Help
-Transformers See Better", 2021). Blocks and attention are timm's own, so that attention can be
-shown.
+Transformers See Better", 2021). Blocks and attention are timm's, so attention can be shown.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ from torch import nn
 
 
 class Skip(nn.Sequential):
-    """Layers around which their input is carried and added: (B, C, H, W) -> (B, C, H, W)."""
+    """Layers with a residual connection: (B, C, H, W) -> (B, C, H, W)."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return input + super().forward(input)
 
 
 class ConvStem(nn.Sequential):
-    """3x3 convolutions with batch norm and GELU; a layer may halve the picture by max pooling.
+    """3x3 convolutions with batch norm and GELU; max pooling after some halves the picture.
 
     (B, 3, H, W) -> (B, widths[-1], H / 2**p, W / 2**p) for p pooled layers.
 
     Args:
         widths: channels after each convolution.
         pooled: for each convolution, whether 2x2 max pooling follows.
-        skipped: for each convolution, whether its input is added to what it gives; none if empty.
+        skipped: for each convolution, whether it has a residual connection; none if empty.
 
     Raises:
-        ValueError: a layer that changes the shape is to be skipped.
+        ValueError: a layer that changes the shape cannot have a residual connection.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class ConvStem(nn.Sequential):
             if skip and (pool or before != after):
                 raise ValueError(f"layer {i} changes the shape and cannot be skipped")
             layers: list[nn.Module] = [nn.Conv2d(before, after, 3, padding=1, bias=False)]
-            if pool:  # before the norm, so that norm and activation see a quarter of the pixels
+            if pool:  # before the norm: a quarter of the pixels left
                 layers.append(nn.MaxPool2d(2))
             layers += [nn.BatchNorm2d(after), nn.GELU()]
             self.extend([Skip(*layers)] if skip else layers)
@@ -57,16 +56,16 @@ class ConvStem(nn.Sequential):
 
 
 def build(arch: dict[str, Any]) -> VisionTransformer:
-    """A VisionTransformer from plain values; also under `torch.device("meta")`.
+    """Build a VisionTransformer from plain values; also under `torch.device("meta")`.
 
     Args:
-        arch: `image_size` (px), `stem_widths`, `stem_pooled` and, where there are any,
-            `stem_skipped` (see ConvStem), `dim`, `depth`, `heads`, `mlp_ratio`, `classes`; and
-            `layer_scale`, what each block's output is multiplied by at the start of training.
+        arch: `image_size` (px), `stem_widths`, `stem_pooled` and optionally `stem_skipped` (see
+        ConvStem), `dim`, `depth`, `heads`, `mlp_ratio`, `classes`; and `layer_scale`, the initial
+        factor on each block's output.
 
     Returns:
-        (B, 3, image_size, image_size) normalised -> (B, classes) logits. One token for each
-        position of the stem's map, no class token: the mean of all tokens is classified.
+        (B, 3, image_size, image_size) normalised -> (B, classes) logits. One token per position of
+        the stem's map, no class token: the mean of all tokens is classified.
     """
     stem = ConvStem(arch["stem_widths"], arch["stem_pooled"], arch.get("stem_skipped", ()))
     side = arch["image_size"] // 2 ** sum(arch["stem_pooled"])
@@ -74,7 +73,7 @@ def build(arch: dict[str, Any]) -> VisionTransformer:
     def embed(
         img_size: int, patch_size: int, in_chans: int, embed_dim: int, bias: bool, **_: Any
     ) -> HybridEmbed:
-        """timm's hook for another patch embedding; it also hands over device and dtype."""
+        """timm's hook for a custom patch embedding; timm also passes device and dtype."""
         return HybridEmbed(
             stem,
             img_size=img_size,

@@ -1,1 +1,1 @@
-"""The steps of Restore: tiles of large pictures, and the guard over each answer."""
+"""The steps of Restore: tiles for large pictures, and a guard that checks each output."""

@@ -1,8 +1,8 @@
 """Restore a picture tile by tile, so that memory does not grow with it.
 
-Tiles are cut from the bytes of the picture and converted one at a time. Their answers are blended
-in a strip as high as one tile, and rows that no other tile touches become bytes of the result. So
-there is never a whole picture of floats, which would take four times the memory of both pictures.
+Tiles are cut from the picture's bytes and converted one at a time. Their outputs are blended in a
+strip as high as one tile, and rows that no other tile touches become bytes of the result. So there
+is never a whole picture of floats, which would take four times the memory of both pictures.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from core.nets import transforms
 from core.nets.transforms import Rgb
 
 OVERLAP = 32
-GRID = 8  # sides of tiles are multiples of it, which networks would pad them to
-_ROWS = 64  # of the strip, converted to bytes at a time
+GRID = 8  # tile sides are multiples of this, so networks need not pad
+_ROWS = 64  # rows of the strip converted to bytes at once
 
 
 def restored(
@@ -34,7 +34,7 @@ def restored(
     """
     h, w = rgb.shape[:2]
     (tops, high), (lefts, wide) = tile_rows(h, side), tile_rows(w, side)
-    if len(tops) == len(lefts) == 1:  # nothing to blend, and the network's values to the last bit
+    if len(tops) == len(lefts) == 1:  # nothing to blend; exact values
         y = net(transforms.to_batch(rgb))
         yield 1.0
         return transforms.to_rgb(y)
@@ -60,10 +60,10 @@ def restored(
 
 
 def tile_rows(length: int, side: int) -> tuple[list[int], int]:
-    """Where tiles begin along one side of a picture, and how long all of them are.
+    """Where tiles begin along one side of a picture, and their common length.
 
-    As few as do with at most `side` pixels (a multiple of `GRID`), spread evenly: tiles of just
-    that side would compute much of a picture twice, the last one pushed back to its border.
+    As few tiles as possible with at most `side` pixels (a multiple of `GRID`), evenly spread: tiles
+    of exactly that side would compute much of a picture twice, with the last one pushed back.
     """
     if length <= side:
         return [0], length
@@ -86,8 +86,8 @@ def _windows(starts: list[int], length: int, whole: int, factor: int) -> list[to
 def _ramp(start: int, length: int, whole: int, factor: int) -> torch.Tensor:
     """Weights (length * factor,) of a tile along one side of a picture of `whole` pixels.
 
-    Towards another tile they fall to 0 before the tile ends, because a network knows least about
-    its outermost pixels; at the border of the picture they stay 1.
+    They fall to 0 before a border shared with another tile, because a network knows least about its
+    outermost pixels, and stay 1 at the picture's border.
     """
     place = (torch.arange(length * factor) + 0.5) / factor  # in pixels of the input
     quarter = OVERLAP / 4

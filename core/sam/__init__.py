@@ -1,1 +1,1 @@
-"""The steps of Segment: engines, clicks, everything mode, and the code that people copy."""
+"""The steps of Segment: engines, clicks, everything mode, and code snippets for users."""

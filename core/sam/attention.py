@@ -1,12 +1,12 @@
-"""SAM's image encoder on a processor, with the same answers in less time.
+"""SAM's image encoder on a CPU: the same results in less time.
 
-segment_anything makes the whole (heads, N, N) table of attention, 800 MB for the 64 x 64 places of
-a global layer, and goes through it five times. Here a global layer is computed for some rows of
-places at a time, so that their part of the table stays in the processor's cache. In the small
-windows of the other layers the relative positions are further entries of queries and keys: what a
-query gives to a row and to a column times the row and column of each key, as one-hot vectors.
-And its patches come out of a convolution with the channels first in memory, where all layers after
-it have them last: they are brought into that order once, instead of at each normalisation and sum.
+segment_anything builds the whole (heads, N, N) attention table, 800 MB for the 64 x 64 places of a
+global layer, and goes through it five times. Here a global layer is computed for a few rows of
+places at a time, so that their part of the table stays in the CPU cache. In the small windows of
+the other layers, relative positions become extra entries of queries and keys: the query's terms
+for rows and columns, times each key's row and column as one-hot vectors. The convolution that makes
+patches returns channels first in memory while all later layers use channels last, so the order is
+changed once instead of at each normalisation and sum.
 Source: Li et al., "MViTv2", 2022, for the decomposed relative positions.
 """
 
@@ -18,8 +18,8 @@ from torch import nn
 
 from core.cpu.own_ways import OwnWay
 
-TILE = 2**20  # entries of the table at a time: 2 to 4 MB
-WINDOW = 256  # places up to which the whole table is small
+TILE = 2**20  # table entries at a time: 2 to 4 MB
+WINDOW = 256  # up to this many places the whole table is small
 
 
 class TiledAttention(Attention):
@@ -46,16 +46,16 @@ class TiledAttention(Attention):
 
 
 class OrderedPatchEmbed(PatchEmbed):
-    """`PatchEmbed` with the same parameters. (B, C, H, W) -> (B, H/p, W/p, D), in that order."""
+    """`PatchEmbed` with the same parameters. (B, C, H, W) -> contiguous (B, H/p, W/p, D)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x).contiguous()
 
 
 def speed_up(encoder: nn.Module) -> None:
-    """Let the layers of an encoder of segment_anything be computed so; other encoders stay.
+    """Use these layers in an encoder of segment_anything; other encoders are left alone.
 
-    Does nothing where that does not work on this machine.
+    Does nothing if they do not work on this machine.
     """
     if not TILED.works():
         return
@@ -71,7 +71,7 @@ def speed_up(encoder: nn.Module) -> None:
 def _in_window(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
 ) -> torch.Tensor:
-    """(B, N, c) queries (scaled), keys and values; what queries give to rows and columns."""
+    """(B, N, c) queries (scaled), keys and values; the query terms for rows and columns."""
     height, width = rows.shape[-1], columns.shape[-1]
     in_row = torch.eye(height, dtype=k.dtype).repeat_interleave(width, 0)  # (N, H)
     in_column = torch.eye(width, dtype=k.dtype).repeat(height, 1)  # (N, W)
@@ -83,7 +83,7 @@ def _in_window(
 def _in_tiles(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
 ) -> torch.Tensor:
-    """The same for many places: one head at a time, and of that a few rows of queries."""
+    """The same for many places: one head and a few rows of queries at a time."""
     places, width = k.shape[1], columns.shape[-1]
     step = max(1, TILE // (width * places))
     mixed = torch.empty_like(q)
@@ -99,7 +99,7 @@ def _in_tiles(
 
 
 def _trial() -> bool:
-    """One layer in a window and one in tiles, against segment_anything's own."""
+    """One windowed and one tiled layer, compared with segment_anything's own."""
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         return all(_agrees(height, width) for height, width in ((3, 5), (4, WINDOW // 4 + 1)))
 

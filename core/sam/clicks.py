@@ -1,4 +1,4 @@
-"""From prompts to low-resolution logits, each kept so that the same question is decoded once."""
+"""From prompts to low-resolution logits, stored so that the same prompt is decoded only once."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Answer = tuple[Logits, NDArray[np.float32]]  # and predicted IoU (K,), descendin
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clicks:
-    """The prompts of one request; `box` (4,) xyxy pixels or None, `embedding` encodes if need be.
+    """The prompts of one request; `box` is (4,) xyxy pixels or None, `embedding` encodes if needed.
 
     `multimask` asks for three masks while the prompt is a single point (the rule of micro-sam,
-    issue 42: any further prompt says which of them was meant).
+    issue 42: any further prompt disambiguates).
     """
 
     run: runtime.Run
@@ -46,9 +46,9 @@ class Clicks:
         return self._kept(key, lambda: self._decode(prompts, mask_input))
 
     def refined(self, prompts: PointPrompts, first: int) -> Answer:
-        """Each point refines what box and points before it gave; `first` of three masks if any.
+        """Each point refines the mask of the earlier prompts; `first` picks one of three masks.
 
-        The chain is followed back as far as its answers are not at hand.
+        The chain is followed back only to the last stored result.
         """
         count = len(prompts.points)
         if count == 0 or (count == 1 and self.box is None):
@@ -57,7 +57,7 @@ class Clicks:
         def compute() -> Answer:
             before = PointPrompts(prompts.points[:-1], prompts.labels[:-1])
             low_res, _ = self.refined(before, first)
-            meant = min(first, len(low_res) - 1)  # only the first answer may have three
+            meant = min(first, len(low_res) - 1)  # only the first result may have three
             return self._decode(prompts, low_res[meant : meant + 1])
 
         return self._kept(("refined", first, *self._key(prompts)), compute)
@@ -75,22 +75,22 @@ class Clicks:
         with self.run.watch.stage("decode"):
             low_res, scores = runtime.forward(
                 lambda: self.forward(embedding, prompts, mask_input),
-                full_precision=True,  # it is light, and masks are cut off at exactly 0
+                full_precision=True,  # cheap, and masks are cut off at exactly 0
             )
         if not (np.all(np.isfinite(scores)) and np.all(np.isfinite(low_res))):
             raise checks.not_numbers()
         order = np.argsort(-scores, kind="stable")
         low_res, scores = low_res[order], scores[order]
-        low_res.setflags(write=False)  # they are kept, and given to others who ask the same
+        low_res.setflags(write=False)  # stored and shared between requests
         scores.setflags(write=False)
         return low_res, scores
 
     def forward(
         self, embedding: Embedding, prompts: PointPrompts, mask_input: Logits | None
     ) -> Answer:
-        """Prompt encoder and decoder alone; to be called in the lane, and keeps nothing.
+        """Run prompt encoder and decoder; call it on the device queue. Nothing is stored.
 
-        In float32 from the first step on, as `SamPredictor.predict` has it.
+        In float32 from the first step, like `SamPredictor.predict`.
         """
         single = len(prompts.points) == 1 and self.box is None and mask_input is None
         device = embedding.features[-1].device

@@ -1,8 +1,8 @@
 """The steps of Segment Anything on a network: encode a picture, decode prompts, place masks.
 
-An engine holds a module and no state of a request, so any number of requests share it; pictures
-and prompts pass through it as values. segment_anything's networks are here, those of transformers
-in `core.sam.hf_engines`.
+An engine holds a module but no request state, so any number of requests can share it; pictures and
+prompts pass through as values. This module covers segment_anything's networks;
+`core.sam.hf_engines` covers those of transformers.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Coords = NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """What the image encoder gave, on the device: (1, C, h, w) each, the coarsest last.
+    """The image encoder's output on the device: (1, C, h, w) each, the coarsest last.
 
-    SAM has one feature map; SAM 2 also keeps two finer ones for its decoder.
+    SAM has one feature map; SAM 2 also has two finer ones for its decoder.
     """
 
     features: tuple[torch.Tensor, ...]
@@ -42,19 +42,19 @@ class Embedding:
 
 
 class Engine(Protocol):
-    """What `core.segment` asks of a network; `module` is the network itself."""
+    """What `core.segment` needs from a network; `module` is the network itself."""
 
     module: Any
     mask_threshold: float
 
     def mask_input_size(self) -> Size:
-        """(h, w) of the low-resolution logits, which are also what a mask prompt must have."""
+        """(h, w) of the low-resolution logits; mask prompts must have the same size."""
 
     def encode(self, rgb: RGB) -> tuple[torch.Tensor, ...]:
         """(H, W, 3) uint8 -> the features of an `Embedding`."""
 
     def to_frame(self, coords: Coords, original_size: Size) -> Coords:
-        """(..., 2) xy pixels of the picture -> xy in the frame of the network's input."""
+        """(..., 2) xy pixels of the picture -> xy in the network's input."""
 
     def decode(
         self,
@@ -65,35 +65,35 @@ class Engine(Protocol):
         mask: torch.Tensor | None,
         multimask: bool,
     ) -> Decoded:
-        """Points (B, P, 2) with labels (B, P), boxes (B, 4), both in the frame; mask (B, 1, h, w).
+        """Points (B, P, 2) with labels (B, P), boxes (B, 4), both scaled; mask (B, 1, h, w).
 
-        Gives low-resolution logits (B, K, h, w) and predicted IoU (B, K), K = 3 if `multimask`.
+        Returns low-resolution logits (B, K, h, w) and predicted IoU (B, K), K = 3 if `multimask`.
         """
 
     def on_picture(self, low_res: torch.Tensor, original_size: Size) -> torch.Tensor:
-        """(B, K, h, w) logits -> (B, K, h', w') logits that cover the picture and no padding.
+        """(B, K, h, w) logits -> (B, K, h', w') logits that cover the picture without padding.
 
-        What is left to do is to draw them at the size of the picture; see `core.sam.masks`.
+        `core.sam.masks` then draws them at the size of the picture.
         """
 
     def places(self, embedding: Embedding) -> Size:
-        """(rows, columns) of the embedding that lie on the picture, and not on its padding."""
+        """(rows, columns) of the embedding that lie on the picture rather than on padding."""
 
     def stations(self) -> Mapping[str, Sequence[torch.nn.Module]]:
-        """The modules that make what a diagram of the decoder shows, by the names of `insight`.
+        """The modules that compute each part of the decoder's diagram, by the names in `insight`.
 
-        Of several in a row the weights of all count, and the output of the last is shown.
+        For several modules in a row all weights count, and the last output is shown.
         """
 
     def blocks(self) -> Sequence[torch.nn.Module]:
-        """The encoder's layers in the order in which they run, to tell how far a pass is."""
+        """The encoder's layers in the order in which they run, to report progress."""
 
 
 def unpadded_places(resize: Any, embedding: Embedding) -> Size:
-    """`Engine.places` where a `ResizeLongestSide` made the picture fit and the rest is padding."""
+    """`Engine.places` for a picture fitted by `ResizeLongestSide`, with padding around it."""
     side, grid = resize.target_length, embedding.features[-1].shape[-1]
     height, width = resize.get_preprocess_shape(*embedding.original_size, side)
-    # A place that is mostly padding says nothing of the picture.
+    # A place that is mostly padding says nothing about the picture.
     return max(1, round(height * grid / side)), max(1, round(width * grid / side))
 
 
@@ -106,11 +106,11 @@ def without_padding(resize: Any, low_res: torch.Tensor, original_size: Size) -> 
 
 
 class SamEngine:
-    """Networks of segment_anything, Meta's and the project's own small one.
+    """segment_anything's networks: Meta's, and the project's small one.
 
-    The calls are those of `SamPredictor`, which itself keeps the picture it saw last and so must
-    not be shared; with the library's own layers the answers are equal bit for bit, with those of
-    `core.sam.attention` and `core.cpu.linear` to five digits.
+    The calls are those of `SamPredictor`, which keeps its last picture and so cannot be shared;
+    with the library's own layers results are equal bit for bit, with `core.sam.attention` and
+    `core.cpu.linear` to five digits.
     """
 
     def __init__(self, module: Any) -> None:
@@ -182,16 +182,16 @@ class SamEngine:
 def followed(
     blocks: Sequence[torch.nn.Module], tell: Callable[[float], None] | None
 ) -> Iterator[None]:
-    """Tell the share done (0..1) after each block, while one pass runs alone on the device.
+    """Report progress (0..1) after each block, while one pass runs alone on the device.
 
-    What `tell` raises ends the pass. The hooks are gone when the block is left.
+    An exception from `tell` ends the pass. The hooks are removed when the context ends.
     """
     if tell is None:
         yield
         return
     shares = [(i + 1) / len(blocks) for i in range(len(blocks))]
 
-    def told(done: float) -> None:  # what a hook returns would take the place of the output
+    def told(done: float) -> None:  # a hook's return value would replace the output
         tell(done)
 
     handles = [

@@ -1,4 +1,4 @@
-"""Everything mode of Segment: all masks of a grid of points, or those of them that are things."""
+"""Everything mode of Segment: all masks from a grid of points, or only the things among them."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def everything_stream(
     points_per_batch: int | None = None,
     only_things: bool | None = False,
 ) -> Generator[GridStep, None, Everything]:
-    """Prompt with a grid of points and keep the masks that are sure, stable and not doubled.
+    """Prompt with a grid of points and keep masks that are confident, stable and not duplicates.
 
-    A generator that yields a `GridStep` after each batch of points, with the masks that hold so
-    far, and can be closed between batches; it returns (masks, RunInfo). All masks, largest first,
-    are those of `SamAutomaticMaskGenerator.generate` with the same settings and no crops.
+    A generator that yields a `GridStep` after each batch of points, with the masks kept so far, and
+    can be closed between batches; it returns (masks, RunInfo). All masks, largest first, equal
+    those of `SamAutomaticMaskGenerator.generate` with the same settings and no crops.
 
     Args:
         points_per_side: 2 to 64.
-        pred_iou_thresh, stability_score_thresh: 0..1; None for those of the checkpoint.
-        min_area: holes and islands of fewer pixels are removed, and masks that are smaller.
-        points_per_batch: None for what suits the size of the picture. Halved when memory runs out.
-        only_things: of these masks those that are things and not ground, best first
-            (`core.imaging.things`). None: where the checkpoint is a starter, which needs it.
+        pred_iou_thresh, stability_score_thresh: 0..1; None uses the checkpoint's own.
+        min_area: smaller holes, islands and masks are removed, in pixels.
+        points_per_batch: None picks one for the picture's size. Halved when memory runs out.
+        only_things: keep only things, not ground, best first (`core.imaging.things`). None: only
+        for starters, which need it.
     """
     options = grid.GridOptions(
         points_per_side, pred_iou_thresh, stability_score_thresh, min_area, points_per_batch
@@ -64,8 +64,8 @@ def everything_stream(
 
 
 def everything_defaults(checkpoint: str = "auto") -> tuple[float, float, bool]:
-    """What everything mode asks of a mask by default: predicted IoU and stability (0..1), and
-    whether it must be a thing."""
+    """Everything mode's default thresholds for predicted IoU and stability (0..1), and whether a
+    mask must be a thing."""
     with runtime.run("segment", checkpoint, _build) as run:
         only_things = run.lease.resolved.tier == "starter"
         extra = _candidates(run) if only_things else run.lease.built.extra
@@ -73,7 +73,7 @@ def everything_defaults(checkpoint: str = "auto") -> tuple[float, float, bool]:
 
 
 def _candidates(run: runtime.Run) -> Mapping[str, float]:
-    """The thresholds of masks among which things are looked for."""
+    """The thresholds for masks that are then searched for things."""
     if run.lease.resolved.tier == "starter":
         return things.CANDIDATES
     extra: Mapping[str, float] = run.lease.built.extra
@@ -88,7 +88,7 @@ def everything_steps(
     *,
     only_things: bool | None = False,
 ) -> Generator[float, None, Everything]:
-    """`everything_stream` that yields only the share done (0..1)."""
+    """`everything_stream` that yields only the fraction done (0..1)."""
     stream = everything_stream(
         image, checkpoint, points_per_side, progress, only_things=only_things
     )
@@ -108,6 +108,6 @@ def everything(
     *,
     only_things: bool | None = False,
 ) -> Everything:
-    """`everything_steps` run to its end."""
+    """Run `everything_steps` to its end."""
     steps = everything_steps(image, checkpoint, points_per_side, only_things=only_things)
     return runtime.finish(steps)

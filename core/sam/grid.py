@@ -1,9 +1,8 @@
-"""Everything mode: prompt with a grid of points, keep masks that are sure, stable and not doubled.
+"""Everything mode: prompt with a grid of points, keep confident, stable masks without duplicates.
 
-The filters and the removal of doubles are those of segment_anything's `SamAutomaticMaskGenerator`
+The filters and duplicate removal are those of segment_anything's `SamAutomaticMaskGenerator`
 without crops. Its `generate` cannot be stopped half-way, would encode the picture again and holds
-all masks of a batch at the picture's size, so the grid is walked here, batch by batch, and of a
-batch mask by mask.
+all masks of a batch at full size, so the grid is processed here batch by batch, mask by mask.
 """
 
 from __future__ import annotations
@@ -23,21 +22,20 @@ from core.sam.engines import Embedding, Engine, Size
 from core.serving import runtime
 from core.types import GridStep, Mask
 
-# What is kept, as the library has it. A starter, which is less sure of its masks and draws them
-# less sharply, says its own in the `everything` of its header.
+# The library's thresholds. A starter is less confident and draws less sharply, so its file's header
+# carries its own under `everything`.
 THRESHOLDS = {"pred_iou_thresh": 0.88, "stability_score_thresh": 0.95}
-POINTS_PER_BATCH = 16  # 64, the library's default, takes 2 GB more and is no faster on a CPU
-BATCH_PIXELS = 32_000_000  # points times pixels of a batch: it is cancelled between two
-BOX_NMS_THRESH = 0.7  # of two masks whose boxes overlap more, the surer one stays
+POINTS_PER_BATCH = 16  # the library's 64 takes 2 GB more and is no faster on CPUs
+BATCH_PIXELS = 32_000_000  # points times pixels per batch: jobs are cancelled between batches
+BOX_NMS_THRESH = 0.7  # if boxes overlap more, the higher score stays
 Steps = Generator[GridStep, None, list[Mask]]
 
 
 @dataclass(frozen=True, slots=True)
 class GridOptions:
-    """`points_per_side` 2..64; `min_area` in pixels (0: leave masks alone).
+    """`points_per_side` 2..64; `min_area` in pixels (0: leave masks unchanged).
 
-    None stands for the checkpoint's own thresholds (0..1), and for as many points in a batch as
-    suit the size of the picture.
+    None means the checkpoint's own thresholds (0..1), and a batch size that suits the picture.
     """
 
     points_per_side: int
@@ -58,20 +56,20 @@ class GridOptions:
             object.__setattr__(self, "points_per_batch", batch)
 
     def with_defaults(self, thresholds: Mapping[str, float]) -> GridOptions:
-        """With these thresholds where none were given."""
+        """Fill in these thresholds where none were given."""
         missing = {name: thresholds[name] for name in THRESHOLDS if getattr(self, name) is None}
         return replace(self, **missing)  # type: ignore[arg-type]
 
 
 def points_per_batch(height: int, width: int) -> int:
-    """How many points are decoded at once on a picture of that many pixels."""
+    """How many points to decode at once on a picture of that many pixels."""
     return max(1, min(POINTS_PER_BATCH, BATCH_PIXELS // (height * width)))
 
 
 def steps(run: runtime.Run, embedding: Embedding, options: GridOptions) -> Steps:
-    """One `GridStep` after each batch of points; returns the masks, surest first.
+    """Yield one `GridStep` after each batch of points; return the masks, most confident first.
 
-    Out of memory halves the batch and goes on from the same point.
+    Running out of memory halves the batch and continues at the same point.
 
     Raises:
         OutOfMemory: not even one point fits.
@@ -100,7 +98,7 @@ def steps(run: runtime.Run, embedding: Embedding, options: GridOptions) -> Steps
 
 
 def _settings(extra: dict[str, Any], options: GridOptions) -> dict[str, float]:
-    """The thresholds asked for, and the checkpoint's own for the rest."""
+    """The requested thresholds, and the checkpoint's own for the rest."""
     given = {name: getattr(options, name) for name in THRESHOLDS}
     return {name: extra[name] if given[name] is None else given[name] for name in THRESHOLDS}
 
@@ -108,7 +106,7 @@ def _settings(extra: dict[str, Any], options: GridOptions) -> dict[str, float]:
 def _batch(
     engine: Engine, embedding: Embedding, points: np.ndarray, settings: dict[str, float]
 ) -> list[Mask]:
-    """The masks of (B, 2) points xy that are sure and stable: `_process_batch` of the library."""
+    """Confident, stable masks of (B, 2) points xy, as the library's `_process_batch`."""
     size, device = embedding.original_size, embedding.features[-1].device
 
     def compute() -> list[Mask]:
@@ -130,7 +128,7 @@ def _batch(
 def _stable(
     logits: torch.Tensor, threshold: float, score: float, size: Size, settings: dict[str, float]
 ) -> Mask | None:
-    """The mask of (h', w') logits on the picture; None where it is not stable enough."""
+    """The mask of (h', w') logits on the picture; None if it is not stable enough."""
     drawn = np.empty(size, bool, order="F")
     stability = sam_masks.draw(logits, drawn, threshold)
     if settings["stability_score_thresh"] > 0 and stability < settings["stability_score_thresh"]:
@@ -140,7 +138,7 @@ def _stable(
 
 
 class _Kept:
-    """All masks that the batches gave, and which of them hold."""
+    """All masks from the batches so far, and which of them are kept."""
 
     def __init__(self, min_area: float) -> None:
         self._min_area = min_area
@@ -148,7 +146,7 @@ class _Kept:
         self._cleaned: dict[int, Mask] = {}
 
     def add(self, found: list[Mask]) -> list[Mask]:
-        """Take in the masks of a batch; those of all so far that hold."""
+        """Add a batch of masks and return those kept so far."""
         self._found += found
         sure = _nms(_boxes(self._found), torch.tensor([mask.score for mask in self._found]))
         if self._min_area <= 0:
@@ -156,9 +154,9 @@ class _Kept:
         return self._without_small(sure)
 
     def _without_small(self, sure: list[int]) -> list[Mask]:
-        """As `postprocess_small_regions`: of doubles, masks that needed no cleaning are preferred.
+        """Like `postprocess_small_regions`: among duplicates, prefer masks that needed no cleaning.
 
-        Masks that are small as a whole go, which the library keeps.
+        Unlike the library, also drops masks that are small as a whole.
         """
         for i in sure:
             if i not in self._cleaned:
@@ -180,7 +178,7 @@ def _nms(boxes: torch.Tensor, scores: torch.Tensor) -> list[int]:
 
 
 def _cleaned(found: Mask, min_area: float) -> Mask:
-    """Without small holes and islands; `found` itself where it has none."""
+    """Remove small holes and islands; returns `found` itself if there are none."""
     whole = found.mask
     mask = regions.remove_small(whole, min_area)
     if mask is whole:

@@ -1,8 +1,8 @@
-"""Segment Anything and SAM 2 as transformers has them, behind the steps of `core.sam.engines`.
+"""SAM and SAM 2 from transformers, behind the interface of `core.sam.engines`.
 
-Pictures and masks pass through the library's own image processors and prompts through the forward
-of its models, so the answers are those of `SamProcessor` with `SamModel` (Kirillov et al., 2023)
-and of `Sam2Processor` with `Sam2Model` (Ravi et al., 2024).
+Pictures and masks pass through the library's image processors and prompts through its models'
+forward, so results equal those of `SamProcessor` with `SamModel` (Kirillov et al., 2023) and of
+`Sam2Processor` with `Sam2Model` (Ravi et al., 2024).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core.serving.runtime import Built
 from core.sources import state_dicts
 from core.sources.resolver import Resolved
 
-# What a preprocessor_config.json may say; the sizes are those of the model, which takes no other.
+# Keys read from preprocessor_config.json; sizes come from the model, which accepts no others.
 _PICTURE_SETTINGS = (
     "image_mean",
     "image_std",
@@ -31,23 +31,23 @@ _PICTURE_SETTINGS = (
     "do_rescale",
     "do_normalize",
 )
-# One constant under two names; versions of the library differ in which of them they write.
+# One constant under two names; which is written depends on the library's version.
 _POSITIONS = (
     "shared_image_embedding.positional_embedding",
     "prompt_encoder.shared_embedding.positional_embedding",
 )
-# Meta's own generator for SAM 2 asks for less predicted IoU than that for SAM.
+# Meta's generator for SAM 2 asks for a lower predicted IoU than the one for SAM.
 _SAM2_THRESHOLDS = {**grid.THRESHOLDS, "pred_iou_thresh": 0.8}
 
 
 class _TransformersEngine:
     """What both networks have in common.
 
-    A prompt is a row of the batch, (B, 1, ...), and not one of several points of one picture,
-    (1, B, ...), because a mask to refine must stand in a row of its own.
+    Each prompt is a row of the batch, (B, 1, ...), rather than one of several prompts for one
+    picture, (1, B, ...), because a mask to refine needs its own row.
     """
 
-    mask_threshold = 0.0  # that of the library's processors
+    mask_threshold = 0.0  # as in the library's processors
 
     def __init__(self, module: Any, processor: Any) -> None:
         self.module = module
@@ -70,7 +70,7 @@ class _TransformersEngine:
         rows = next(len(given) for given in (points, boxes, mask) if given is not None)
         features = [part.expand(rows, -1, -1, -1) for part in embedding.features]
         answer = self.module(
-            # `SamModel` takes its one feature map by itself, `Sam2Model` a list of three.
+            # `SamModel` takes its feature map itself, `Sam2Model` a list of three.
             image_embeddings=features if len(features) > 1 else features[0],
             input_points=None if points is None else points[:, None].float(),  # (B, 1, P, 2)
             input_labels=None if labels is None else labels[:, None],  # (B, 1, P)
@@ -101,7 +101,7 @@ class _TransformersEngine:
 
 
 class SamModelEngine(_TransformersEngine):
-    """`SamModel`: the longest side is brought to the encoder's, the rest is padding."""
+    """`SamModel`: the longest side is resized to the encoder's, the rest is padding."""
 
     def __init__(self, module: Any, processor: Any) -> None:
         from segment_anything.utils.transforms import ResizeLongestSide
@@ -128,7 +128,7 @@ class SamModelEngine(_TransformersEngine):
 class Sam2ModelEngine(_TransformersEngine):
     """`Sam2Model`: the picture is stretched to a square, without padding.
 
-    For a single mask the decoder falls back to the best of three where its own is not stable.
+    For single masks the decoder falls back to the best of three if its own is unstable.
     """
 
     def encode(self, rgb: RGB) -> tuple[torch.Tensor, ...]:
@@ -151,13 +151,13 @@ class Sam2ModelEngine(_TransformersEngine):
 
 
 def build(resolved: Resolved) -> Built:
-    """The network of a weight file and the config.json beside it, with its engine.
+    """Build the network of a weight file from the config.json beside it, with its engine.
 
-    A `sam2_video` checkpoint serves as a SAM 2 for pictures: its memory of earlier frames, which
-    stands in the same file, is left out.
+    A `sam2_video` checkpoint works as SAM 2 for pictures: its memory of earlier frames, stored in
+    the same file, is skipped.
 
     Raises:
-        CheckpointError: there is no config.json, it is another model's, or the file does not fit.
+        CheckpointError: no config.json, one for another model, or a file that does not fit.
     """
     settings = state_dicts.config_beside(resolved.path)
     if settings.get("model_type") not in ("sam", "sam2", "sam2_video"):
@@ -198,9 +198,9 @@ def _sam2(resolved: Resolved, settings: dict[str, Any], state: state_dicts.State
 
 
 def _picture_settings(resolved: Resolved) -> dict[str, Any]:
-    """What the files beside say of the normalisation; the library's defaults hold for the rest."""
+    """The normalisation in the files beside it; the library's defaults for the rest."""
     said = state_dicts.json_beside(resolved.path, "preprocessor_config.json")
-    if not said:  # where a whole processor was saved, its picture part is inside
+    if not said:  # a full processor nests its image part
         whole = state_dicts.json_beside(resolved.path, "processor_config.json")
         said = whole.get("image_processor") or {}
     return {name: said[name] for name in _PICTURE_SETTINGS if name in said}

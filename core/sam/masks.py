@@ -1,7 +1,7 @@
-"""From low-resolution logits to masks at the size of a picture, one mask and some rows at a time.
+"""Low-resolution logits to masks at the picture's size, one mask and a few rows at a time.
 
-The logits of three masks of 48 megapixels would take 576 MB; what is kept of them is one bit for
-each pixel, or the lengths of runs.
+The logits of three masks of 48 megapixels would take 576 MB; only one bit per pixel, or run
+lengths, are kept.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from core.sam.engines import Size
 
-BAND_PIXELS = 2**21  # of logits at a time, 8 MB; smaller pictures are drawn at once
+BAND_PIXELS = 2**21  # logits at a time, 8 MB; smaller pictures take one band
 BoolMask = NDArray[np.bool_]
-STABILITY_OFFSET = 1.0  # of logits, as `SamAutomaticMaskGenerator` has it
+STABILITY_OFFSET = 1.0  # in logits, as in `SamAutomaticMaskGenerator`
 
 
 def bands(logits: torch.Tensor, view: Size) -> Iterator[tuple[slice, torch.Tensor]]:
-    """(h, w) logits drawn at the size `view`: slices of rows, and their (rows, W) logits.
+    """Resize (h, w) logits to `view`: yields slices of rows, and their (rows, W) logits.
 
-    As `F.interpolate(…, view, mode="bilinear")`: where the whole is one band with the same bits,
-    else with other rounding.
+    Like `F.interpolate(…, view, mode="bilinear")`: bit for bit if one band covers everything, else
+    with different rounding.
     """
     height, width = view
     step = max(1, BAND_PIXELS // width)
@@ -47,10 +47,10 @@ def _enlarged(logits: torch.Tensor, size: Size) -> torch.Tensor:
 
 
 def draw(logits: torch.Tensor, into: BoolMask, threshold: float) -> np.float32:
-    """Draw the mask of (h, w) logits into (H, W) bool, whose size it gets; its stability.
+    """Draw the mask of (h, w) logits into (H, W) bool at that size; return its stability.
 
-    Stability is the IoU of the mask cut off one above and one below the threshold of its logits,
-    as `SamAutomaticMaskGenerator` has it; 0 for an empty mask.
+    Stability is the IoU of the masks cut off one above and one below the logit threshold, as in
+    `SamAutomaticMaskGenerator`; 0 for an empty mask.
     """
     inner = outer = 0
     for rows, band in bands(logits, (into.shape[0], into.shape[1])):
@@ -63,4 +63,4 @@ def draw(logits: torch.Tensor, into: BoolMask, threshold: float) -> np.float32:
 def _count(mask: torch.Tensor) -> int:
     if mask.device.type != "cpu":
         return int(torch.count_nonzero(mask))
-    return int(np.count_nonzero(mask.numpy()))  # many times as fast
+    return int(np.count_nonzero(mask.numpy()))  # many times faster than torch

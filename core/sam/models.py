@@ -1,4 +1,4 @@
-"""From a file to a SAM that `core.segment` can use, and from a picture to its embedding."""
+"""From a file to a SAM for `core.segment`, and from a picture to its embedding."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from core.sources.resolver import Progress, Resolved
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
-HEAVY = 0.5  # seconds of the encoder from which reading a picture counts as a long step
+HEAVY = 0.5  # encoder seconds from which reading a picture is a long step
 
 
 def picture(image: images.ImageLike) -> images.Picture:
-    """What a caller gave, unless it is too narrow for the encoder."""
+    """The caller's picture, unless it is too narrow for the encoder."""
     named = images.picture(image)
     refuse_narrow_size(*named.size)
     return named
@@ -33,10 +33,10 @@ def picture(image: images.ImageLike) -> images.Picture:
 def embedding(
     run: runtime.Run, picture: images.Picture, progress: Progress | None = None
 ) -> Embedding:
-    """The picture's embedding, encoded where it is not in the store, once at a time.
+    """The picture's embedding; encoded if it is not stored, once at a time.
 
     Args:
-        progress: told how far the encoder's pass is.
+        progress: called with the encoder's progress.
     """
     kept = run.lease.built.extra
     engine: Engine = kept["engine"]
@@ -55,8 +55,8 @@ def embedding(
             kept["seconds"] = time.perf_counter() - started
             return features
 
-        # Of a large SAM on a processor, one picture takes as long as a hundred clicks or classes,
-        # which then need not wait for it.
+        # With a large SAM on a CPU, one picture takes as long as a hundred clicks or
+        # classifications, which need not wait for it.
         long = kept.get("seconds", HEAVY) >= HEAVY
         with run.watch.stage("encode"):
             features = runtime.forward(compute, long=long)
@@ -66,7 +66,7 @@ def embedding(
 
 
 def build(resolved: Resolved) -> Built:
-    """The network of a weight file, its engine and the thresholds of its everything mode."""
+    """The network of a weight file, its engine and its thresholds for everything mode."""
     if resolved.checkpoint.loader == "transformers":
         from core.sam import hf_engines
 
@@ -89,7 +89,7 @@ def _filled(create: Callable[[], Any], resolved: Resolved, thresholds: dict[str,
         model = create()
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
     state_dicts.assign(model, state, resolved.path.name)
-    # These two buffers are constants that no file holds, so they are still on `meta`.
+    # These two buffers are constants that are in no file, so they are still on `meta`.
     model.pixel_mean = torch.tensor(PIXEL_MEAN).view(-1, 1, 1)
     model.pixel_std = torch.tensor(PIXEL_STD).view(-1, 1, 1)
     _speed_up(model.image_encoder)
@@ -99,6 +99,6 @@ def _filled(create: Callable[[], Any], resolved: Resolved, thresholds: dict[str,
 def _speed_up(encoder: torch.nn.Module) -> None:
     try:
         from core.sam import attention
-    except ImportError:  # a segment_anything whose layers have other names
+    except ImportError:  # a version with other layer names
         return
     attention.speed_up(encoder)

@@ -1,4 +1,4 @@
-"""The shapes of the tensors between a prompt and its masks, read off one pass of the decoder."""
+"""Shapes of the tensors between a prompt and its masks, recorded during one decoder pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shapes = dict[str, list[tuple[int, ...]]]
 
 
 def read(clicks: Clicks, embedding: Embedding, prompts: PointPrompts) -> list[Part]:
-    """Run the prompt through prompt encoder and decoder, and look at what each part gives."""
+    """Run the prompt through prompt encoder and decoder, and record each part's output."""
     engine = clicks.engine
     stations = engine.stations()
     shapes: Shapes = {}
@@ -36,7 +36,7 @@ def read(clicks: Clicks, embedding: Embedding, prompts: PointPrompts) -> list[Pa
             for handle in handles:
                 handle.remove()
 
-    runtime.forward(compute, full_precision=True)  # alone on the device, so no other pass is seen
+    runtime.forward(compute, full_precision=True)  # alone on the device: records only this pass
     counts = {key: _parameters(modules) for key, modules in stations.items()}
     sparse, dense = shapes["prompt"][:2]
     tokens, places = shapes["transformer"][:2]

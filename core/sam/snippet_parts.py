@@ -1,4 +1,4 @@
-"""What the texts of `snippets` and `snippets_transformers` are put together from."""
+"""Building blocks for the code of `snippets` and `snippets_transformers`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MIN_LINES = (
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a person asked of Segment; the fields are the arguments of `core.segment.predict`.
+    """A Segment request; the fields are the arguments of `core.segment.predict`.
 
-    `picture` is the path or name of the file that the text opens.
+    `picture` is the path or name of the file that the script opens.
     """
 
     picture: str
@@ -29,7 +29,7 @@ class Prompt:
 
     @property
     def three(self) -> bool:
-        """Whether all prompts at once are a single point, which is answered by three masks."""
+        """Whether the prompts are a single point, which gives three masks."""
         return self.multimask and len(self.points) == 1 and self.box is None
 
 
@@ -59,12 +59,12 @@ def cleaning(min_area: float) -> list[str]:
 
 
 def head(needs: str, picture: str, weights: str = "", whence: str = "") -> list[str]:
-    """The first lines of a script: what it needs, and a clear end where a file is missing.
+    """The first lines of a script: its requirements, with a clear error if a file is missing.
 
     Args:
-        needs: what is to be installed.
-        weights: path or name of a file, or of a folder, of weights; "" for none.
-        whence: where that comes from.
+        needs: packages to install.
+        weights: path or name of a weight file or folder; "" for none.
+        whence: where to get it.
     """
     if is_heic(picture):
         needs += " pillow-heif"
@@ -76,7 +76,7 @@ def head(needs: str, picture: str, weights: str = "", whence: str = "") -> list[
 
 
 def check(*names: str) -> list[str]:
-    """Lines that end a script with a sentence where a file of its head is missing."""
+    """Lines that end a script with a message if a file named at its top is missing."""
     return [
         f"for needed in ({', '.join(names)},):",
         "    if not Path(needed).exists():",
@@ -86,7 +86,7 @@ def check(*names: str) -> list[str]:
 
 
 def opened(picture: str) -> list[str]:
-    """Lines that read `picture`, an upright RGB picture with alpha over white, as the hub does."""
+    """Lines that read `picture`, an upright RGB picture with alpha over white, as the app does."""
     plugin = ["import pillow_heif", "", "pillow_heif.register_heif_opener()"]
     return [
         *(plugin if is_heic(picture) else []),
@@ -97,14 +97,14 @@ def opened(picture: str) -> list[str]:
 
 
 def is_heic(picture: str) -> bool:
-    """Whether Pillow reads a file of that name with the help of pillow-heif alone."""
+    """Whether Pillow needs pillow-heif to read a file of that name."""
     return Path(picture).suffix.lower() in (".heic", ".heif")
 
 
 def source(module: Path, name: str = "") -> str:
-    """The text of a module of ours for a script, or that of one function in it.
+    """The source of one of our modules, or of one function in it, for a script.
 
-    Without the docstring and `__future__` lines of the module, which stand at its beginning.
+    Without the module's docstring and `__future__` lines.
     """
     text = module.read_text("utf-8")
     tree = ast.parse(text)

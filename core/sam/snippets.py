@@ -1,7 +1,7 @@
-"""Python text that makes the same masks again, with `core` and with the library alone.
+"""Python code that reproduces the masks, with `core` and with the library alone.
 
-A text runs as it is pasted, in a folder that holds the picture: it says what it needs, fetches
-published weights itself, and holds the network of a starter, which no library has.
+A script runs as pasted, in a folder with the picture: it states its requirements, fetches published
+weights itself, and contains the network of a starter, which no library has.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def with_core(prompt: Prompt, checkpoint: str) -> str:
 
 
 def with_library(prompt: Prompt, checkpoint: Checkpoint, weights: str) -> str:
-    """The same with the library that the checkpoint is of, transformers or segment_anything.
+    """The same with the checkpoint's library, transformers or segment_anything.
 
     Args:
-        weights: path or name of the weight file that the text opens.
+        weights: path or name of the weight file that the script opens.
     """
     if checkpoint.loader == "transformers":
         return with_transformers(prompt, checkpoint, weights)
@@ -75,7 +75,7 @@ def with_segment_anything(prompt: Prompt, checkpoint: Checkpoint, weights: str) 
     """A script whose `masks` are the same, best first, made by `SamPredictor`.
 
     Args:
-        weights: path or name of the weight file that the text opens.
+        weights: path or name of the weight file that the script opens.
     """
     lines = [
         *_library_head(
@@ -134,9 +134,9 @@ def everything_with_segment_anything(
     only_things: bool = False,
     points_per_batch: int = 16,
 ) -> str:
-    """The same by `SamAutomaticMaskGenerator`, for checkpoints of segment_anything.
+    """The same with `SamAutomaticMaskGenerator`, for checkpoints of segment_anything.
 
-    With `only_things` the masks are in one piece each, as those of the hub, and none is left out.
+    With `only_things` each mask is in one piece, as in the app, but none is left out.
     """
     lines = [
         *_library_head(
@@ -162,7 +162,7 @@ def everything_with_segment_anything(
         'found = sorted(generator.generate(image), key=lambda one: -one["area"])',
         f'masks = [one["segmentation"] for one in found if one["area"] >= {min_area:g}]',
     ]
-    if only_things:  # scipy comes with scikit-image, and is asked for by the function itself
+    if only_things:  # scipy comes with scikit-image; the function imports it
         piece = source(CORE / "imaging" / "things.py", "in_one_piece")
         piece = piece.replace("mask: BoolMask) -> BoolMask", "mask)")
         lines += ["", "", "HOLE = 0.1", "", "", piece, "", ""]
@@ -180,7 +180,7 @@ def picked(everything: str, x: int, y: int, area: int) -> str:
 
 
 def saved(text: str, chosen: int) -> str:
-    """A script of `masks` that goes on to the chosen `mask`, and keeps it as a picture."""
+    """Extend a script of `masks` to the chosen `mask`, and save it as a picture."""
     why = "the one that was chosen" if chosen else "the best by the model's own guess"
     return f"{text}mask = masks[{chosen}]  # {why}\n{SAVED}"
 

@@ -1,4 +1,4 @@
-"""Python text that makes the same masks again with transformers alone."""
+"""Python code that reproduces the masks with transformers alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.sam.snippet_parts import (
 
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _NAMES = {"sam": "Sam", "sam2": "Sam2"}
-# The processor of a folder without a file of its own, by the architecture.
+# The processor for a folder without its own file, by architecture.
 _SIZES = {
     "sam": 'size={"longest_edge": side}, pad_size={"height": side, "width": side}',
     "sam2": 'size={"height": side, "width": side}',
@@ -29,8 +29,8 @@ def with_transformers(prompt: Prompt, checkpoint: Checkpoint, weights: str) -> s
     """A script whose `masks` are those of `core.segment.predict`, best first.
 
     Args:
-        checkpoint: of the loader "transformers"; a full one is named by its hub repository.
-        weights: path or name of a weight file of one's own, whose folder the text opens.
+        checkpoint: with the loader "transformers"; a full one is named by its repository.
+        weights: path or name of the user's own weight file, whose folder the script opens.
     """
     own_processor = checkpoint.tier == "own" and not any(
         Path(checkpoint.source).with_name(name).is_file() for name in PROCESSOR_FILES

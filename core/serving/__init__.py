@@ -1,1 +1,1 @@
-"""Device, precision, caches, queue and batching: one request on one model."""
+"""Device, precision, caches, queue and batching: running one request on one model."""

@@ -1,8 +1,8 @@
 """Continuous micro-batching: requests that wait for the device together share one pass.
 
-There is no wait window and no thread of its own. The first request of a group leads: once the
-device is free it takes up all that wait by then (at most `size`), answers them in one pass and
-hands the lead to the oldest that came meanwhile. A lone request so pays for a lock, not for a wait.
+There is no wait window and no extra thread. The first request of a group leads: when the device is
+free it takes all requests that wait by then (at most `size`), answers them in one pass and hands
+the lead to the oldest newcomer. So a lone request pays for a lock but never waits.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Tensors = tuple[torch.Tensor, ...]
 
 @dataclass(slots=True, eq=False)
 class _Ticket(Generic[Item, Out]):
-    """One waiting request; `woken` once it is `done` or has to lead."""
+    """One waiting request; `woken` when it is `done` or has to lead."""
 
     item: Item
     woken: threading.Event = field(default_factory=threading.Event)
     leads: bool = False
-    gone: bool = False  # nobody waits for it any more
+    gone: bool = False  # abandoned by its caller
     done: bool = False
     answer: Out | None = None
     error: Exception | None = None
@@ -41,9 +41,9 @@ class Batcher(Generic[Item, Out]):
     """Runs items of the same group together.
 
     Args:
-        device: calls the function that it is given when the device is free, and gives its result;
-            it may call it again where memory ran out.
-        size: items of a pass at most; with 1 every item is on its own and nothing is queued here.
+        device: calls the given function when the device is free, and returns its result; it may
+        call it again after running out of memory.
+        size: most items in a pass; with 1 every item is alone and nothing is queued here.
         wait_seconds: how long an item waits for its answer.
     """
 
@@ -54,20 +54,20 @@ class Batcher(Generic[Item, Out]):
         self._device = device
         self._wait_seconds = wait_seconds
         self._lock = threading.Lock()
-        self._queues: dict[Hashable, deque[_Ticket[Item, Out]]] = {}  # first in each: who leads
+        self._queues: dict[Hashable, deque[_Ticket[Item, Out]]] = {}  # the first of each leads
 
     def run(
         self, group: Hashable, item: Item, compute: Callable[[Sequence[Item]], Sequence[Out]]
     ) -> Out:
-        """The answer to `item`, computed with others of its group where some wait.
+        """The result for `item`, computed together with waiting items of its group.
 
         Args:
-            group: only items of equal groups share a pass; the `compute` of one of them runs it.
-            compute: n items -> n answers in their order. Where it fails, the halves of the batch
-                are tried alone, so that an error reaches only the item that made it.
+            group: only items of equal groups share a pass; any one's `compute` runs it.
+            compute: n items -> n results in order. If it fails, the halves of the batch are tried
+            separately, so that an error reaches only the item that caused it.
 
         Raises:
-            Busy: the answer did not come in time.
+            Busy: no result in time.
         """
         if self.size == 1:
             return self._device(lambda: compute([item])[0])  # type: ignore[no-any-return]
@@ -85,7 +85,7 @@ class Batcher(Generic[Item, Out]):
         return ticket.answer  # type: ignore[return-value]
 
     def _wait(self, group: Hashable, ticket: _Ticket[Item, Out]) -> None:
-        """Until answered or made leader; whoever leaves before that leaves nothing behind."""
+        """Wait until answered or made leader; a caller that gives up leaves nothing behind."""
         try:
             woken = ticket.woken.wait(self._wait_seconds)
         except BaseException:
@@ -95,12 +95,12 @@ class Batcher(Generic[Item, Out]):
             raise Busy("The device is busy; please try again in a minute.")
 
     def _leave(self, group: Hashable, ticket: _Ticket[Item, Out]) -> bool:
-        """Take a waiting ticket back; False where it was answered or made leader just now."""
+        """Withdraw a waiting ticket; False if it was answered or made leader meanwhile."""
         with self._lock:
             if ticket.woken.is_set():
                 return False
             queue = self._queues.get(group)
-            if queue is not None and ticket in queue:  # else its pass runs, and nobody will look
+            if queue is not None and ticket in queue:  # otherwise its pass is running, unread
                 queue.remove(ticket)
             ticket.gone = True
             return True
@@ -114,7 +114,7 @@ class Batcher(Generic[Item, Out]):
         batch: list[_Ticket[Item, Out]] = []
 
         def when_free() -> Sequence[Out]:
-            if not batch:  # the device may call this again
+            if not batch:  # the device may call this twice
                 batch.extend(self._take(group))
             return compute([each.item for each in batch])
 
@@ -124,9 +124,9 @@ class Batcher(Generic[Item, Out]):
             self._hand_over(group, ticket, batch)
 
     def _take(self, group: Hashable) -> list[_Ticket[Item, Out]]:
-        """The oldest that wait; the leader, who is the first of them, also stays in the queue.
+        """Take the oldest that wait; the leader, the first of them, also stays in the queue.
 
-        While it stands there nobody else of its group begins to lead.
+        While it is there, nobody else in its group starts to lead.
         """
         with self._lock:
             queue = self._queues[group]
@@ -140,14 +140,14 @@ class Batcher(Generic[Item, Out]):
         action: Callable[[], Sequence[Out]],
         compute: Callable[[Sequence[Item]], Sequence[Out]],
     ) -> None:
-        """Run `action` for the batch; its halves apart where that fails."""
+        """Run `action` for the batch; if that fails, for each half."""
         try:
             answers = self._device(action)
             if len(answers) != len(batch):
                 raise RuntimeError(f"{len(answers)} answers to {len(batch)} items")
         except Exception as error:
             if len(batch) <= 1:
-                if not batch:  # it failed before anything was taken up
+                if not batch:  # it failed before taking any item
                     raise
                 batch[0].error, batch[0].done = error, True
                 return
@@ -164,11 +164,11 @@ class Batcher(Generic[Item, Out]):
     def _hand_over(
         self, group: Hashable, leader: _Ticket[Item, Out], batch: list[_Ticket[Item, Out]]
     ) -> None:
-        """Wake those who have their answer, and the next leader first."""
+        """Wake those with a result, and the next leader first."""
         with self._lock:
             queue = self._queues[group]
             queue.popleft()  # the leader itself
-            # Open ones are there only where the leader's thread was stopped from outside.
+            # Unanswered ones exist only if the leader's thread was stopped from outside.
             queue.extendleft(t for t in reversed(batch) if not (t.done or t.gone or t is leader))
             if queue:
                 queue[0].leads = True
@@ -189,10 +189,10 @@ class Batcher(Generic[Item, Out]):
 def stacked(
     compute: Callable[..., Tensors], where: torch.device
 ) -> Callable[[Sequence[Tensors]], list[Tensors]]:
-    """`compute` on tensors with a leading batch axis, as a function of n items of batch 1.
+    """Turn `compute` on tensors with a batch axis into a function of n items of batch 1.
 
-    The items travel to the device in one piece and their answers come back to the CPU in one piece;
-    each answer is a copy, so that keeping one does not keep the batch.
+    Items are moved to the device together and their results back to the CPU together; each result
+    is a copy, so that keeping one does not keep the whole batch.
     """
 
     def together(items: Sequence[Tensors]) -> list[Tensors]:

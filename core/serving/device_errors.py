@@ -1,4 +1,4 @@
-"""What an error of PyTorch means for the device: too little memory, or a GPU that is lost."""
+"""What a PyTorch error means for the device: out of memory, or a GPU that is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_device_lost(error: BaseException) -> bool:
-    """Whether an error means that the GPU answers nothing more, as after a device-side assert."""
+    """Whether an error means that the GPU no longer answers, as after a device-side assert."""
     text = str(error).lower()
     failed = isinstance(error, _ACCELERATOR_ERRORS) or "cuda error" in text
     return failed and not is_out_of_memory(error)

@@ -1,4 +1,4 @@
-"""Whose turn it is on the device: one holder at a time, in the order of arrival."""
+"""Turns on the device: one holder at a time, in order of arrival."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ T = TypeVar("T")
 COURTESY = 4  # short passes that may overtake one waiting step of a long job
 
 
-class Lane:
-    """A lock that is fair, which `threading.Lock` is not: whoever gives that one back and asks
-    again at once mostly gets it again, so a job of a hundred tiles would keep everybody out.
+class DeviceQueue:
+    """A fair lock. `threading.Lock` is not fair: a thread that releases it and asks again at once
+    usually gets it again, so a job of a hundred tiles would block everybody.
 
     A step of a long job (a tile, a batch of points) lets short passes go first, but at most
-    `COURTESY` of them in a row, so that it comes to its end as well. A thread that holds the lane
-    may enter it again.
+    `COURTESY` of them in a row, so that the job finishes too. A thread that holds the queue may
+    enter it again.
     """
 
     def __init__(self) -> None:
@@ -30,11 +30,11 @@ class Lane:
         self._depth = 0
         self._waiting: dict[bool, deque[object]] = {False: deque(), True: deque()}
         self._thread = ComputeThread()
-        self._overtaken = 0  # short turns since a step of a long job began to wait
+        self._overtaken = 0  # short turns since a long step began to wait
 
     @contextmanager
     def turn(self, long: bool = False) -> Iterator[None]:
-        """Hold the lane; `long` for one step of a long job."""
+        """Hold the device; `long` for one step of a long job."""
         self._enter(long)
         try:
             yield
@@ -42,7 +42,7 @@ class Lane:
             self._leave()
 
     def run(self, action: Callable[[], T], long: bool = False, in_thread: bool = False) -> T:
-        """`action()` while holding the lane, with `in_thread` in the thread that computes."""
+        """Run `action()` while holding the device; with `in_thread` on the compute thread."""
         if self._thread.is_current():
             return action()
         with self.turn(long):
@@ -65,7 +65,7 @@ class Lane:
                 self._changed.wait_for(lambda: self._owner is None and self._next() is ticket)
                 self._overtaken = 0 if long or not self._waiting[True] else self._overtaken + 1
                 self._owner, self._depth = me, 1
-            finally:  # also where an exception ends the waiting
+            finally:  # also if an exception ends the wait
                 self._waiting[long].remove(ticket)
 
     def _next(self) -> object | None:

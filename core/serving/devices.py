@@ -1,4 +1,4 @@
-"""Which device models run on, in which precision, and a GPU that failed and is not asked again."""
+"""Where models run and in which precision; a GPU that failed is not used again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _lost = False
 
 
 def device() -> torch.device:
-    """The device that models run on: the setting, else CUDA, else Apple's MPS, else the CPU."""
+    """The device for models: the setting, else CUDA, else Apple's MPS, else the CPU."""
     wanted = "cpu" if _lost else get_settings().device
     if wanted != "auto":
         return torch.device(wanted)
@@ -26,7 +26,7 @@ resolver.on_gpu = lambda: device().type == "cuda"
 
 
 def precision() -> str:
-    """The setting; "fp32" instead of "auto" where the device has nothing else to choose from."""
+    """The setting; "fp32" instead of "auto" if the device supports nothing else."""
     wanted = get_settings().precision
     return "fp32" if wanted == "auto" and not precisions.is_supported(device()) else wanted
 
@@ -37,15 +37,15 @@ def is_lost() -> bool:
 
 
 def set_lost(lost: bool) -> None:
-    """Remember that the GPU failed, or for tests forget it."""
+    """Remember that the GPU failed; tests can clear this."""
     global _lost  # noqa: PLW0603
     _lost = lost
 
 
 def empty_cache() -> None:
-    """Give back what the allocators of host and device keep for the next tensors."""
+    """Return memory that the allocators of host and device keep for later tensors."""
     allocator.trim()
-    if _lost:  # the driver would only repeat its error
+    if _lost:  # the driver would repeat its error
         return
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,8 +1,7 @@
 """The models in memory: bounded in bytes, leased while in use, evicted only when idle.
 
-What goes first is decided by GreedyDual-Size (Cao and Irani, "Cost-aware WWW proxy caching
-algorithms", 1997): the model whose reload costs the fewest seconds per byte, unless it was used
-lately.
+Eviction follows GreedyDual-Size (Cao and Irani, "Cost-aware WWW proxy caching algorithms", 1997):
+the first to go is the model that reloads in the fewest seconds per byte, unless recently used.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from core.sources import state_dicts
 from core.sources.resolver import Resolved
 
 MB = 1_000_000
-# Loads that are quicker count as this long: differences below it are noise, not cost.
+# Faster loads count as this long: smaller differences are noise.
 MIN_RELOAD = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a task's builder returns: the module, and what goes with it (labels, transform)."""
+    """What a task's builder returns: the module, and its labels, transform and so on."""
 
     module: torch.nn.Module
     extra: Any = None
@@ -42,8 +41,8 @@ class _Entry:
     built: Built
     resolved: Resolved
     nbytes: int
-    reload: float  # seconds that the load took
-    credit: float = 0.0  # the lower, the sooner it goes
+    reload: float  # seconds the load took
+    credit: float = 0.0  # the lowest is evicted first
     users: int = 0
     pinned: bool = False
 
@@ -73,13 +72,13 @@ class Meter:
 
 
 class ModelCache:
-    """Models in memory, bounded in bytes; what is cheap to load again goes first.
+    """Models in memory, bounded in bytes; those that reload quickly are evicted first.
 
-    One load per key however many threads ask at once; a leased or pinned model is never evicted.
-    A request that finds no room waits for a lease to end.
+    Each key is loaded once however many threads ask; leased or pinned models are never evicted. A
+    request that finds no room waits for a lease to end.
 
     Args:
-        budget: bytes that all models may take together.
+        budget: bytes for all models together.
         wait_seconds: how long a request waits for room.
     """
 
@@ -89,16 +88,16 @@ class ModelCache:
         self._wait_seconds = wait_seconds
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._reserved = 0
-        self._age = 0.0  # the credit of the model that was evicted last
+        self._age = 0.0  # credit of the last evicted model
         self._changed = threading.Condition()
         self._key_locks: dict[Hashable, threading.Lock] = {}
 
     @contextmanager
     def lease(self, key: Hashable, resolved: Resolved, build: Builder) -> Iterator[Lease]:
-        """Hold the model of `key`, loading it first when it is not there.
+        """Hold the model of `key`, loading it first if necessary.
 
         Raises:
-            OutOfMemory: it is larger than the budget, or no room came free in time.
+            OutOfMemory: it is larger than the budget, or no room became free in time.
         """
         entry, hit = self._acquire(key, resolved, build)
         try:
@@ -126,7 +125,7 @@ class ModelCache:
             return entry
 
     def _load(self, key: Hashable, resolved: Resolved, build: Builder) -> _Entry:
-        """Make room for what the model will take, build it, and correct the estimate."""
+        """Make room for the model's estimated size, build it, and correct the estimate."""
         reserved = 0
         try:
             reserved += self._reserve(_estimate(resolved), 0, resolved)
@@ -137,7 +136,7 @@ class ModelCache:
             reserved += self._reserve(nbytes - reserved, reserved, resolved)
             entry = _Entry(built, resolved, nbytes, seconds, users=1)
             with self._changed:
-                # In one step: counted as reserved and as there, its bytes would count twice.
+                # In one step: counted as both reserved and loaded, its bytes would count twice.
                 self._reserved -= reserved
                 reserved = 0
                 self._entries[key] = entry
@@ -151,7 +150,7 @@ class ModelCache:
                 self._changed.notify_all()
 
     def _reserve(self, nbytes: int, already: int, resolved: Resolved) -> int:
-        """Set `nbytes` more aside (none where it is not positive); how many that are."""
+        """Reserve `nbytes` more (nothing if not positive); return how many that are."""
         if nbytes <= 0:
             return 0
         deadline = time.monotonic() + self._wait_seconds
@@ -171,18 +170,18 @@ class ModelCache:
                     )
                 if not self._changed.wait(deadline - time.monotonic()):
                     raise OutOfMemory(
-                        f"There is no room for {name} while other models are at work; "
+                        f"There is no room for {name} while other models are in use; "
                         "try again in a minute."
                     )
             self._reserved += nbytes
             return nbytes
 
     def _evict_idle(self, need: int) -> bool:
-        """Make `need` bytes free where idle models give that much, else evict none. Locked."""
+        """Free `need` bytes if idle models hold that much, else evict none. Locked."""
         idle = [key for key, entry in self._entries.items() if entry.free]
         if self.used + need > self.budget + sum(self._entries[key].nbytes for key in idle):
             return False
-        # Among equals the least recently used goes first: sorting keeps their order.
+        # The sort is stable, so among equals the least recently used goes first.
         for key in sorted(idle, key=lambda key: self._entries[key].credit):
             if self.used + need <= self.budget:
                 break
@@ -191,7 +190,7 @@ class ModelCache:
         return True
 
     def _renew(self, key: Hashable) -> None:
-        """A use gives a model its full credit again. Locked."""
+        """Restore a model's full credit after a use. Locked."""
         entry = self._entries[key]
         entry.credit = self._age + max(entry.reload, MIN_RELOAD) / max(entry.nbytes, 1)
         self._entries.move_to_end(key)
@@ -201,7 +200,7 @@ class ModelCache:
         self.meter.evictions += 1
 
     def pin(self, checkpoint: str, pinned: bool = True) -> None:
-        """Keep a loaded model, by the key of its checkpoint, from being evicted; or no longer.
+        """Pin a loaded model, by its checkpoint's key, so that it is not evicted; or unpin it.
 
         Raises:
             InputError: it is not in memory, or pinned models would take over half of the budget.
@@ -220,15 +219,15 @@ class ModelCache:
             self._changed.notify_all()
 
     def unload(self, checkpoint: str) -> int:
-        """Forget a model, pinned or not, by the key of its checkpoint; the bytes given back.
+        """Drop a model, pinned or not, by its checkpoint's key; return the bytes freed.
 
         Raises:
-            InputError: it is not in memory, or is at work.
+            InputError: it is not in memory, or is in use.
         """
         with self._changed:
             entries = self._named(checkpoint)
             if any(entry.users for entry in entries):
-                raise InputError(f"{checkpoint} is at work; try again in a moment.")
+                raise InputError(f"{checkpoint} is in use; try again in a moment.")
             for key in [key for key, entry in self._entries.items() if entry in entries]:
                 self._evict(key)
             self._changed.notify_all()
@@ -242,12 +241,12 @@ class ModelCache:
 
     @property
     def used(self) -> int:
-        """Bytes of the models here and of those being loaded."""
+        """Bytes of loaded models and of those being loaded."""
         with self._changed:
             return self._reserved + sum(entry.nbytes for entry in self._entries.values())
 
     def drop_idle(self) -> int:
-        """Evict every model that is neither used nor pinned; the number of bytes given back."""
+        """Evict every model that is neither in use nor pinned; return the bytes freed."""
         with self._changed:
             before = self.used
             for key in [k for k, entry in self._entries.items() if entry.free]:
@@ -256,7 +255,7 @@ class ModelCache:
             return before - self.used
 
     def stats(self) -> dict[str, object]:
-        """The meter as plain JSON values; models most recently used last."""
+        """The state as plain JSON values; most recently used models last."""
         with self._changed:
             models = [
                 {

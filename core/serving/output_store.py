@@ -1,4 +1,4 @@
-"""What forward passes gave (logits, embeddings), kept so that a second click runs no model."""
+"""Store outputs of forward passes (logits, embeddings), so that a second click runs no model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MB = 1_000_000
 
 
 class OutputStore:
-    """Values bounded in bytes, least recently used first out; one computation per key at a time.
+    """Values bounded in bytes, evicted least recently used; one computation per key at a time.
 
-    Keys hold the SHA-256 of the pixels, so a value is found only by who has the picture. Nobody
-    may write into a value that came from here.
+    Keys include the SHA-256 of the pixels, so only somebody with the picture can find its values.
+    Do not write into values from here.
     """
 
     def __init__(self, budget: int) -> None:
@@ -28,7 +28,7 @@ class OutputStore:
         self._key_locks: dict[Hashable, tuple[threading.Lock, int]] = {}
 
     def get_or_compute(self, key: Hashable, compute: Callable[[], T]) -> tuple[T, bool]:
-        """(value, hit). A value larger than the whole store is returned without being kept."""
+        """(value, hit). A value larger than the whole store is returned but not stored."""
         with self._sole(key):
             with self._lock:
                 if key in self._cache:
@@ -43,7 +43,7 @@ class OutputStore:
 
     @contextmanager
     def _sole(self, key: Hashable) -> Iterator[None]:
-        """Hold the lock of `key`, which is forgotten when the last thread leaves it."""
+        """Hold the lock of `key`, which is dropped when the last thread leaves it."""
         with self._lock:
             lock, waiting = self._key_locks.get(key, (threading.Lock(), 0))
             self._key_locks[key] = (lock, waiting + 1)
@@ -57,7 +57,7 @@ class OutputStore:
                     self._key_locks[key] = (lock, waiting - 1)
 
     def clear(self) -> None:
-        """Forget every value."""
+        """Drop every value."""
         with self._lock:
             self._cache.clear()
 

@@ -1,8 +1,8 @@
-"""One request on one model: its lease, its outputs, and the lane that forward passes take.
+"""One request on one model: its lease, its outputs, and its turns on the device.
 
-`devices` says where models run. Of the `stores`, `models()` leases models while they are in use,
-`outputs()` keeps what a forward pass gave, by weight file and the SHA-256 of the pixels, so that a
-second click or a moved slider does not run the model again, and `decoded()` the same of light
+`devices` picks the device. Of the `stores`, `models()` leases models while they are in use,
+`outputs()` keeps outputs of forward passes by weight file and SHA-256 of the pixels, so that a
+second click or a moved slider does not run the model again, and `decoded()` does the same for light
 decoders.
 """
 
@@ -23,7 +23,7 @@ from core.errors import CheckpointError, DeviceLost, HubError, OutOfMemory
 from core.serving import batching, stores
 from core.serving import precision as precisions
 from core.serving.device_errors import is_device_lost, is_out_of_memory
-from core.serving.device_queue import Lane
+from core.serving.device_queue import DeviceQueue
 from core.serving.devices import device, empty_cache, is_lost, precision, set_lost
 from core.serving.model_cache import Builder, Built, Lease
 from core.serving.output_store import OutputStore
@@ -37,15 +37,15 @@ from core.types import RunInfo
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-_lane = Lane()
-_side_lane = Lane()  # of the steps of long jobs, on a CPU
+_device_queue = DeviceQueue()
+_side_queue = DeviceQueue()  # of the steps of long jobs, on a CPU
 _lock = threading.Lock()
 _batcher: batching.Batcher[batching.Tensors, batching.Tensors] | None = None
 
 
 @dataclass(slots=True)
 class Run:
-    """One request on one leased model: its stopwatch, and which cached things were hits."""
+    """One request on one leased model: its stopwatch, and its cache hits."""
 
     lease: Lease
     key: Hashable
@@ -54,13 +54,13 @@ class Run:
     precision: str = "fp32"
 
     def autocast(self) -> torch.autocast:
-        """For use inside `forward`: the precision that was chosen for this checkpoint."""
+        """Use inside `forward`: the precision chosen for this checkpoint."""
         bf16 = self.precision == "bf16"
         return torch.autocast(device().type, torch.bfloat16, enabled=bf16)
 
     @property
     def name(self) -> str:
-        """What a person calls the checkpoint."""
+        """The checkpoint's name as shown to users."""
         checkpoint = self.lease.resolved.checkpoint
         return checkpoint.title or checkpoint.key
 
@@ -88,7 +88,7 @@ class Run:
     ) -> T:
         """`compute()` once per weight file, device, precision and `key`.
 
-        It is kept in `outputs()`, or in the `store` that is given.
+        The result is kept in `outputs()`, or in the given `store`.
         """
         kept = store or outputs()
         value, hit = kept.get_or_compute((self.key, self.precision, *key), compute)
@@ -101,18 +101,18 @@ class Run:
         *inputs: torch.Tensor,
         same: Hashable = None,
     ) -> batching.Tensors:
-        """`compute` in the lane, on this request and on like ones that wait for the device too.
+        """`compute` on the device, for this request together with similar ones that wait.
 
         Args:
             compute: tensors (B, …) on the device -> a tuple of tensors (B, …).
-            inputs: (1, …) on the CPU; only requests with inputs of the same shapes are joined.
-            same: what else must be equal, because `compute` depends on it.
+            inputs: (1, …) on the CPU; only requests with equal input shapes are joined.
+            same: anything else that `compute` depends on and must be equal.
 
         Returns:
-            What `compute` gave for this request: tensors (1, …) on the CPU.
+            The part of the result for this request: tensors (1, …) on the CPU.
         """
         shapes = tuple((x.shape, x.dtype) for x in inputs)
-        # While anybody waits in this group the model is leased, so its id is nobody else's.
+        # The model is leased while anybody waits in this group, so its id is unique.
         group = (id(self.lease.built.module), self.precision, same, shapes)
 
         def cast(*batch: torch.Tensor) -> batching.Tensors:
@@ -123,7 +123,7 @@ class Run:
 
 
 def batcher() -> batching.Batcher[batching.Tensors, batching.Tensors]:
-    """The one batcher of this process; with passes of one request where batching gains nothing."""
+    """The process's batcher; its passes hold one request where batching has no benefit."""
     global _batcher  # noqa: PLW0603
     with _lock:
         if _batcher is None:
@@ -133,7 +133,7 @@ def batcher() -> batching.Batcher[batching.Tensors, batching.Tensors]:
 
 
 def reset() -> None:
-    """Forget stores, batcher, failures and a lost device; for tests and for changed settings."""
+    """Reset stores, batcher, failures and a lost device; for tests and changed settings."""
     global _batcher  # noqa: PLW0603
     stores.reset()
     failures.forget()
@@ -154,17 +154,17 @@ def run(
 
     Args:
         task: a task of `core.checkpoints`.
-        checkpoint: its key, or "auto" for the best one at hand.
-        build: makes the module from the resolved file; runs only when it is not in memory.
-        progress: told of a download, as (fraction 0..1, sentence).
+        checkpoint: its key, or "auto" for the best one available.
+        build: makes the module from the resolved file; called only if it is not in memory.
+        progress: called during a download with (fraction 0..1, message).
         scale: for super-resolution, the factor that "auto" must have.
 
-    Where no model can be made of the file, the next one that `weights.resolve` gives answers, with
-    a note: for "auto" the next best, for a full checkpoint the starter. An own file that was picked
-    is refused, and so is a picked one for which there is no room.
+    If no model can be made of the file, the next one from `resolver.resolve` answers, with a note:
+    for "auto" the next best, for a full checkpoint the starter. Errors are raised if the user
+    picked an own file, or picked a checkpoint for which there is no room.
 
     Raises:
-        InputError, CheckpointError, ResourceError: as `weights.resolve`; or no file fits.
+        InputError, CheckpointError, ResourceError: as `resolver.resolve`; or no file fits.
         OutOfMemory: there is no room for the model.
     """
     compute_threads.settle()
@@ -184,15 +184,15 @@ def run(
                 picked_too_large = checkpoint != "auto" and isinstance(error, OutOfMemory)
                 if picked_too_large or key in tried:
                     raise
-                tried.add(key)  # now another file answers, or the error is raised again
-        # The note belongs to this request: the same file can also answer when asked for by name.
+                tried.add(key)  # another file answers now, or the error is raised
+        # The note belongs to this request: somebody else may ask for the same file by name.
         own = Lease(lease.built, resolved, lease.hit)
         chosen = precisions.choose(resolved, where)
         yield Run(own, key, watch, {"model": "hit" if lease.hit else "miss"}, chosen)
 
 
 def _model_key(resolved: Resolved) -> tuple[Hashable, ...]:
-    """A file that was written anew is another model, although its path is the same."""
+    """A rewritten file is a different model, although its path is the same."""
     file = resolved.path.stat()
     return resolved.checkpoint.key, str(resolved.path), file.st_mtime_ns, file.st_size
 
@@ -201,14 +201,14 @@ def _lease(
     key: Hashable, resolved: Resolved, build: Builder, where: torch.device
 ) -> AbstractContextManager[Lease]:
     def once(found: Resolved) -> Built:
-        failures.refuse(found.path)  # what those who waited for the same load need not try again
+        failures.refuse(found.path)  # do not retry for those who waited
         return _place(build, found, where)
 
     return models().lease(key, resolved, once)
 
 
 def _place(build: Builder, resolved: Resolved, where: torch.device) -> Built:
-    """Build and move to the device; whatever goes wrong becomes one sentence."""
+    """Build and move to the device; any error becomes one sentence."""
 
     def place() -> Built:
         built = build(resolved)
@@ -220,15 +220,15 @@ def _place(build: Builder, resolved: Resolved, where: torch.device) -> Built:
     name = resolved.checkpoint.title or resolved.checkpoint.key
     try:
         built = _with_room(place, f"There is too little memory for {name}; choose a smaller one.")
-        allocator.trim()  # what made room for it, and the buffers through which its file was read
-        collector.settle()  # its libraries have come in
+        allocator.trim()  # evicted models, and buffers of reading the file
+        collector.freeze_libraries()  # newly imported ones
         return built
     except HubError:
         raise
-    except Exception as error:  # what a library raises on an odd file is not specified
+    except Exception as error:  # libraries raise unspecified errors on bad files
         _log.warning("%s could not be built", resolved.path, exc_info=True)
         raise CheckpointError(
-            f"{resolved.path.name} cannot be made into a model; choose another file."
+            f"{resolved.path.name} cannot be loaded as a model; choose another file."
         ) from error
 
 
@@ -236,18 +236,18 @@ def forward(compute: Callable[[], T], full_precision: bool = False, long: bool =
     """Run `compute` alone on the device, without gradients, in the chosen precision.
 
     Args:
-        full_precision: stay in fp32 also where the setting says bf16.
+        full_precision: stay in fp32 even if the setting says bf16.
         long: this is one step of a long job, which lets short passes go first.
 
     Raises:
-        OutOfMemory: it did not fit, also after idle models and kept outputs were given back.
-        DeviceLost: the GPU failed; the next request runs on the processor.
+        OutOfMemory: it did not fit, even after evicting idle models and stored outputs.
+        DeviceLost: the GPU failed; the next request runs on the CPU.
     """
     bf16 = precision() == "bf16" and not full_precision
-    # A processor can do two things at once: a short pass beside a step of a long job takes twice as
-    # long as alone, which is less than waiting for the end of the step.
+    # A CPU can do two things at once: a short pass beside a step of a long job takes twice as long
+    # as alone, which is less than waiting for the step to end.
     on_cpu = device().type == "cpu"
-    lane = _side_lane if long and on_cpu else _lane
+    queue = _side_queue if long and on_cpu else _device_queue
 
     def settled() -> T:
         with (
@@ -257,13 +257,13 @@ def forward(compute: Callable[[], T], full_precision: bool = False, long: bool =
             return compute()
 
     return _with_room(
-        lambda: lane.run(settled, long, in_thread=on_cpu),
+        lambda: queue.run(settled, long, in_thread=on_cpu),
         "The device has too little memory for this; try a smaller picture.",
     )
 
 
 def finish(steps: Generator[object, None, T]) -> T:
-    """Run a job that comes as a generator to its end; what it returns."""
+    """Run a job given as a generator to its end; return its result."""
     while True:
         try:
             next(steps)
@@ -272,7 +272,7 @@ def finish(steps: Generator[object, None, T]) -> T:
 
 
 def _with_room(action: Callable[[], T], refusal: str) -> T:
-    """`action()`; when memory runs out, once more after giving back what is idle."""
+    """Call `action()`; if memory runs out, once more after freeing what is idle."""
     for attempt in range(2):
         if attempt:
             _give_back()
@@ -287,12 +287,12 @@ def _with_room(action: Callable[[], T], refusal: str) -> T:
 
 
 def _lose_device(error: BaseException) -> NoReturn:
-    """After a failed kernel a CUDA context answers nothing more, until the process ends."""
-    _log.error("The GPU failed; start the hub again to use it.", exc_info=error)
+    """After a failed kernel a CUDA context no longer answers, until the process ends."""
+    _log.error("The GPU failed; restart Vision Hub to use it again.", exc_info=error)
     reset()
     set_lost(True)
     raise DeviceLost(
-        "The graphics card failed. The hub goes on without it, more slowly; please try again."
+        "The graphics card failed. The app continues on the CPU, more slowly; please try again."
     ) from error
 
 
@@ -304,10 +304,10 @@ def _give_back() -> None:
 
 
 def unload(checkpoint: str) -> int:
-    """Forget the model of a checkpoint; the bytes given back.
+    """Drop the model of a checkpoint; return the bytes freed.
 
     Raises:
-        InputError: it is not in memory, or is at work.
+        InputError: it is not in memory, or is in use.
     """
     given_back = models().unload(checkpoint)
     empty_cache()
@@ -315,12 +315,12 @@ def unload(checkpoint: str) -> int:
 
 
 def status() -> dict[str, object]:
-    """The cache meter as shown at `/status`."""
+    """The cache state shown at `/status`."""
     return {
         "device": str(device()),
         "precision": precision(),
         "device_lost": is_lost(),
-        "waiting": _lane.waiting + _side_lane.waiting,
+        "waiting": _device_queue.waiting + _side_queue.waiting,
         "batches": batcher().stats(),
         **models().stats(),
         "outputs": outputs().stats(),

@@ -1,4 +1,4 @@
-"""The stores of this process: models, what their forward passes gave, and what decoders gave."""
+"""This process's stores: models, outputs of forward passes, and outputs of decoders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.serving.model_cache import MB, ModelCache
 from core.serving.output_store import OutputStore
 from core.settings import get_settings
 
-DECODED_SHARE = 8  # one part in so many of the setting is for what light decoders gave
+DECODED_SHARE = 8  # this fraction of the setting is for light decoders
 _lock = threading.Lock()
 _models: ModelCache | None = None
 _outputs: OutputStore | None = None
@@ -20,7 +20,7 @@ _decoded: OutputStore | None = None
 
 
 def models() -> ModelCache:
-    """The one model cache of this process."""
+    """The process's model cache."""
     global _models  # noqa: PLW0603
     with _lock:
         if _models is None:
@@ -29,7 +29,7 @@ def models() -> ModelCache:
 
 
 def outputs() -> OutputStore:
-    """The one output store of this process."""
+    """The process's output store."""
     global _outputs  # noqa: PLW0603
     with _lock:
         if _outputs is None:
@@ -39,9 +39,9 @@ def outputs() -> OutputStore:
 
 
 def decoded() -> OutputStore:
-    """What light decoders gave, kept apart: many clicks would push embeddings out, which are dear.
+    """Outputs of light decoders, kept separately: many clicks would evict costly embeddings.
 
-    Its budget and that of `outputs()` are together what the setting says.
+    Together with `outputs()` its budget is the setting.
     """
     global _decoded  # noqa: PLW0603
     with _lock:
@@ -51,7 +51,7 @@ def decoded() -> OutputStore:
 
 
 def reset() -> None:
-    """Forget all three; for tests and for changed settings."""
+    """Clear all three; for tests and changed settings."""
     global _models, _outputs, _decoded  # noqa: PLW0603
     with _lock:
         _models = _outputs = _decoded = None

@@ -1,1 +1,1 @@
-"""Where the file of a checkpoint comes from; reading and writing weight files."""
+"""Finding the file of a checkpoint; reading and writing weight files."""

@@ -1,4 +1,4 @@
-"""Model cards: the Markdown files in `weights/`, taken apart into text and pictures."""
+"""Model cards: the Markdown files in `weights/`, split into text and pictures."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from pathlib import Path
 from core.checkpoints import ROOT, Checkpoint
 
 _PICTURE = re.compile(r"^!\[(?P<alt>[^\]]*)\]\((?P<name>[\w.-]+)\)\s*$", re.MULTILINE)
-# Where Markdown or HTML could begin; an entity is read as the character itself, never as markup.
+# Characters that could begin Markdown or HTML; as entities they are always plain text.
 _MARKUP = re.compile(r"[^\w\s,;.%/+()-]|_|(?<=www)\.")
 
 
 def plain(words: str) -> str:
-    """Words that mean themselves in Markdown, such as the name of somebody's file."""
+    """Escape text, such as a user's file name, so that Markdown shows it literally."""
     return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", " ".join(words.split()))
 
 
 def text(checkpoint: Checkpoint) -> str:
     """The card as Markdown without its front matter and pictures.
 
-    A checkpoint without a card of ours gets what the catalogue knows of it.
+    Without a card of ours, the text comes from the catalogue.
     """
     body = _body(checkpoint)
     return _PICTURE.sub("", body).strip() if body else _from_catalogue(checkpoint)
 
 
 def pictures(checkpoint: Checkpoint) -> list[tuple[str, Path]]:
-    """What each picture of the card shows, and its file; only files beside the card."""
+    """Each picture's description and file; only files beside the card."""
     folder = _file(checkpoint).parent
     found = ((m["alt"], folder / m["name"]) for m in _PICTURE.finditer(_body(checkpoint)))
     return [(alt, path) for alt, path in found if path.is_file()]

@@ -1,4 +1,4 @@
-"""Is a weight file what it should be? SHA-256 sums, made once for each state of a file."""
+"""Check weight files against SHA-256 sums, each computed once per state of a file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _log = logging.getLogger(__name__)
 
 
 def is_intact(path: Path, sha256: str | None) -> bool:
-    """Does the file have that SHA-256, or else the one by which the hub's cache names it?
+    """Whether the file has that SHA-256, or else the one in its name in the Hugging Face cache.
 
-    A hash takes seconds for a large file, so a good result is remembered beside the cache until
-    the file changes. True where nothing is known to hold it against.
+    Hashing a large file takes seconds, so a good result is stored beside the cache until the file
+    changes. True if no sum is known.
     """
     blob = path.resolve()
     expected = sha256 or (blob.name if SHA256.fullmatch(blob.name) else None)
@@ -61,14 +61,14 @@ def _sidecar(blob: Path) -> Path:
 
 
 def delete(path: Path) -> None:
-    """Remove a file of the hub's cache: its name, its content, and what is remembered of it."""
+    """Remove a file from the Hugging Face cache: its name, its content and its stored result."""
     blob = path.resolve()
     for file in (path, blob, _sidecar(blob)):
         file.unlink(missing_ok=True)
 
 
 def is_as_shipped(path: Path) -> bool:
-    """Does a starter have the sum that `SHA256SUMS` beside it says? True where none is said."""
+    """Whether a starter matches `SHA256SUMS` beside it; True if the sum is not listed."""
     sums = path.with_name("SHA256SUMS")
     if not sums.is_file():
         return True
@@ -92,11 +92,11 @@ def _state(path: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=64)
 def _matches(path: Path, sums: Path, state: tuple[int, ...]) -> bool:
-    """What was found of the two files in that state; a hash is not made twice."""
+    """The result for the two files in that state; a hash is not computed twice."""
     return shipped_sums(sums).get(path.name) in (None, file_sha256(path))
 
 
 def shipped_sums(sums: Path) -> dict[str, str]:
-    """File name -> SHA-256, of a file as `sha256sum` writes it."""
+    """File name -> SHA-256, of a file in the format of `sha256sum`."""
     pairs = (line.split() for line in sums.read_text("utf-8").splitlines())
     return {name: digest for digest, name in pairs}

@@ -1,7 +1,7 @@
-"""Files of which no model could be made: not read again and again, each time to fail.
+"""Remember files that could not be loaded, so that they are not read again only to fail.
 
-What is remembered holds for one state of a file and of what lies beside it, and for a while only,
-since the reason may have been the machine's.
+An entry holds for one state of a file and its neighbours, and only for a while, since the cause may
+have been the machine.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from pathlib import Path
 
 from core.errors import HubError, OutOfMemory
 
-AGAIN = 600.0  # seconds until a file that did not fit its model is tried again
-AGAIN_MEMORY = 60.0  # until a model that found no room is; memory comes free when others are done
+AGAIN = 600.0  # seconds before a file that failed to load is retried
+AGAIN_MEMORY = 60.0  # before a model without room is; others free memory
 _BESIDE = ("config.json", "preprocessor_config.json")
 _State = tuple[tuple[int, int] | None, ...]
 
 _lock = threading.Lock()
-_known: dict[Path, tuple[_State, float, HubError]] = {}  # file -> (its state, when, why)
+_known: dict[Path, tuple[_State, float, HubError]] = {}  # file -> (state, time, error)
 
 
 def remember(path: Path, error: HubError) -> None:
-    """Keep in mind that a load of this file, as it is now, ended in `error`."""
+    """Remember that loading this file, in its present state, ended in `error`."""
     with _lock:
         _known[path] = (_state(path), time.monotonic(), error)
 
 
 def refuse(path: Path, memory: bool = False) -> None:
-    """Raise what a load of this file ended in lately, if anything.
+    """Raise the error of a recent load of this file, if any.
 
     Args:
-        memory: also where there was no room for the model.
+        memory: also raise if there was no room for the model.
 
     Raises:
-        CheckpointError: as the load.
-        OutOfMemory: as the load; only with `memory`.
+        CheckpointError: as in the load.
+        OutOfMemory: as in the load; only with `memory`.
     """
     with _lock:
         state, when, error = _known.get(path, ((), 0.0, None))
@@ -47,7 +47,7 @@ def refuse(path: Path, memory: bool = False) -> None:
 
 
 def forget() -> None:
-    """Try every file again."""
+    """Forget all failures."""
     with _lock:
         _known.clear()
 

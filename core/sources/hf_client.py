@@ -1,7 +1,7 @@
-"""The model hub: time limits for its client, a probe that is remembered, and errors as sentences.
+"""Hugging Face client: time limits, a remembered reachability probe, and errors as sentences.
 
 `huggingface_hub` has no time limit on some calls and retries for 23 s on others. Here every request
-is capped, and a download that gets no new bytes for `Settings.stall` seconds ends.
+has a limit, and a download without new bytes for `Settings.stall` seconds ends.
 """
 
 from __future__ import annotations
@@ -52,36 +52,36 @@ from core.settings import get_settings
 
 Progress = Callable[[float, str], None]
 
-TRIES = 3  # of one request after another, at least, within the seconds that a download may stall
-REMEMBER_DOWN = 30.0  # seconds that "the hub does not answer" is believed; networks come back
+TRIES = 3  # at least this many requests fit into the stall time
+REMEMBER_DOWN = 30.0  # seconds that "unreachable" is remembered
 REMEMBER_UP = 60.0
-CUT = 900.0  # seconds without a new byte after which a partial file belongs to nobody any more
+CUT = 900.0  # seconds after which a partial file counts as abandoned
 
 _log = logging.getLogger(__name__)
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
-_thread = threading.local()  # .last_byte: when the download of this thread last made progress
+_thread = threading.local()  # .last_byte: last progress of this thread's download
 _probe_lock = threading.Lock()
-_verdicts: dict[str, tuple[float, bool]] = {}  # endpoint -> (when, did it answer)
+_verdicts: dict[str, tuple[float, bool]] = {}  # endpoint -> (time, answered)
 
 
 def endpoint() -> str:
-    """The hub's address; `HF_ENDPOINT` names a mirror."""
+    """Hugging Face's address; `HF_ENDPOINT` can name a mirror."""
     return (get_settings().hub_endpoint or constants.ENDPOINT).rstrip("/")
 
 
 def cache_dir() -> Path:
-    """Where downloads are kept; shared with every program that uses the hub."""
+    """Where downloads are kept; shared with all programs that use Hugging Face."""
     return get_settings().hub_cache or Path(constants.HF_HUB_CACHE)
 
 
 def is_offline() -> bool:
-    """True where a setting forbids the network."""
+    """Whether a setting forbids network access."""
     return get_settings().offline or constants.is_offline_mode()
 
 
 def cached(repo: str, filename: str, revision: str | None) -> Path | None:
-    """The file in the local cache, without a request; None where it is not there."""
+    """The file in the local cache, without a request; None if it is not there."""
     found = try_to_load_from_cache(repo, filename, cache_dir=cache_dir(), revision=revision)
     return Path(found) if isinstance(found, str) and Path(found).exists() else None
 
@@ -95,10 +95,10 @@ def _limit() -> float:
 
 
 def _cap(request: httpx2.Request) -> None:
-    """Limit one request; refuse it when its download has had no new byte for too long."""
+    """Limit one request; refuse it if its download has had no new byte for too long."""
     last_byte = getattr(_thread, "last_byte", None)
     if last_byte is not None and time.monotonic() - last_byte > get_settings().stall:
-        raise HubUnreachable("The model hub stopped sending.")
+        raise HubUnreachable("The Hugging Face server stopped sending data.")
     limits = request.extensions.get("timeout") or {}
     request.extensions["timeout"] = {
         name: min(limits.get(name) or _limit(), _limit())
@@ -107,9 +107,9 @@ def _cap(request: httpx2.Request) -> None:
 
 
 def _no_waiting(response: httpx2.Response) -> None:
-    """End a download that is told to wait: the library would sleep as long as the hub says."""
+    """End a download that is told to wait: the library would sleep as long as the server says."""
     if response.status_code == 429 and getattr(_thread, "last_byte", None) is not None:
-        raise HubUnreachable("The model hub asks to wait: too many requests.")
+        raise HubUnreachable("The Hugging Face server limits requests at the moment.")
 
 
 def _capped_client() -> httpx2.Client:
@@ -124,11 +124,11 @@ def _capped_client() -> httpx2.Client:
 
 @lru_cache(maxsize=1)
 def install_limits() -> None:
-    """Cap every request of this process's hub client, also those that other libraries make."""
+    """Limit every request of the Hugging Face client, including those by other libraries."""
     set_client_factory(_capped_client)
-    # The Xet transfer is a second client, in Rust, on which no limit of ours holds.
+    # The Xet transfer is a second client, in Rust, to which our limits do not apply.
     constants.HF_HUB_DISABLE_XET = True
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns at each retry
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns at every retry
 
 
 @contextmanager
@@ -147,12 +147,12 @@ def _ask(address: str, answers: list[bool]) -> None:
     try:
         response = httpx2.head(address, timeout=get_settings().probe, follow_redirects=True)
         answers.append(response.status_code < 500 and response.status_code != 429)
-    except Exception:  # no connection, or a malformed address: no answer will come either way
+    except Exception:  # no connection, or a malformed address
         answers.append(False)
 
 
 def is_reachable() -> bool:
-    """Does the hub answer? At most about `Settings.probe` seconds; the verdict is remembered."""
+    """Whether Hugging Face answers, within about `Settings.probe` seconds; remembered."""
     if is_offline():
         return False
     address = endpoint()
@@ -161,7 +161,7 @@ def is_reachable() -> bool:
         if time.monotonic() - when < (REMEMBER_UP if verdict else REMEMBER_DOWN):
             return verdict
         answers: list[bool] = []
-        # A thread, because a slow name look-up heeds no time limit.
+        # On a thread, because a slow DNS look-up ignores time limits.
         worker = threading.Thread(target=_ask, args=(address, answers), daemon=True)
         worker.start()
         worker.join(get_settings().probe + 0.5)
@@ -171,7 +171,7 @@ def is_reachable() -> bool:
 
 
 def forget_probe() -> None:
-    """Ask the hub again at the next call."""
+    """Probe Hugging Face again at the next call."""
     with _probe_lock:
         _verdicts.clear()
 
@@ -180,8 +180,8 @@ def forget_probe() -> None:
 
 
 def _bar_class(progress: Progress | None, title: str) -> type[tqdm]:
-    class Bar(tqdm):  # the hub's hook for progress; it prints nothing
-        monitor_interval = 0  # no thread that watches over printing
+    class Bar(tqdm):  # huggingface_hub's progress hook; prints nothing
+        monitor_interval = 0  # no monitor thread for printing
 
         def __init__(self, *, total: int | None = None, initial: int = 0, **printing: Any) -> None:
             super().__init__(total=total, initial=initial, disable=True)
@@ -219,7 +219,7 @@ def download(
     try:
         with _watched():
             url = hf_hub_url(repo, filename, revision=revision, endpoint=endpoint())
-            # Ask once by ourselves: on an error the library would ask again for 23 seconds.
+            # Probe first: after an error the library would retry for 23 seconds.
             size = get_hf_file_metadata(url, timeout=_limit(), endpoint=endpoint()).size
             _check_space(size or 0)
             _thread.last_byte = time.monotonic()
@@ -231,14 +231,15 @@ def download(
                 endpoint=endpoint(),
                 tqdm_class=_bar_class(progress, title),
             )
-    except Exception as error:  # every kind is told apart in `explain`
+    except Exception as error:  # `explain` tells them apart
         raise explain(error, title, repo) from error
     return Path(path)
 
 
 def _remove_cut(repo: str) -> None:
-    """Remove what killed processes left of this repository: the client begins a new file each time,
-    and gigabytes would pile up. Other programs may share the cache, so young ones stay."""
+    """Remove partial files that killed processes left in this repository: the client starts a new
+    one each time, and gigabytes would pile up. Other programs may share the cache, so recent ones
+    stay."""
     blobs = cache_dir() / repo_folder_name(repo_id=repo, repo_type="model") / "blobs"
     for partial in blobs.glob("*.incomplete"):
         with suppress(OSError):
@@ -259,7 +260,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def explain(error: BaseException, title: str, repo: str) -> HubError:
-    """The error of `core.errors` that says in one sentence what `error` and its causes mean."""
+    """The error of `core.errors` that explains `error` and its causes in one sentence."""
     chain = _chain(error)
     for one in chain:
         if isinstance(one, HubError):
@@ -268,25 +269,25 @@ def explain(error: BaseException, title: str, repo: str) -> HubError:
         told = _by_kind(one, title, repo) or _by_number(one, title)
         if told is not None:
             return told
-    return CheckpointError(f"{title} could not be fetched from the model hub.")
+    return CheckpointError(f"{title} could not be downloaded from Hugging Face.")
 
 
 def _by_kind(error: BaseException, title: str, repo: str) -> HubError | None:
     if isinstance(error, GatedRepoError):
         return Gated(
-            f"{title} wants its licence accepted: accept it on {endpoint()}/{repo}, "
-            "set HF_TOKEN and start again."
+            f"{title} requires accepting its licence: accept it on {endpoint()}/{repo}, "
+            "set HF_TOKEN and restart."
         )
     if isinstance(error, RevisionNotFoundError):
-        return CheckpointError(f"{title} is not on the hub in the version this program expects.")
+        return CheckpointError(f"{title} is not on Hugging Face in the expected version.")
     if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-        return CheckpointError(f"{title} is not on the hub under the expected file name.")
+        return CheckpointError(f"{title} is not on Hugging Face under the expected file name.")
     if isinstance(error, HfHubHTTPError):
         return _by_status(error, title)
     if isinstance(error, FileMetadataError):
-        return HubUnreachable("Something between here and the model hub answers in its place.")
+        return HubUnreachable("A proxy or firewall is intercepting requests to Hugging Face.")
     if isinstance(error, httpx2.TransportError | OfflineModeIsEnabled):
-        return HubUnreachable("The model hub did not answer.")
+        return HubUnreachable("The Hugging Face server did not answer.")
     return None
 
 
@@ -294,15 +295,16 @@ def _by_status(error: HfHubHTTPError, title: str) -> HubError:
     status = error.response.status_code
     if status in (401, 403):
         return Gated(
-            f"The hub refuses access to {title}: set HF_TOKEN to a token that may read it."
+            f"The Hugging Face server refused access to {title}: "
+            "set HF_TOKEN to a token that can read it."
         )
     if isinstance(error, RepositoryNotFoundError) or status in (404, 410):
-        return CheckpointError(f"{title} was removed from the hub or made private.")
+        return CheckpointError(f"{title} was removed from Hugging Face or made private.")
     if status == 429:
-        return HubUnreachable("The model hub asks to wait: too many requests.")
+        return HubUnreachable("The Hugging Face server limits requests at the moment.")
     if status in (408, 425) or status >= 500:
-        return HubUnreachable("The model hub has a fault of its own.")
-    return CheckpointError(f"The hub refused to hand out {title} (status {status}).")
+        return HubUnreachable("The Hugging Face server has an internal error.")
+    return CheckpointError(f"The Hugging Face server refused to send {title} (status {status}).")
 
 
 def _by_number(error: BaseException, title: str) -> HubError | None:
@@ -314,9 +316,9 @@ def _by_number(error: BaseException, title: str) -> HubError | None:
     if error.errno in _NO_ACCESS:
         _log.error("%s cannot be written; set HF_HOME to another folder", cache_dir())
         return ResourceError(
-            f"The folder for downloads cannot be written, so {title} cannot be fetched; the log "
-            "tells the owner which one it is."
+            f"The folder for downloads cannot be written, so {title} cannot be downloaded; the log "
+            "names the folder."
         )
-    if "onsistency check" in str(error):  # fewer or more bytes came than were announced
-        return DamagedFile(f"{title} did not arrive whole; please try again.")
+    if "onsistency check" in str(error):  # received a different number of bytes than announced
+        return DamagedFile(f"{title} was not downloaded completely; please try again.")
     return None

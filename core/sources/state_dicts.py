@@ -1,8 +1,8 @@
-"""Read weight files without running code from them, and put them into models built on `meta`.
+"""Read weight files without running code from them, and load them into models built on `meta`.
 
 A starter file is fp16 safetensors whose header carries two strings: `task` (one of the tasks of
-`core.checkpoints`) and `config` (JSON: what the builder of that task needs), so that a model is
-told from the file alone.
+`core.checkpoints`) and `config` (JSON for that task's builder), so the file alone describes its
+model.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from safetensors.torch import load, load_file, save_file
 from core.errors import CheckpointError, DamagedFile
 
 StateDict = dict[str, torch.Tensor]
-# While it loads, transformers puts functions of its own and of torch aside for the whole process;
-# of two loads at once the second would put the first one's stand-ins back for good.
+# While loading, transformers replaces functions of its own and of torch for the whole process; of
+# two concurrent loads the second would permanently restore the first one's replacements.
 _transformers = threading.Lock()
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model")
 _FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
-# Counters, and tables that a model computes from its sizes. Some versions of a library write them,
-# others do not, and no answer depends on them.
+# Counters, and tables that a model computes from its sizes. Some library versions save them, others
+# do not, and no result depends on them.
 _HARMLESS = re.compile(
     r"(^|\.)(num_batches_tracked|position_ids|relative_position_index|relative_coords_table"
     r"|attn_mask|total_ops|total_params)$"
@@ -64,7 +64,7 @@ def starter_config(path: Path, task: str) -> dict[str, Any] | None:
 
 
 def json_beside(path: Path, name: str) -> dict[str, Any]:
-    """The object in the JSON file `name` in the folder of a weight file; {} where there is none."""
+    """The object in the JSON file `name` in a weight file's folder; {} if there is none."""
     try:
         content = json.loads(path.with_name(name).read_text("utf-8"))
     except FileNotFoundError:
@@ -77,7 +77,7 @@ def json_beside(path: Path, name: str) -> dict[str, Any]:
 
 
 def config_beside(path: Path) -> dict[str, Any]:
-    """The config.json beside a weight file of transformers, which cannot be read without.
+    """The config.json beside a transformers weight file, which cannot be read without it.
 
     Raises:
         CheckpointError: there is none.
@@ -106,12 +106,12 @@ def float32_bytes(path: Path) -> int:
 def read(path: Path, mapped: bool = True) -> StateDict:
     """The tensors of a `.safetensors`, `.pth`, `.pt` or `.bin` file, floats as float32.
 
-    Pickles are read with `weights_only=True`, whatever the environment says. Wrappers that
-    training scripts put around weights (`model`, `state_dict`, `params`, `params_ema`) come off.
+    Pickles are read with `weights_only=True`, whatever the environment says. Wrappers added by
+    training scripts (`model`, `state_dict`, `params`, `params_ema`) are removed.
 
     Args:
-        mapped: float32 safetensors stay on the disk until they are used. Only for files that
-            nobody writes over, because a mapped file that gets shorter ends the process.
+        mapped: float32 safetensors stay on disk until used. Only for files that nobody rewrites: if
+        a mapped file shrinks, the process dies.
 
     Raises:
         DamagedFile: the file is truncated, or holds something other than tensors.
@@ -122,23 +122,23 @@ def read(path: Path, mapped: bool = True) -> StateDict:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise CheckpointError(f"The weight file {path.name} is not there.") from error
+        raise CheckpointError(f"The weight file {path.name} does not exist.") from error
     except MemoryError:
         raise
-    except Exception as error:  # the unpickler raises a dozen kinds; all mean the same here
+    except Exception as error:  # the unpickler raises a dozen kinds; same meaning here
         raise DamagedFile(f"{path.name} is damaged or is not a weight file.") from error
     for wrapper in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
-        raise DamagedFile(f"{path.name} does not hold a plain table of weights.")
+        raise DamagedFile(f"{path.name} does not contain a plain table of weights.")
     return {k: t.float() if t.is_floating_point() else t for k, t in state.items()}
 
 
 def assign(model: torch.nn.Module, state: StateDict, name: str) -> torch.nn.Module:
-    """Put `state` into `model` (built on `meta`) without copying; every key must match.
+    """Load `state` into `model` (built on `meta`) without copying; every key must match.
 
-    Buffers that no file holds stay where they were built; see `has_meta`. What `is_harmless` names
+    Buffers that are in no file keep their values; see `has_meta`. Keys that `is_harmless` accepts
     may be left over.
 
     Raises:
@@ -158,14 +158,14 @@ def has_meta(model: torch.nn.Module) -> bool:
 
 
 def is_harmless(key: str) -> bool:
-    """Whether a model that lacks this key answers the same without it: a counter, a fixed table."""
+    """Whether a model without this key gives the same results: a counter or fixed table."""
     return _HARMLESS.search(key) is not None
 
 
 def refuse_mismatch(name: str, missing: list[str], surplus: list[str]) -> None:
-    """Raise CheckpointError when a file lacks keys of the model, or has keys it does not know.
+    """Raise CheckpointError if a file lacks keys of the model, or has unknown ones.
 
-    Keys that the model does not know and that are harmless are passed over.
+    Unknown keys that are harmless are ignored.
     """
     surplus = [key for key in surplus if not is_harmless(key)]
     if missing or surplus:
@@ -179,16 +179,16 @@ def refuse_mismatch(name: str, missing: list[str], surplus: list[str]) -> None:
 def from_pretrained(model_class: Any, config: Any, state: StateDict, name: str) -> torch.nn.Module:
     """A transformers model of `config` with the weights of `state`; every key must match.
 
-    What `is_harmless` names may be left over. transformers builds on `meta` and renames the keys of
-    files that older versions wrote.
+    Keys that `is_harmless` accepts may be left over. transformers builds on `meta` and renames the
+    keys of files written by older versions.
 
     Raises:
         CheckpointError: keys are missing or left over, or a shape differs.
     """
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # it would draw into the server's log
-    # The weights of the backbone are in `state`; without this timm would look for its own.
+    disable_progress_bar()  # it would write into the server's log
+    # The backbone's weights are in `state`; otherwise timm would look for its own.
     parts: list[Any] = [config, getattr(config, "backbone_config", None)]
     for part in parts:
         if getattr(part, "use_pretrained_backbone", None):
@@ -199,7 +199,7 @@ def from_pretrained(model_class: Any, config: Any, state: StateDict, name: str) 
                 None,
                 config=config,
                 state_dict=state,
-                dtype=torch.float32,  # `read` gives no other, whatever the config was trained in
+                dtype=torch.float32,  # as `read` returns, whatever the config says
                 output_loading_info=True,
             )
     except RuntimeError as error:
@@ -213,11 +213,10 @@ def from_pretrained(model_class: Any, config: Any, state: StateDict, name: str) 
 def restoration_net(state: StateDict) -> Any:
     """The descriptor of the network that spandrel recognises in `state`.
 
-    spandrel takes no key too many, so those that its network lacks and that are harmless are taken
-    out after it has named them.
-
+    spandrel accepts no extra keys, so harmless ones that its network lacks are removed after its
+    error has named them.
     Raises:
-        spandrel.UnsupportedModelError, or whatever its network raises on keys that do not fit.
+        spandrel.UnsupportedModelError, or whatever its network raises on unsuitable keys.
     """
     from spandrel import ModelLoader
 
@@ -232,12 +231,12 @@ def restoration_net(state: StateDict) -> Any:
 
 
 def _harmless_surplus(message: str) -> set[str]:
-    """The keys that PyTorch says a model does not know, as far as they are harmless."""
+    """The harmless ones among the keys that PyTorch reports as unknown."""
     told = message.partition("Unexpected key(s) in state_dict: ")[2].partition("\n")[0]
     return {key for key in re.findall(r'"([^"]+)"', told) if is_harmless(key)}
 
 
 def _other_shape(name: str) -> CheckpointError:
     return CheckpointError(
-        f"{name} has weights of another shape than its model; choose another file."
+        f"{name} has weights whose shapes do not fit its model; choose another file."
     )

@@ -1,7 +1,7 @@
 // Which part of the picture the canvas shows, and the way between the screen and its pixels.
 let width = 1, height = 1; // of the canvas, in CSS pixels
 let view = { x: 0, y: 0, k: 1 }; // left upper corner in picture coordinates; 1 shows all of it
-let detail = null, detailTimer = 0, settleTimer = 0;
+let detail = null, settleTimer = 0;
 
 const density = () => window.devicePixelRatio || 1;
 const scaleX = () => (width / picture.w) * view.k; // CSS pixels for one pixel of the picture

@@ -1,1 +1,1 @@
-"""The little that touches private names of Gradio, checked at the start."""
+"""The few places that use private names of Gradio, checked at startup."""

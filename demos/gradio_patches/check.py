@@ -1,7 +1,7 @@
-"""The private names of Gradio that this project uses, checked once at the start.
+"""The private names of Gradio that this project uses, checked once at startup.
 
-Gradio's minor version is pinned because of them (requirements.txt). A release that renames one
-would otherwise fail in the middle of somebody's request.
+Gradio's minor version is pinned because of them (requirements.txt). Without the check, a release
+that renames one would fail in the middle of somebody's request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import gradio as gr
 
-# By the file that uses them. The first word is a module of Gradio, or an object that it makes.
+# Keyed by the file that uses them. The first word is a Gradio module, or an object to create.
 USED: dict[str, tuple[str, ...]] = {
     "demos/gradio_patches/queue.py": (
         *("queueing.Event", "queueing.Queue"),
@@ -53,7 +53,7 @@ MODULES = (
 
 
 def check(page: gr.Blocks | None = None) -> None:
-    """Stop where this version of Gradio lacks a name that we use; those of a page need one.
+    """Stop if this version of Gradio lacks a name that we use; names of a page need a page.
 
     Raises:
         RuntimeError: one sentence with every missing name and the file that uses it.
@@ -73,7 +73,7 @@ def check(page: gr.Blocks | None = None) -> None:
 
 
 def _objects(page: gr.Blocks | None) -> dict[str, Any]:
-    """What the names begin with; None for an object that can no longer be made so."""
+    """What the names begin with; None for an object that can no longer be created."""
     made: dict[str, Any] = {"page": page}
     for name in MODULES:
         made[name] = _made(import_module, f"gradio.{name}")
@@ -108,4 +108,4 @@ def _has(found: dict[str, Any], name: str) -> bool:
     return True
 
 
-check()  # app.py imports this module first: the others' imports would name one missing name only
+check()  # app.py imports this first, so that all missing names are listed

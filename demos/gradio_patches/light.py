@@ -1,11 +1,10 @@
-"""Gradio's work around each call, made light.
+"""Skip Gradio's thread hops and file checks for small values.
 
-For each value of a call Gradio 6.31 goes to another thread and back, and for each file it asks the
-file system some seventy times where that lies, for results twice, in the one thread that serves
-everybody. Each of these lets go of Python's lock, which the handlers then take in turns: of 16
-visitors' requests on two cores a third of the time went by with a core idle. Nothing of it is
-needed for small values, for files that a handler of ours has just written, and for uploads, which
-`ImageIn` looks at itself.
+For each value of a call Gradio 6.31 switches to another thread and back, and for each file it
+checks some seventy times where the file lies (twice for results), on the one thread that serves
+everybody. Each switch releases Python's lock, which handlers then take in turn: with 16 visitors on
+two cores a core was idle for a third of the time. None of this is needed for small values, for
+files that our handlers have just written, or for uploads, which `ImageIn` checks itself.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from gradio_client.utils import encode_file_path
 from demos.server import files
 from demos.shell.image import ImageIn
 
-# Whose values are converted in microseconds; not what derives from them.
+# Components whose values convert in microseconds; subclasses are excluded.
 QUICK = {
     *(gr.Checkbox, gr.Dropdown, gr.HTML, gr.JSON, gr.Label, gr.Markdown, gr.Number, gr.Radio),
     *(gr.Slider, gr.Textbox),
@@ -31,27 +30,27 @@ _move = processing_utils.async_move_files_to_cache
 
 
 def install() -> None:
-    """Let every page of this process work so."""
+    """Apply this to every page of the process."""
     replaced: Any = processing_utils
-    replaced.async_move_files_to_cache = moved
+    replaced.async_move_files_to_cache = move_if_needed
     replaced = blocks
     replaced.anyio = _Anyio()
 
 
-async def moved(
+async def move_if_needed(
     data: Any,
     block: Any,
     postprocess: bool = False,
     check_in_upload_folder: bool = False,
     keep_in_cache: bool = False,
 ) -> Any:
-    """Gradio's move of files into its folder, where there may be something to move or to refuse."""
+    """Gradio's file move, only where a file may need to be move_if_needed or refused."""
     if isinstance(block, ImageIn) and check_in_upload_folder:
-        return data  # opens nothing but uploads
+        return data  # it opens only uploads
     if postprocess:
         file = data.model_dump() if isinstance(data, GradioModel) else data
         if isinstance(file, dict) and files.is_result(file.get("path")):
-            block.temp_files.add(file["path"])  # Gradio removes them as the hub ends
+            block.temp_files.add(file["path"])  # Gradio removes these at shutdown
             return {**file, "url": f"{API_PREFIX}/file={encode_file_path(file['path'])}"}
         if file is None or isinstance(file, (bool, int, float, str)):
             return file
@@ -61,14 +60,14 @@ async def moved(
 class _Threads:
     @staticmethod
     async def run_sync(fn: Any, *args: Any, **options: Any) -> Any:
-        """`anyio.to_thread.run_sync`, here and now where that takes longer than the work."""
-        if is_quick(fn, args):
+        """`anyio.to_thread.run_sync`, run in place if the switch costs more than the work."""
+        if converts_in_place(fn, args):
             return fn(*args)
         return await anyio.to_thread.run_sync(fn, *args, **options)
 
 
 class _Anyio:
-    """anyio for `gradio.blocks`."""
+    """Stands in for anyio in `gradio.blocks`."""
 
     to_thread = _Threads()
 
@@ -76,8 +75,8 @@ class _Anyio:
         return getattr(anyio, name)
 
 
-def is_quick(fn: Any, args: tuple[Any, ...]) -> bool:
-    """Whether `fn(*args)` converts a value of a small component, or names a picture's file."""
+def converts_in_place(fn: Any, args: tuple[Any, ...]) -> bool:
+    """Whether `fn(*args)` converts a value of a small component, or a picture's file name."""
     component = type(getattr(fn, "__self__", None))
     if component in QUICK:
         return True

@@ -1,7 +1,7 @@
-"""Gradio's queue with a share of its places for each visitor.
+"""Gradio's queue with a limited share of places per visitor.
 
-The queue itself is Gradio's own. Around it: limits for long jobs and for each visitor, jobs that
-end once nobody listens for their answer, and a slot that comes free however a job is cancelled.
+The queue is Gradio's. This adds limits for long jobs and visitors, ends jobs that no client listens
+to, and frees the slot however a job is cancelled.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from demos.server.guard import visitor_of
 from demos.shell import ui
 
 SIZE = 64  # waiting requests
-LONG_WAITING = 32  # long jobs among them; a crowd of those must not shut short requests out
-# One visitor's places: by the cookie, and by the address, since cookies can be thrown away.
+LONG_WAITING = 32  # long jobs among them, so that short requests always fit
+# One visitor's places: by cookie, and by address, since cookies can be discarded.
 VISITOR_LONG, ADDRESS_LONG = 4, 12
 ADDRESS_ALL = 32
-# Gradio looks so often whether an event can begin. Its own millisecond costs 6 % of a core when
-# nobody is there and slows the networks down.
+# How often Gradio checks whether an event can begin. Its default, a millisecond, costs 6 % of a
+# core when idle and slows the networks down.
 LOOK_SECONDS = 0.01
 PROGRESS_SECONDS = 0.05
-UNHEARD_SECONDS = 60.0  # a job ends when nobody has listened for so long
-FORGET_SECONDS = 600.0  # so long an answer waits to be fetched
+UNHEARD_SECONDS = 60.0  # a job ends after this long without a listener
+FORGET_SECONDS = 600.0  # a result is kept this long if not fetched
 SWEEP_SECONDS = 5.0
-WAITING = "You already have {} jobs waiting; let one finish or cancel it, then start the next."
+WAITING = "You already have {} jobs waiting; wait for one to finish, or cancel one."
 SHARED = "Your network already has {} jobs waiting; please try again in a minute."
-UNHEARD = "Nobody listened for this job, so it was stopped; please start it again."
+UNHEARD = "The page was disconnected, so this job was stopped; please start it again."
 
 
 class Places:
-    """Who may wait in the queue of one page, and for how long; not for other threads."""
+    """Who may wait in the queue of one page, and for how long; not thread-safe."""
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
-        self.watched = False  # whether `Listening` reports the clients that listen
+        self.watched = False  # whether `Listening` reports listening clients
         self._push, self._process = queue.push, queue.process_events
         self._listening: Counter[str] = Counter()  # clients, by session and by event
-        self._heard: dict[str, float] = {}  # when the last of them went
-        self._unfetched: dict[str, float] = {}  # sessions with answers, and since when
+        self._heard: dict[str, float] = {}  # when the last one left
+        self._unfetched: dict[str, float] = {}  # sessions with unfetched results, and since when
         self._sweeper: asyncio.Task[None] | None = None
         replaced: Any = queue
         replaced.push, replaced.process_events = self.push, self.process_events
@@ -56,13 +56,13 @@ class Places:
         queue.progress_update_sleep_when_free = PROGRESS_SECONDS
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
-        """Gradio's `Queue.push` for those who may have a place.
+        """Gradio's `Queue.push`, for visitors with places left.
 
         Raises:
-            HTTPException: 429, where the visitor has used up their share.
+            HTTPException: 429, if the visitor has used up their share.
         """
         fn = self.queue.blocks.fns.get(body.fn_index)
-        if fn is None or fn.fn is None:  # of an event that runs in the browser alone
+        if fn is None or fn.fn is None:  # the event runs only in the browser
             return False, answer.UNFIT, "error"
         long = fn.concurrency_id == ui.LONG_QUEUE[0]
         if long and len(self._waiting(ui.LONG_QUEUE[0])) >= LONG_WAITING:
@@ -78,7 +78,7 @@ class Places:
         return [event for name in names if name in lines for event in lines[name].queue]
 
     def _over_share(self, request: Request, long: bool) -> str | None:
-        """Why a visitor gets no further place; None where they do."""
+        """Why a visitor gets no more places; None if they do."""
         visitor = visitor_of(request)
         all_waiting = self._waiting(*self.queue.event_queue_per_concurrency_id)
         near = [e for e in all_waiting if visitor_of(e.request).address == visitor.address]
@@ -93,10 +93,10 @@ class Places:
         return SHARED.format(len(near)) if len(near) >= ADDRESS_LONG else None
 
     def process_events(self, events: list[Event], *args: Any) -> Coroutine[Any, Any, None]:
-        """Gradio's `Queue.process_events`, which frees the slot also of a job that is cancelled
-        before its first step."""
+        """Gradio's `Queue.process_events`, but a job that is cancelled before its first step also
+        frees its slot."""
         begun = self._processed(events, *args)
-        begun.send(None)  # up to the pause: an exception thrown in from now on meets the `try`
+        begun.send(None)  # run to the pause: later exceptions reach the `try`
         return begun
 
     async def _processed(self, events: list[Event], *args: Any) -> None:
@@ -104,28 +104,28 @@ class Places:
             await _pause()
         except asyncio.CancelledError:
             for event in events:
-                event.alive = False  # then Gradio runs nothing and cleans up
+                event.alive = False  # Gradio then only cleans up
             raise
         finally:
             try:
                 await self._process(events, *args)
-            finally:  # a second cancel can interrupt Gradio's own cleaning up
+            finally:  # a second cancel can interrupt Gradio's cleanup
                 for event in events:
                     self.queue.event_ids_to_events.pop(event._id, None)
 
     def begin(self, key: str) -> None:
-        """A client listens for a session, or for one event."""
+        """A client starts listening to a session, or to one event."""
         self._listening[key] += 1
 
     def end(self, key: str) -> None:
-        """It listens no longer."""
+        """A client stops listening."""
         self._listening[key] -= 1
         if self._listening[key] <= 0:
             del self._listening[key]
         self._heard[key] = time.monotonic()
 
     async def _sweep(self) -> None:
-        """Stop jobs that nobody listens for, until nothing is left to look after."""
+        """Stop jobs that nobody listens to, until nothing is left to watch."""
         queue = self.queue
         while not queue.stopped and (self._heard or queue.pending_event_ids_session):
             await asyncio.sleep(SWEEP_SECONDS)
@@ -142,12 +142,12 @@ class Places:
         return max(event.enqueue_time, *(self._heard.get(key, 0.0) for key in keys))
 
     async def _stop(self, event: Event) -> None:
-        told = ProcessCompletedMessage(output={"error": UNHEARD}, success=False)
-        self.queue.send_message(event, told)  # whoever comes back reads it
+        message = ProcessCompletedMessage(output={"error": UNHEARD}, success=False)
+        self.queue.send_message(event, message)  # read on reconnection
         await self.queue.clean_events(event_id=event._id)
 
     def _forget(self, now: float) -> None:
-        """Drop the answers that nobody fetches and the notes about sessions that are over."""
+        """Drop unfetched results and records of sessions that have ended."""
         queue, events = self.queue, self.queue.event_ids_to_events
         busy = {*events, *(event.session_hash for event in events.values()), *self._listening}
         for key in {*self._heard, *queue.pending_event_ids_session} - busy:
@@ -165,7 +165,7 @@ def _pause() -> Generator[None, None, None]:
 
 
 class Listening:
-    """ASGI middleware that tells `Places` which clients listen for their answers."""
+    """ASGI middleware that reports to `Places` which clients listen for results."""
 
     def __init__(self, app: Any, places: Places) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""What goes back through the guard: plain sentences, cookies, who uploaded what."""
+"""Responses on their way through the guard: plain sentences, cookies, upload ownership."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from core.images import MAX_BYTES
 from demos.server.asgi import Message, Refused, Send
 from demos.server.routes import API, UPLOAD, path_of
 
-UNFIT = "The values do not fit this endpoint; /gradio_api/info lists its parameters."
+UNFIT = "These values don't match this endpoint; see /gradio_api/info."
 TOO_LARGE = f"The file is larger than {MAX_BYTES // 2**20} MB; please shrink it."
-BUSY = "The hub is full now: too many requests are waiting. Please try again in a minute."
+BUSY = "The app is full: too many requests are waiting. Please try again in a minute."
 COOKIE = "vision_hub_visitor"
 DIRECT = (f"{API}/run/", f"{API}/api/")
 JOBS = (f"{API}/queue/join", f"{API}/call/", *DIRECT)
-_SHARE = "https://gradio.s3-us-west-2.amazonaws.com"  # where pages of a share link take the script
+_SHARE = "https://gradio.s3-us-west-2.amazonaws.com"  # script source of share links
 HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
     "content-security-policy": (
-        # Gradio's page needs inline and evaluated scripts; where from is what can be told. A
+        # Gradio's page needs inline and evaluated scripts, so only their source can be restricted. A
         # visitor's browser may fetch a picture from any site that allows it, to upload it.
         f"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: {_SHARE}; "
         f"style-src 'self' 'unsafe-inline' {_SHARE}; img-src 'self' data: blob:; "
@@ -34,7 +34,7 @@ HEADERS = {
         "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
     ),
 }
-# What to say instead of Gradio's own words, by status.
+# Replacements for Gradio's own messages, by status.
 _OF_JOBS = {503: BUSY, 422: UNFIT}
 _OF_UPLOADS = {413: TOO_LARGE}
 # Of a link to the page, in place of what Gradio says of itself; and everything is in English.
@@ -56,8 +56,8 @@ _ENGLISH = b"""<script>
   Object.defineProperty(navigator, "language", { get: () => "en" });
   Object.defineProperty(navigator, "languages", { get: () => ["en"] });
 </script>"""
-# Gradio writes into the page the address that the request was sent to. Behind a proxy that changes
-# the Host the browser cannot reach that one, and nothing of the page would work.
+# Gradio writes the request's address into the page. Behind a proxy that changes the Host, browsers
+# cannot reach that address, and nothing on the page would work.
 _OWN_ADDRESS = b"""<script>{
   const own = location.origin + location.pathname.replace(/[/]$/, "");
   const config = window.gradio_config;
@@ -68,15 +68,15 @@ _OWN_ADDRESS = b"""<script>{
 
 
 class Answer:
-    """The answer on its way out: sentences are put in, the paths of uploads are noted.
+    """A response on its way out: inserts sentences, records uploaded paths.
 
-    `own` is set before an answer of the guard's own, which passes as it is.
+    `own` is set before one of the guard's own responses, which passes unchanged.
     """
 
     def __init__(self, request: Request, send: Send, new_cookie: bool) -> None:
         self.started = False
         self.own = False
-        # Why the body was refused: apps catch it and make answers of their own, which are dropped.
+        # Why the body was refused: apps catch it and send their own responses, which are dropped.
         self.refused: Callable[[], Refused | None] = lambda: None
         self.uploaded: Callable[[str], None] | None = None
         self._send = send
@@ -96,7 +96,7 @@ class Answer:
             self._sentences = _OF_UPLOADS
 
     async def send(self, message: Message) -> None:
-        """Pass one part of the answer on."""
+        """Pass on one part of the response."""
         if self.own:
             await self._pass_on(message)
         elif self.refused():
@@ -113,13 +113,13 @@ class Answer:
             await self._pass_on(message)
 
     def _is_held(self) -> bool:
-        """Whether the answer is looked at as a whole before it goes."""
+        """Whether the response is buffered to be inspected as a whole."""
         status = self._start.get("status")
         failed = status in self._sentences or (self._direct and status == 500)
         return failed or (self._visit and status == 200)
 
     async def _say(self) -> None:
-        """The held answer, with a sentence of ours where there is one."""
+        """The buffered response, with our sentence if there is one."""
         status, content = self._start["status"], self._body
         if self._visit and status == 200:
             for theirs, ours in _CARD:
@@ -130,7 +130,7 @@ class Answer:
                 (b"content-length", str(len(content)).encode()),
             ]
         sentence = self._sentences.get(status)
-        if sentence is None and _error_of(content) == UNFIT:  # Gradio calls it a fault of its own
+        if sentence is None and _error_of(content) == UNFIT:  # Gradio reports it as its own error
             status, sentence = 400, UNFIT
         if sentence:
             content = json.dumps({"detail": sentence, "error": sentence}).encode()

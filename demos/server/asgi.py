@@ -1,4 +1,4 @@
-"""Names of ASGI's types, and an exception that is an answer."""
+"""ASGI types, and an exception that carries a response."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Refused(MultiPartException):
-    """An answer to send instead of what the app would say.
+    """A response to send instead of the app's.
 
-    Gradio removes the files of an upload that ends with a MultiPartException.
+    Gradio removes an upload's files when it ends with a MultiPartException.
     """
 
     def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Bodies of requests on their way in: how large, how slow and how many at once they may be."""
+"""Request bodies on their way in: limits on size, speed and number at once."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from starlette.requests import Request
 
 from demos.server.asgi import Message, Receive, Refused
 
-IDLE_SECONDS = 20.0  # without a byte
-GRACE_SECONDS = 20.0  # in all, before the rate counts
-MIN_RATE = 16_384  # bytes a second
-DRAIN_SECONDS, DRAIN_BYTES = 10.0, 100 * 2**20  # of a body that was refused
-DRAINS = 64  # at once; beyond it, connections are cut
-MAX_VALUES = 100_000  # in one body; millions of small ones would take gigabytes
+IDLE_SECONDS = 20.0  # longest pause without a byte
+GRACE_SECONDS = 20.0  # before the rate is enforced
+MIN_RATE = 16_384  # bytes per second
+DRAIN_SECONDS, DRAIN_BYTES = 10.0, 100 * 2**20  # for a refused body
+DRAINS = 64  # at once; beyond that, connections are cut
+MAX_VALUES = 100_000  # in one body; millions would take gigabytes
 SLOW = "The request came too slowly; please try again on a better connection."
 CUT = "The request was cut off."
 RETRY_SECONDS = 5
-CROWDED = f"Too much is being sent to the hub now; please try again in {RETRY_SECONDS} s."
-MUCH = f"You are sending too much at once; please go on in {RETRY_SECONDS} s."
+CROWDED = f"Too much data is being sent to the app now; please try again in {RETRY_SECONDS} s."
+MUCH = f"You are sending too much at once; please continue in {RETRY_SECONDS} s."
 
 
 class Room:
-    """For so many requests at once, and so many bytes, all together; one address gets a share."""
+    """A limit on requests and bytes at once, in total; each address gets a share."""
 
     def __init__(self, count: int, nbytes: int = 0, share: float = 0.5) -> None:
         self.count, self.nbytes, self.share = count, nbytes, share
@@ -38,7 +38,7 @@ class Room:
 
     @contextmanager
     def place(self, address: str, nbytes: int = 0) -> Iterator[Place]:
-        """Room for one request that says it has so many bytes.
+        """Reserve room for one request with that many bytes declared.
 
         Raises:
             Refused: there is none.
@@ -52,7 +52,7 @@ class Room:
             self._add(address, -1, -made.nbytes)
 
     def grow(self, address: str, nbytes: int) -> None:
-        """So many bytes more of a request that has a place.
+        """Reserve that many more bytes for an admitted request.
 
         Raises:
             Refused: there is no room for them.
@@ -61,7 +61,7 @@ class Room:
         if self.used[0] > self.count or self.used[1] > self.nbytes:
             raise Refused(503, CROWDED, {"retry-after": str(RETRY_SECONDS)})
         mine, bytes_of_mine = self._counts[address], self._bytes[address]
-        # One is always allowed: the share says how many more.
+        # One request is always allowed; the share limits the rest.
         if mine > 1 and (
             mine > self.share * self.count or bytes_of_mine > self.share * self.nbytes
         ):
@@ -77,14 +77,14 @@ class Room:
 
 
 class Place:
-    """What one request takes of a room."""
+    """One request's use of a room."""
 
     def __init__(self, room: Room, address: str) -> None:
         self.nbytes = 0
         self._room, self._address = room, address
 
     def grow(self, nbytes: int) -> None:
-        """More bytes than it has said.
+        """Reserve bytes beyond the declared length.
 
         Raises:
             Refused: there is no room for them.
@@ -94,7 +94,7 @@ class Place:
 
 
 def said_length(request: Request) -> int | None:
-    """Bytes of the body by its head; None where that says no number."""
+    """The declared length of the body; None if it is not a number."""
     said = request.headers.get("content-length")
     if said is None:
         return None if "transfer-encoding" in request.headers else 0
@@ -102,7 +102,7 @@ def said_length(request: Request) -> int | None:
 
 
 class Incoming:
-    """The raw body of a request: whether it has ended, and how to get rid of the rest."""
+    """A request's raw body: whether it has ended, and how to drain the rest."""
 
     _draining = 0
 
@@ -123,12 +123,12 @@ class Incoming:
         return message
 
     async def drain(self) -> None:
-        """Take in what is still sent, within limits, and forget it.
+        """Receive and discard what is still sent, within limits.
 
-        A connection that is closed with bytes unread is reset, and many clients then never read
-        the answer that came before.
+        Closing a connection with unread bytes resets it, and many clients then never read the
+        response sent before.
         """
-        # A client that waits for leave to send will send nothing.
+        # A client that waits for permission (Expect: 100-continue) will send nothing.
         if not self._begun or Incoming._draining >= DRAINS:
             return
         left = DRAIN_BYTES
@@ -142,8 +142,8 @@ class Incoming:
 
 
 class Body:
-    """The body of a request within its limits; `refused` is what went wrong, for whoever catches
-    the exception on its way."""
+    """A request body within its limits; `refused` holds the error, for apps that catch the
+    exception on its way."""
 
     def __init__(
         self, request: Request, receive: Receive, limit: int, too_large: str, place: Place
@@ -156,7 +156,7 @@ class Body:
         self._complete = self._said == 0
 
     async def receive(self) -> Message:
-        """Its next part, and then what comes after it.
+        """Its next part, then whatever follows it.
 
         Raises:
             Refused: it is too large, too slow or cut off.
@@ -190,7 +190,7 @@ class Body:
         return message
 
     async def read(self) -> bytearray:
-        """All of it."""
+        """The whole body."""
         whole = bytearray()
         while not self._complete:
             whole += (await self.receive()).get("body", b"")
@@ -203,17 +203,17 @@ def parse(body: bytearray) -> Any:
     Raises:
         Refused: it is not JSON, or holds too many values.
     """
-    # Counted before it is parsed; none of these is in the base64 of a picture.
+    # Counted before parsing; none of these characters occurs in a picture's base64.
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise Refused(413, "The request holds too many values.")
     try:
         return json.loads(body)
-    except (ValueError, RecursionError):  # also bytes that are no text
+    except (ValueError, RecursionError):  # also bytes that are not text
         raise Refused(400, "The body of the request is not JSON.") from None
 
 
 def again(body: bytearray, receive: Receive) -> Receive:
-    """A `receive` that gives a body which was read already, and then what the real one gives."""
+    """A `receive` that replays a body already read, and then continues with the real one."""
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def given() -> Message:

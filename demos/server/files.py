@@ -1,4 +1,4 @@
-"""The folder of uploads and results: where it lies, and how it stays bounded in age and bytes."""
+"""The folder of uploads and results: its location, and its limits on age and bytes."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from pathlib import Path
 from core.errors import ResourceError
 from core.settings import get_settings
 
-# Gradio forgets its own files after six hours; an hour more, so that it is never surprised.
+# Gradio forgets its files after six hours; one hour more avoids surprising it.
 KEEP_SECONDS = 7 * 3600
-# A form without its end stays under the name of a temporary file. One that still comes is written
-# to every few seconds (`_bodies.IDLE_SECONDS`).
+# An unfinished form is stored under a temporary name. One still arriving is written to every few
+# seconds (`bodies.IDLE_SECONDS`).
 CUT_SECONDS = 60
 SWEEP_EVERY, LOOK_EVERY = 30.0, 5.0
-SPARE = 0.9  # of the room, beyond which the oldest files go: more comes between two looks
-LOOK_SHARE = 0.02  # of the time, at most; thousands of small files take long to walk over
-FULL = "The hub's space for pictures is full; please try again in a few minutes."
-READ_ONLY = "The hub may not write its files; please tell the person who runs it."
+SPARE = 0.9  # fill level at which the oldest files go, as more arrive meanwhile
+LOOK_SHARE = 0.02  # of the time at most; walking thousands of files is slow
+FULL = "The app's storage for pictures is full; please try again in a few minutes."
+READ_ONLY = "The app cannot write its files; please tell its administrator."
 _OWN = re.compile("[0-9a-f]{32}")
 _log = logging.getLogger(__name__)
 _sweeping = threading.Lock()
 _last_sweep = 0.0
 _looking = threading.Lock()
-_full = (float("-inf"), False)  # when to look again, and what was found
+_full = (float("-inf"), False)  # next check, last result
 
 
 def claim() -> Path:
-    """A folder of this user's own for uploads and results, below `GRADIO_TEMP_DIR` if that is set.
+    """This user's folder for uploads and results, below `GRADIO_TEMP_DIR` if that is set.
 
-    Gradio's own default, `gradio` in the folder for temporary files, belongs to whoever made it
-    first and to every app on the machine, so nothing in it may be swept away.
+    Gradio's default, `gradio` in the temporary folder, belongs to whoever created it first and is
+    shared by every app on the machine, so nothing in it may be deleted.
     """
     base = os.environ.get("GRADIO_TEMP_DIR")
     user = os.getuid() if hasattr(os, "getuid") else 0
     folder = Path(base or tempfile.gettempdir()).absolute()
-    if not folder.name.startswith("vision-hub"):  # else it has been claimed already
+    if not folder.name.startswith("vision-hub"):  # otherwise already claimed
         folder = folder / f"vision-hub-{user}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
         if folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != user):
-            raise PermissionError("it belongs to somebody else")
+            raise PermissionError("it belongs to another user")
     except OSError as error:
         elsewhere = Path(tempfile.mkdtemp(prefix="vision-hub-"))
         _log.warning("%s cannot be used (%s); uploads go to %s.", folder, error, elsewhere)
@@ -60,22 +60,22 @@ def claim() -> Path:
 
 
 def root() -> Path:
-    """The folder that Gradio puts uploads into, and we results."""
+    """The folder where Gradio puts uploads and we put results."""
     from gradio.utils import get_upload_folder
 
     return Path(get_upload_folder())
 
 
 def result_path(name: str) -> Path:
-    """A new path for a result file, in a folder of its own as `result_folder` makes it."""
+    """A new path for a result file, in its own folder as made by `result_folder`."""
     return result_folder() / name
 
 
 def result_folder() -> Path:
-    """A new folder with a random name for the files of one result; old ones are swept.
+    """A new folder with a random name for the files of one result; sweeps old ones.
 
     Raises:
-        ResourceError: the disk is full or the folder cannot be written.
+        ResourceError: the disk is full or the folder is not writable.
     """
     sweep_now_and_then()
     folder = root() / "results" / secrets.token_hex(16)
@@ -89,7 +89,7 @@ def result_folder() -> Path:
 
 
 def is_result(path: object) -> bool:
-    """Whether this names a file in a folder that `result_folder` made; asks no file system."""
+    """Whether this names a file in a folder made by `result_folder`, without disk access."""
     if not isinstance(path, str):
         return False
     folder, name = os.path.split(path)
@@ -102,10 +102,10 @@ def is_result(path: object) -> bool:
 
 
 def is_full() -> bool:
-    """Whether uploads and results take more than they may, also after a sweep.
+    """Whether uploads and results exceed their limit, even after a sweep.
 
-    Looked at every few seconds only and by one thread at a time, since it walks over all files; the
-    others go by what was found last.
+    Checked only every few seconds and by one thread at a time, since it walks over all files; other
+    calls return the last result.
     """
     global _full  # noqa: PLW0603
     again, verdict = _full
@@ -124,7 +124,7 @@ def is_full() -> bool:
 
 
 def sweep_now_and_then() -> None:
-    """`sweep`, but not more often than every `SWEEP_EVERY` seconds and by one thread at a time."""
+    """`sweep`, at most every `SWEEP_EVERY` seconds and by one thread at a time."""
     global _last_sweep  # noqa: PLW0603
     if time.monotonic() - _last_sweep < SWEEP_EVERY or not _sweeping.acquire(blocking=False):
         return
@@ -136,10 +136,10 @@ def sweep_now_and_then() -> None:
 
 
 def sweep(folder: Path, seconds: float, budget: int) -> int:
-    """Remove what is older than `seconds`, uploads that were cut off, and then the oldest files
-    until the rest takes at most `budget` bytes; the bytes that remain.
+    """Remove files older than `seconds`, unfinished uploads, and then the oldest files until the
+    rest takes at most `budget` bytes; return the bytes that remain.
 
-    Files of the last minute stay even so: their requests may be at work.
+    Files of the last minute stay regardless: their requests may be running.
     """
     now = time.time()
     files = sorted(_files(folder))  # oldest first
@@ -163,7 +163,7 @@ def size(folder: Path) -> int:
 
 
 def _files(folder: str | Path) -> Iterator[tuple[float, int, Path]]:
-    """(time of change, bytes, path) of every file; others may remove them at the same moment."""
+    """(modification time, bytes, path) of every file; others may remove them meanwhile."""
     try:
         entries = list(os.scandir(folder))
     except OSError:
@@ -178,7 +178,7 @@ def _files(folder: str | Path) -> Iterator[tuple[float, int, Path]]:
 
 
 def _remove_empty(folder: Path, before: float) -> None:
-    """Folders of requests that failed before they wrote anything."""
+    """Remove folders of requests that failed before writing anything."""
     for parent in (folder, folder / "results"):
         with contextlib.suppress(OSError):
             for old in parent.iterdir():
@@ -188,14 +188,14 @@ def _remove_empty(folder: Path, before: float) -> None:
 
 
 def keep_sweeping(stop: threading.Event | None = None) -> threading.Thread:
-    """Sweep every half minute in the background, also while nobody asks for anything."""
+    """Sweep every half minute in the background, even without requests."""
     stop = stop or threading.Event()
 
     def work() -> None:
         while not stop.wait(SWEEP_EVERY):
             try:
                 sweep_now_and_then()
-            except Exception:  # the next sweep may go well
+            except Exception:  # the next sweep may succeed
                 _log.exception("sweeping failed")
 
     thread = threading.Thread(target=work, name="sweep", daemon=True)

@@ -1,5 +1,5 @@
-"""The outermost ASGI layer, also around Gradio's own: security headers, other sites' pages, and
-answers that come before the end of a body."""
+"""The outermost ASGI layer, around Gradio's own: security headers, other sites' pages, and
+responses sent before the body has ended."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from demos.server.bodies import Incoming
 from demos.server.routes import path_of
 
 _ALLOWED, _CREDENTIALS = b"access-control-allow-origin", b"access-control-allow-credentials"
-_ASK = '<!doctype html><title>Log out</title><a href="logout">Log out of this hub</a>'
+_ASK = '<!doctype html><title>Log out</title><a href="logout">Log out of Vision Hub</a>'
 
 
 class Gate:
-    """With a `login`, pages of other sites can send nothing and read nothing, and only links to the
-    page itself work from there. Without one, they are answered as strangers without cookies."""
+    """With a `login`, other sites' pages can neither send nor read anything, and only links to the
+    page itself work from there. Without one, they are treated as strangers without cookies."""
 
     def __init__(self, app: App, login: bool) -> None:
         self.app = app
@@ -30,7 +30,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "websocket":  # Gradio has none
+        if scope["type"] == "websocket":  # Gradio uses none
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] != "http":
@@ -54,9 +54,9 @@ class Gate:
 
 
 def _is_meant(request: Request) -> bool:
-    """Whether it is sure that no other site's link was followed.
+    """Whether the request certainly does not follow a link on another site.
 
-    Browsers tell only over HTTPS and on this machine; elsewhere a link on a page of ours does.
+    Browsers report this only over HTTPS and on localhost; elsewhere a link on our own page counts.
     """
     if "sec-fetch-site" in request.headers:
         return True
@@ -64,15 +64,15 @@ def _is_meant(request: Request) -> bool:
 
 
 class _WayOut:
-    """The answer on its way out: no other site may read what a cookie opens, and who is answered
-    before the end of a body can read the answer."""
+    """A response on its way out: other sites cannot read what a cookie opens, and a client answered
+    before the end of its body can still read the response."""
 
     def __init__(self, send: Send, incoming: Incoming, shared: bool) -> None:
         self._send, self._incoming, self._shared = send, incoming, shared
-        self._open = False  # begun and not ended
+        self._open = False  # started but not ended
 
     async def send(self, message: Message) -> None:
-        """Pass one part of it on."""
+        """Pass one part on."""
         if message["type"] == "http.response.start":
             self._open = True
             message["headers"] = self._headers(message)
@@ -85,7 +85,7 @@ class _WayOut:
         await self._send(message)
 
     async def end(self) -> None:
-        """End an answer that the app left open, since its client was thought to be gone."""
+        """End a response that the app left open because it assumed the client was gone."""
         if self._open:
             await self.send({"type": "http.response.body"})
 
@@ -93,18 +93,18 @@ class _WayOut:
         headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
         for name, value in message.get("headers", ()):
             if name.lower() == _ALLOWED and self._shared:
-                headers.append((_ALLOWED, b"*"))  # Gradio repeats whatever origin asks
+                headers.append((_ALLOWED, b"*"))  # Gradio echoes any origin
             elif name.lower() not in (_ALLOWED, _CREDENTIALS):
                 headers.append((name, value))
-        if not self._incoming.complete:  # what is left of the body is no next request
+        if not self._incoming.complete:  # the rest of the body is not a new request
             headers.append((b"connection", b"close"))
         return headers
 
 
 def around(login: bool) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
-    """A lifespan that puts a gate around all middleware of an app, Gradio's CORS included.
+    """A lifespan that puts a gate around all of an app's middleware, including Gradio's CORS.
 
-    Gradio adds its own around whatever `app_kwargs` bring.
+    Gradio adds that around whatever `app_kwargs` contains.
     """
 
     @asynccontextmanager

@@ -1,7 +1,7 @@
-"""What stands between the network and Gradio, as ASGI middleware.
+"""ASGI middleware between the network and Gradio.
 
-Which routes are open, who must be logged in, limits on sizes and rates, and who may use which
-uploaded file. Refusals are JSON with one sentence in `detail`, which Gradio's page shows.
+It decides which routes are open, who must log in, limits sizes and rates, and controls who may use
+which uploaded file. Refusals are JSON with one sentence in `detail`, which Gradio's page shows.
 """
 
 from __future__ import annotations
@@ -29,24 +29,22 @@ from demos.server.answer import COOKIE, JOBS, TOO_LARGE, Answer
 from demos.server.asgi import App, Message, Receive, Refused, Scope, Send
 from demos.server.bodies import Body, Room, again, parse, said_length
 from demos.server.routes import API, JOIN, UPLOAD
-from demos.server.visitors import RateLimit, Uploads, Visitor, is_quick
+from demos.server.visitors import RateLimit, Uploads, Visitor, is_cheap_to_check
 
-NOT_UNDERSTOOD = (
-    "The hub could not make sense of this request; /gradio_api/info lists the endpoints."
-)
-FAILED = "The hub failed at this request. Please try again; its log tells the owner more."
+NOT_UNDERSTOOD = "The app could not understand this request; /gradio_api/info lists the endpoints."
+FAILED = "The app failed on this request. Please try again; the log has details for the owner."
 NO_LOGIN = "Please log in first."
 MEGABYTE = 2**20
 MAX_UPLOAD = MAX_BYTES + MEGABYTE  # the form around the file
 MAX_JSON = MAX_BYTES * 4 // 3 + 2 * MEGABYTE  # a data: URL is base64
-SMALL_BODY = 2**16  # parsed at once; another thread's turn takes longer
+SMALL_BODY = 2**16  # parsed in place; a thread switch takes longer
 MAX_NAME = 128  # characters of a session's name
 LOGINS_PER_MINUTE = 10
-PREVIEWS_PER_MINUTE = 1200  # more than a page asks for while the mouse moves
-STREAM_SECONDS = 8 * 3600.0  # an hour more than anything of a page is kept
+PREVIEWS_PER_MINUTE = 1200  # more than a page sends while the mouse moves
+STREAM_SECONDS = 8 * 3600.0  # an hour more than a page's data is kept
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
-# What Gradio's routes raise at endpoints that do not exist and at values of another kind.
+# What Gradio's routes raise for unknown endpoints and values of the wrong type.
 _ODD_VALUES = (
     FnIndexInferError,
     AttributeError,
@@ -60,13 +58,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Rules:
-    """What the settings say: jobs and uploads a minute for each visitor (0: no limit), and whether
-    there is a login.
+    """Rules from the settings: jobs and uploads per minute for each visitor (0: no limit), and
+    whether there is a login.
 
-    `previews` are the numbers of the events that a page sends while the mouse moves. They would use
-    up the limit in seconds, and have a generous one of their own. The rooms bound what is on its
-    way at the same time: small bodies, large ones, which are in memory as well, uploads, which go
-    to the disk, and answers that stay open.
+    `previews` are the ids of events that a page sends while the mouse moves. They would use up the
+    limit in seconds, so they have a generous one of their own. The rooms limit what is in transit
+    at the same time: small bodies; large ones, which are held in memory; uploads, which go to disk;
+    and open responses.
     """
 
     per_minute: int = 0
@@ -98,8 +96,8 @@ class Guard:
         visitor = visitor_of(request)
         state = Answer(request, send, new_cookie=visitor.cookie is None)
         if request.method == "HEAD" and request.url.path == "/":
-            # Gradio would make the whole page for it. It asks this itself at the start, and gives
-            # up where the answer takes three seconds, as on a machine under load.
+            # Gradio would build the whole page for it. Gradio sends this itself at startup, and
+            # gives up if the answer takes three seconds, as on a machine under load.
             await HTMLResponse()(scope, receive, state.send)
             return
         with ExitStack() as places:
@@ -107,7 +105,7 @@ class Guard:
                 await self._serve(request, visitor, receive, state, places)
             except Refused as refused:
                 await _answer(refused.response, request, state)
-            except Exception as error:  # routes of Gradio fail in their own ways
+            except Exception as error:  # Gradio's routes raise many kinds
                 if state.started:
                     raise
                 why = state.refused()
@@ -124,12 +122,12 @@ class Guard:
         path = routes.path_of(request)
         route = routes.find(request.method, path)
         if route is None:
-            raise Refused(404, "There is nothing here.")
+            raise Refused(404, "There is no such page.")
         if self.rules.login and route.login and not await _login.is_known(self.app, request):
             raise Refused(401, NO_LOGIN)
         if request.method != "POST":
             if said_length(request) != 0:
-                raise Refused(400, "A request of this kind has no body.")
+                raise Refused(400, "This kind of request has no body.")
             if route.stream:
                 places.enter_context(self.rules.streams.place(visitor.address))
                 receive = _until(time.monotonic() + STREAM_SECONDS, receive)
@@ -151,7 +149,7 @@ class Guard:
     async def _body(
         self, request: Request, visitor: Visitor, receive: Receive, path: str, places: ExitStack
     ) -> Body:
-        """The body of a request that may send one; nothing of it has been read."""
+        """The body of a request that may have one; nothing of it has been read."""
         room, limit, sentence = self.rules.small, SMALL_BODY, "The request is too large."
         said = said_length(request)
         if path == "/login":
@@ -174,16 +172,16 @@ class Guard:
         self, request: Request, visitor: Visitor, body: Body, by_page: bool
     ) -> Receive:
         small = 0 < (said_length(request) or 0) <= SMALL_BODY
-        if not small:  # counted before it is read
+        if not small:  # counted before reading
             self._count(self._jobs, visitor)
         content, payload = await body.read(), None
         try:
             payload = parse(content) if small else await run_in_threadpool(parse, content)
         finally:
-            if small:  # what is no JSON counts as well
+            if small:  # invalid JSON counts too
                 preview = by_page and self._is_preview(payload)
                 self._count(self._previews if preview else self._jobs, visitor)
-        if small and is_quick(payload):
+        if small and is_cheap_to_check(payload):
             self._check(payload, visitor)
         else:
             await run_in_threadpool(self._check, payload, visitor)
@@ -198,7 +196,7 @@ class Guard:
         if seconds:
             raise Refused(
                 429,
-                f"Too many {what} in a minute; please go on in {seconds} s.",
+                f"Too many {what} in a minute; please continue in {seconds} s.",
                 {"retry-after": str(seconds)},
             )
 
@@ -213,10 +211,10 @@ class Guard:
 
 
 def _told(error: Exception, request: Request) -> Response:
-    """What to say where a route failed; the log tells the owner more."""
+    """What to say when a route failed; the log has details for the owner."""
     status, sentence = _status_of(error, request)
     where = f"{request.method} {request.url.path[:200]!r}"
-    if status == 400:  # one line: strangers could fill the log otherwise
+    if status == 400:  # one line, so that strangers cannot fill the log
         _log.warning("%s failed: %s", where, type(error).__name__)
     else:
         _log.error("%s failed", where, exc_info=error)
@@ -224,13 +222,13 @@ def _told(error: Exception, request: Request) -> Response:
 
 
 def _status_of(error: Exception, request: Request) -> tuple[int, str]:
-    """Status and sentence for what a route raised."""
+    """Status and sentence for an exception of a route."""
     number = error.errno if isinstance(error, OSError) else None
     if number in _NO_SPACE:
         return 507, _files.FULL
     if number in _NO_ACCESS:
         return 507, _files.READ_ONLY
-    # A page that takes no values cannot have got wrong ones.
+    # A page that takes no values cannot have received wrong ones.
     told_something = request.method != "GET" or request.url.path.startswith(API)
     if isinstance(error, _ODD_VALUES) and (told_something or request.url.query):
         return 400, NOT_UNDERSTOOD
@@ -238,21 +236,21 @@ def _status_of(error: Exception, request: Request) -> tuple[int, str]:
 
 
 def visitor_of(request: Request) -> Visitor:
-    """Who sent a request. Behind a proxy on this machine the server itself has put the address
-    that the proxy names into `client`."""
+    """Who sent a request. Behind a proxy on this machine, the server has already put the address
+    that the proxy reports into `client`."""
     address = request.client.host if request.client else "unknown"
     return Visitor(address, request.cookies.get(COOKIE))
 
 
 async def _answer(response: Response, request: Request, state: Answer) -> None:
-    """An answer of the guard's own, unless the app has begun one."""
+    """Send one of the guard's own responses, unless the app has started one."""
     if not state.started:
         state.own = True
         await response(request.scope, request.receive, state.send)
 
 
 def _until(end: float, receive: Receive) -> Receive:
-    """A `receive` that tells the app at a certain time that the client has gone."""
+    """A `receive` that reports a disconnect at a certain time."""
 
     async def limited() -> Message:
         with anyio.move_on_after(end - time.monotonic()):

@@ -1,8 +1,8 @@
-"""uvicorn's fast HTTP parser, with an end to heads and to answers that nobody takes.
+"""uvicorn's fast HTTP parser, with limits on headers and on responses that nobody reads.
 
-httptools has no limit on the size of a head: 60 MB of headers took 1.2 GB before any middleware
-could refuse them. uvicorn sets no time for a head either, whatever its parser. h11, the other
-one, bounds the size by itself and takes about 1.7 times the CPU time for a request
+httptools has no limit on header size: 60 MB of headers took 1.2 GB before any middleware could
+refuse them. uvicorn has no time limit on headers either, whatever the parser. h11, the other one,
+limits their size itself and takes about 1.7 times the CPU time for a request
 (`python -m benchmarks.http_parsers`).
 """
 
@@ -23,14 +23,14 @@ except ImportError:  # no httptools on this machine
     from uvicorn.protocols.http.h11_impl import H11Protocol as _Base  # type: ignore[assignment]
     from uvicorn.protocols.http.h11_impl import RequestResponseCycle  # type: ignore[assignment]
 
-MAX_HEAD = 2**16  # bytes, as in h11; up to three times as much where it comes at once
-HEAD_SECONDS = 20.0  # from the connection, or the first byte, to the end of a head
-TAKE_SECONDS = 60.0  # for a client that takes nothing of an answer
-PEER = "peer"  # in the state of a request: who connected, whoever a proxy says it was
+MAX_HEAD = 2**16  # bytes, as in h11; up to three times that in one packet
+HEAD_SECONDS = 20.0  # from connection or first byte to the end of the headers
+TAKE_SECONDS = 60.0  # for a client that reads nothing of a response
+PEER = "peer"  # request state: the peer's address, whatever a proxy reports
 
 
 class _Timer:
-    """Calls something once its seconds are over, unless it is stopped before."""
+    """Calls a function after some seconds, unless stopped before."""
 
     def __init__(self, seconds: float, call: Callable[[], None]) -> None:
         self._seconds, self._call = seconds, call
@@ -47,10 +47,10 @@ class _Timer:
 
 
 class BoundedProtocol(_Base):
-    """Ends a connection whose head, or whose trailers, are too long or too slow, or that takes
-    nothing of its answer."""
+    """Ends a connection whose headers or trailers are too long or too slow, or whose client does
+    not read its response."""
 
-    _head = 0  # bytes since the last sign of a body
+    _head = 0  # bytes since the last part of a body
     _answering: RequestResponseCycle | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -65,14 +65,14 @@ class BoundedProtocol(_Base):
         self._heading.start(self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It has gone."""
+        """It has disconnected."""
         self._heading.stop()
         self._taking.stop()
         self._forget()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of a connection."""
+        """Bytes received."""
         for start in range(0, len(data), MAX_HEAD):
             part = data[start : start + MAX_HEAD]
             self._head += len(part)
@@ -80,7 +80,7 @@ class BoundedProtocol(_Base):
             if self.transport.is_closing():
                 return
             if self._head > MAX_HEAD:
-                self.send_400_response("The head of the request is too long.")
+                self.send_400_response("The request's headers are too long.")
                 return
 
     def on_message_begin(self) -> None:
@@ -90,7 +90,7 @@ class BoundedProtocol(_Base):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Its head has ended."""
+        """Its headers have ended."""
         self._head = 0
         self._heading.stop()
         super().on_headers_complete()
@@ -98,22 +98,22 @@ class BoundedProtocol(_Base):
             self._answering = self.cycle
 
     def on_response_complete(self) -> None:
-        """The answer has been written; the next request may wait already."""
+        """The response has been written; the next request may be waiting."""
         self._answering = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A part of its body."""
+        """Part of its body."""
         self._head = 0
         super().on_body(body)
 
     def pause_writing(self) -> None:
-        """The client takes the answer more slowly than it comes."""
+        """The client reads the response more slowly than it is produced."""
         self._taking.start(self.loop)
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """It has taken nearly all of what waited."""
+        """It has read nearly everything that was waiting."""
         self._taking.stop()
         super().resume_writing()
 
@@ -122,8 +122,8 @@ class BoundedProtocol(_Base):
         self.transport.abort()
 
     def _forget(self) -> None:
-        """Let the answer that is under way end in silence. uvicorn does so only with the last of
-        several requests that were sent at once; the others fail with a traceback."""
+        """Let a response in progress end silently. uvicorn does so only for the last of several
+        pipelined requests; the others fail with a traceback."""
         if self._answering is not None:
             self._answering.disconnected = True
             self._answering.message_event.set()
@@ -161,7 +161,7 @@ UVLOOP = OwnWay("uvloop", _loops)
 
 
 def install() -> None:
-    """Let servers of this process use it, and leave out what does not work on this machine."""
+    """Make servers of this process use it, without features that fail on this machine."""
     protocols: Any = config.HTTP_PROTOCOLS
     bounded = f"{__name__}:{BoundedProtocol.__name__}"
     protocols["auto"] = bounded if HTTPTOOLS.works() else protocols["h11"]

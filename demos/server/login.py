@@ -1,4 +1,4 @@
-"""Logins, as far as Gradio tells of them: its routes, and the names of its cookies."""
+"""Logins, as far as Gradio exposes them: its routes, and the names of its cookies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _COOKIES = ("access-token-unsecure-", "access-token-")  # without and with HTTPS
 
 
 async def is_known(app: App, request: Request) -> bool:
-    """Whether Gradio, which `app` leads to, knows who sends this. No body is read for it."""
+    """Whether Gradio, reached through `app`, knows who sends this. Reads no body."""
     cookies = [one for one in request.scope["headers"] if one[0] == b"cookie"]
     if not cookies:
         return False
@@ -40,9 +40,9 @@ async def is_known(app: App, request: Request) -> bool:
 
 
 def log_out_alone(scope: Scope) -> None:
-    """Change a request to /logout so that it ends this login and no other of the same account.
+    """Rewrite a request to /logout so that it ends only this login, not others of the account.
 
-    Gradio ends all unless told, and else only one that it finds in the cookie of HTTPS.
+    By default Gradio ends all of them, and otherwise looks only in the HTTPS cookie.
     """
     scope["query_string"] = b"all_session=false"
     extra = [

@@ -1,4 +1,4 @@
-"""Whether a request comes from the hub's own page, also where a proxy stands in front of it."""
+"""Decide whether a request comes from the app's own page, also behind a proxy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from demos.server.http import PEER
 from demos.server.routes import path_of
 
 FOREIGN = (
-    "This hub takes no requests from the pages of other sites. If it stands behind a proxy, the "
+    "This app takes no requests from the pages of other sites. If it is behind a proxy, the "
     "proxy must pass on the Host that the browser sent."
 )
 _BY_PROXIES = (b"x-forwarded-host", b"x-forwarded-proto")
@@ -22,9 +22,9 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def forget_claims(scope: MutableMapping[str, Any]) -> None:
-    """Drop what only a proxy may say of the hub's own address, where no trusted one has said it.
+    """Drop headers about the app's own address that only a trusted proxy may set.
 
-    Trusted are those whose word about the visitor's address uvicorn takes: this machine, or those
+    Trusted are the proxies that uvicorn trusts with the visitor's address: this machine, or those
     in FORWARDED_ALLOW_IPS.
     """
     peer = scope.get("state", {}).get(PEER)
@@ -40,27 +40,27 @@ def _trusted(allowed: str) -> Any:
 
 
 async def _unused(*_: Any) -> None:
-    """An app for a middleware that is only asked whom it trusts."""
+    """A dummy app for a middleware that is only asked whom it trusts."""
 
 
 _known: dict[str, Any] = {}
 
 
 def is_foreign(request: Request) -> bool:
-    """Whether a page of another site makes the browser send this."""
+    """Whether another site's page made the browser send this."""
     site = request.headers.get("sec-fetch-site")
-    if site is not None:  # browsers set it, and no page can change it
+    if site is not None:  # set by browsers; no page can change it
         return site not in ("same-origin", "none")
     origin = request.headers.get("origin")
-    # A browser that sends neither asks without scripts, and shows the other page no answer.
+    # A browser that sends neither header is not running a script and hides the response.
     return origin is not None and not is_own(origin, request)
 
 
 def take_address(scope: MutableMapping[str, Any]) -> None:
-    """Let the app take the page's own address for the hub's, in a request that is not foreign.
+    """For requests that are not foreign, let the app use the page's address as its own.
 
-    Gradio makes the addresses of results from it. A proxy that changes the Host, or drops its port,
-    would make them point elsewhere.
+    Gradio builds the addresses of results from it. A proxy that changes the Host, or drops its
+    port, would make them point elsewhere.
     """
     origin = _split(dict(scope["headers"]).get(b"origin", b"").decode("latin-1"))
     if origin is None or origin.scheme not in _PORTS:
@@ -87,12 +87,12 @@ def is_own(address: str, request: Request) -> bool:
 def _is_same(theirs: SplitResult, ours: SplitResult | None) -> bool:
     if ours is None or ours.hostname != theirs.hostname:
         return False
-    # Proxies often pass the name on without the port.
+    # Proxies often pass on the name without the port.
     return ours.port is None or ours.port == (theirs.port or _PORTS.get(theirs.scheme))
 
 
 def _split(address: str) -> SplitResult | None:
-    """None for "null", for what has no host and for what is no address."""
+    """None for "null", for addresses without a host and for invalid ones."""
     try:
         parts = urlsplit(address)
         _ = parts.port
@@ -102,7 +102,7 @@ def _split(address: str) -> SplitResult | None:
 
 
 def is_visit(request: Request) -> bool:
-    """Whether a person follows a link to the page, from wherever."""
+    """Whether somebody follows a link to the page, from anywhere."""
     return (
         request.method == "GET"
         and path_of(request) == ""

@@ -1,7 +1,7 @@
-"""The routes that are open, and why; every other route of Gradio is closed.
+"""The open routes, and why they are open; every other route of Gradio is closed.
 
-A list of what is open, not of what is closed: a route that a new Gradio brings along stays shut
-until somebody has looked at it. `tests/test_routes.py` lists all routes of this Gradio.
+An allow-list: a route added by a new version of Gradio stays closed until somebody has reviewed it.
+`tests/test_routes.py` lists all routes of the pinned version.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from starlette.routing import Match, Route
 
 API = "/gradio_api"
 UPLOAD, JOIN = f"{API}/upload", f"{API}/queue/join"
-# Answers with the name of who is logged in, or null.
+# Responds with the name of the logged-in user, or null.
 USER = f"{API}/user"
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """An open route: its path as Gradio writes it, and whether a login is needed where there is
-    one. `stream` routes answer for as long as the client stays."""
+    """An open route: its path as Gradio writes it, and whether it needs the login, if there is one.
+    `stream` routes respond for as long as the client stays."""
 
     method: str
     path: str
@@ -33,28 +33,28 @@ class Open:
 
 
 OPEN = (
-    Open("GET", "/", "the page, or the form of the login", login=False),
-    Open("HEAD", "/", "Gradio asks itself at the start; so do monitors", login=False),
-    Open("POST", "/login", "the form of the login", login=False),
-    Open("GET", "/logout", "ends a login; nothing in it for others", login=False),
-    Open("GET", "/healthz", "whether the hub runs", login=False, ours=True),
-    Open("GET", "/status", "the meter, only there without a login", login=False, ours=True),
+    Open("GET", "/", "the page, or the login form", login=False),
+    Open("HEAD", "/", "Gradio calls it at startup; so do monitors", login=False),
+    Open("POST", "/login", "the login form", login=False),
+    Open("GET", "/logout", "ends a login; harmless for others", login=False),
+    Open("GET", "/healthz", "whether the app runs", login=False, ours=True),
+    Open("GET", "/status", "the meter, only without a login", login=False, ours=True),
     Open("GET", "/assets/{path:path}", "scripts and styles of the page", login=False),
     Open("GET", "/svelte/{path:path}", "scripts of the page", login=False),
     Open("GET", "/static/{path:path}", "icons and fonts of the page", login=False),
     Open("GET", "/theme.css", "colours of the page", login=False),
     Open("GET", f"{API}/theme.css", "the same", login=False),
-    Open("GET", "/favicon.ico", "asked for by browsers", login=False),
-    Open("GET", "/manifest.json", "asked for by the page", login=False),
-    Open("GET", "/robots.txt", "asked for by crawlers", login=False),
-    Open("GET", f"{API}/startup-events", "Gradio asks itself; does nothing later", login=False),
+    Open("GET", "/favicon.ico", "requested by browsers", login=False),
+    Open("GET", "/manifest.json", "requested by the page", login=False),
+    Open("GET", "/robots.txt", "requested by crawlers", login=False),
+    Open("GET", f"{API}/startup-events", "Gradio calls it at startup only", login=False),
     Open("GET", "/config", "clients learn the page's events"),
     Open("GET", f"{API}/info", "clients learn the endpoints"),
-    Open("GET", f"{API}/app_id", "the page looks whether the hub was started again"),
-    Open("HEAD", f"{API}/file={{path_or_url:path}}", "clients look how large a result is"),
+    Open("GET", f"{API}/app_id", "the page checks whether the app was restarted"),
+    Open("HEAD", f"{API}/file={{path_or_url:path}}", "clients check the size of a result"),
     Open("GET", f"{API}/file={{path_or_url:path}}", "pictures and results"),
     Open("POST", UPLOAD, "uploads"),
-    Open("GET", f"{API}/upload_progress", "the bar of an upload", stream=True),
+    Open("GET", f"{API}/upload_progress", "progress of an upload", stream=True),
     Open("POST", JOIN, "every event of the page"),
     Open("GET", f"{API}/queue/data", "answers to these", stream=True),
     Open("GET", f"{API}/heartbeat/{{session_hash}}", "a session ends with it", stream=True),
@@ -70,7 +70,7 @@ OPEN = (
 
 
 def path_of(request: Request) -> str:
-    """The path of a request below where the hub is mounted, without a slash at its end."""
+    """The request's path relative to where the app is mounted, without a trailing slash."""
     return request.url.path.removeprefix(request.scope.get("root_path", "")).rstrip("/")
 
 
@@ -82,10 +82,10 @@ _ROUTES = tuple((one, Route(one.path, _nothing, methods=[one.method])) for one i
 
 
 def find(method: str, path: str) -> Open | None:
-    """The open route of a request; None where it is closed. `path` has no slash at its end."""
+    """The open route of a request; None if it is closed. `path` has no trailing slash."""
     scope: dict[str, Any] = {"type": "http", "method": method, "path": path or "/"}
     for one, route in _ROUTES:
-        # Starlette's GET routes take HEAD as well, which Gradio's do not.
+        # Starlette's GET routes also accept HEAD; Gradio's do not.
         if one.method == method and route.matches(scope)[0] is Match.FULL:
             return one
     return None

@@ -17,19 +17,19 @@ from demos.server import files
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 UPLOADS_REMEMBERED = 20_000
-NOT_YOURS = "The hub does not know this picture as yours; please upload it again."
-NO_ADDRESSES = "The hub does not fetch pictures from addresses; please upload the file."
+NOT_YOURS = "This upload isn't linked to your session; please upload it again."
+NO_ADDRESSES = "The app does not download pictures from addresses; please upload the file."
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A browser by its cookie; a client that keeps none by the address it calls from."""
+    """A browser by its cookie; a client without cookies by its address."""
 
     address: str
     cookie: str | None = None
 
     def is_same(self, other: Visitor) -> bool:
-        """Cookies decide where both have one: several people can share an address."""
+        """By cookie if both have one, since several people can share an address."""
         if self.cookie and other.cookie:
             return self.cookie == other.cookie
         return self.address == other.address
@@ -45,7 +45,7 @@ class Uploads:
         )
 
     def add(self, path: str, visitor: Visitor) -> None:
-        """Equal files have one path, so it can have several owners; the last few are kept."""
+        """Equal files share a path, so it can have several owners; the last few are kept."""
         with self._lock:
             others = [o for o in self._owners.get(path, ()) if not o.is_same(visitor)]
             self._owners[path] = (*others[-7:], visitor)
@@ -54,7 +54,7 @@ class Uploads:
         """Refuse a request that names a file which its sender did not upload.
 
         Raises:
-            InputError: it names an address, or such a file.
+            InputError: it names a URL, or such a file.
         """
         for name in paths_in(payload):
             if name.lower().startswith(("http:", "https:", "ftp:")):
@@ -69,20 +69,20 @@ class Uploads:
             return True
         try:
             path, root = Path(name).resolve(), files.root().resolve()
-            # Results lie under 128 random bits: who can name one was given it.
+            # Result paths contain 128 random bits: anybody who knows one was given it.
             return path.is_relative_to(root / "results") or _is_example(path, root)
         except (OSError, ValueError):  # too long, or a null byte
             return False
 
 
-def is_quick(payload: Any) -> bool:
-    """Whether `Uploads.check` has little to look for: few names of files, and short ones."""
+def is_cheap_to_check(payload: Any) -> bool:
+    """Whether `Uploads.check` is fast: few and short file names."""
     names = list(paths_in(payload))
     return len(names) <= 4 and all(len(name) <= 512 for name in names)
 
 
 def _is_example(path: Path, root: Path) -> bool:
-    """Whether this is the copy of a bundled example that the page itself made."""
+    """Whether this is the page's own copy of a bundled example."""
     original = EXAMPLES / path.name
     return (
         path.is_relative_to(root)
@@ -107,9 +107,9 @@ def paths_in(payload: Any) -> Iterator[str]:
 
 
 class RateLimit:
-    """A token bucket for each visitor's address: `per_minute`, and as many at once.
+    """A token bucket per address: `per_minute`, and the same number at once.
 
-    Cookies play no part: who throws them away would count as somebody new.
+    Cookies are ignored: discarding them would make a new visitor.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -118,7 +118,7 @@ class RateLimit:
         self._buckets: TTLCache[str, tuple[float, float]] = TTLCache(50_000, 120)
 
     def wait(self, address: str) -> float:
-        """0 where the request may pass, else after how many seconds the next one may."""
+        """0 if the request may pass, else the seconds until the next one may."""
         if self.per_minute <= 0:
             return 0.0
         now = time.monotonic()

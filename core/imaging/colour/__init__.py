@@ -1,1 +1,1 @@
-"""What a file's numbers mean: profiles, colour spaces and HDR, converted to sRGB."""
+"""Colour profiles, colour spaces and HDR, converted to sRGB."""

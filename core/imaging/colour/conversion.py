@@ -1,8 +1,8 @@
-"""Any picture that Pillow reads as 8-bit sRGB over white, as browsers show it.
+"""Convert any picture that Pillow reads to 8-bit sRGB over white, as browsers show it.
 
-What tells the colours, in this order: cICP (PNG), the ICC profile, nclx (HEIF, AVIF), gAMA and cHRM
-(PNG). A profile that is broken or belongs to another kind of picture is passed over. Alpha is laid
-over white after the colours are converted.
+Colour information is taken in this order: cICP (PNG), the ICC profile, nclx (HEIF, AVIF), gAMA and
+cHRM (PNG). A profile that is broken or belongs to another kind of picture is ignored. Alpha is
+blended over white after the colours are converted.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _BAND_PIXELS = 2**18
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How the numbers of a picture file are meant: by a `profile` or a `space`, else as sRGB.
+    """How to interpret a file's numbers: by a `profile` or a `space`, else as sRGB.
 
-    `bits` is the depth of deep grey whose white is known; `negative` deep grey has 0 for white;
-    `unsigned` integers of 32 bits are signed ones for Pillow.
+    `bits` is the depth of deep grey with a known white; in `negative` deep grey 0 is white;
+    `unsigned`: 32-bit integers that Pillow reads as signed.
     """
 
     profile: bytes = b""
@@ -42,10 +42,10 @@ class Encoding:
 
 
 def encoding(image: Image.Image, data: bytes | None = None) -> Encoding:
-    """What a picture that was just opened says of itself.
+    """The colour encoding that a newly opened picture declares.
 
     Args:
-        data: the content of its file; otherwise what can be read of it yet.
+        data: the file's content; by default what can still be read of it.
     """
     if data is None:
         data = _head(image)
@@ -59,7 +59,7 @@ def encoding(image: Image.Image, data: bytes | None = None) -> Encoding:
 def _head(image: Image.Image) -> bytes:
     """The beginning of the file that a lazily opened picture still reads from."""
     file: Any = getattr(image, "fp", None)
-    with contextlib.suppress(Exception):  # no file, or closed: the pixels are there all the same
+    with contextlib.suppress(Exception):  # no file, or closed; the pixels are already loaded
         place = file.tell()
         try:
             file.seek(0)
@@ -70,7 +70,7 @@ def _head(image: Image.Image) -> bytes:
 
 
 def _bits(image: Image.Image) -> int | None:
-    """The depth of integers whose largest number is white; None for 32 bits and for floats."""
+    """The depth of integers whose maximum is white; None for 32 bits and for floats."""
     if not image.mode.startswith("I;16"):
         # Pillow scales all grey of more than 8 bits in PPM files to 16
         return 16 if image.mode == "I" and image.format == "PPM" else None
@@ -79,12 +79,12 @@ def _bits(image: Image.Image) -> int | None:
 
 
 def _colours(image: Image.Image, data: bytes) -> tuple[bytes, Space | None]:
-    """The profile or the space that counts; neither for sRGB."""
+    """The profile or space to apply; neither for sRGB."""
     chunks = colour_tags.png_chunks(data) if image.format == "PNG" else {}
     counts, space = colour_tags.png_cicp(chunks)
     if counts:
         return b"", space
-    if image.mode == "LAB":  # its numbers are the colours, whatever its profile says
+    if image.mode == "LAB":  # Lab needs no profile; ignore the file's
         return icc.lab(), None
     profile = image.info.get("icc_profile")
     if not profile and image.format == "BMP":
@@ -104,16 +104,16 @@ def to_rgb(
 ) -> Image.Image:
     """Any mode of Pillow as 8-bit sRGB with an empty `info`, alpha over white.
 
-    A picture that is RGB already is returned itself, with whatever else its class keeps.
+    An RGB picture is returned itself, including any extra attributes of its class.
 
     Args:
         image: loaded and upright; it may be changed.
-        meant: what `encoding` said of it before it was loaded; without, its numbers are sRGB.
+        meant: the `encoding` read before loading; by default the numbers are sRGB.
         low: the low bytes of 16-bit colour (`core.imaging.decoding.bit_depth`), loaded and
             upright too.
 
     Raises:
-        BadImage: the mode cannot be converted, or no number is in the picture.
+        BadImage: the mode cannot be converted, or the picture has no finite number.
     """
     try:
         image, profile = _eight_bits(image, meant or Encoding(), low)
@@ -136,12 +136,12 @@ def to_rgb(
 def _eight_bits(
     image: Image.Image, meant: Encoding, low: Image.Image | None
 ) -> tuple[Image.Image, bytes]:
-    """The picture with 8 bits, and the profile that is still to be applied to it."""
+    """The picture with 8 bits, and the profile still to be applied."""
     deep = image.mode in bit_depth.DEEP_MODES
     profile, space = meant.profile, meant.space
     if profile and (deep or low is not None):
         space = icc.space(profile)
-        if space is not None:  # exact in 16 bits, where littleCMS gets 8 from us
+        if space is not None:  # exact in 16 bits; littleCMS would get only 8
             profile = b""
     if deep:
         bits = meant.bits or (16 if image.mode.startswith("I;16") else None)
@@ -160,7 +160,7 @@ def _eight_bits(
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """RGB, or RGBA where something is transparent; the picture itself if it is that already."""
+    """RGB, or RGBA if any pixel is transparent; returned as is if already so."""
     mode = "RGBA" if image.has_transparency_data else "RGB"
     return image if image.mode == mode else image.convert(mode)
 
@@ -179,7 +179,7 @@ def _in_bands(image: Image.Image, space: Space) -> Image.Image:
 
 
 def _converted(image: Image.Image, profile: bytes) -> Image.Image:
-    """The 8-bit picture by its profile, which fits, in place where its mode stays."""
+    """Apply a fitting profile to the 8-bit picture, in place if its mode stays."""
     if image.mode in ("CMYK", "LAB"):
         found = icc.conversion(profile, image.mode)
     elif profile[16:20] == b"GRAY":

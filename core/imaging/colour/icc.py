@@ -1,8 +1,8 @@
 """ICC profiles of pictures: 8-bit pixels through littleCMS, 16-bit ones by matrix and curves.
 
-As Chromium does it (measured, version 156): the perceptual table where a profile has tables, no
-black point compensation, and media white kept as the profile has it. CMYK is converted relative to
-the paper, as littleCMS does by itself; browsers do not take CMYK profiles at their word.
+Measured to match Chromium 156: the perceptual table if a profile has tables, no black point
+compensation, and media white as in the profile. CMYK is converted relative to the paper, which is
+littleCMS's default; browsers ignore CMYK profiles.
 Source: ICC.1:2010 for the file format.
 """
 
@@ -24,7 +24,7 @@ from core.imaging.colour import spaces
 from core.imaging.colour.spaces import Curve, Space
 
 _FIXED_DATE = struct.pack(">6H", 2020, 1, 1, 0, 0, 0)
-_KEEP_WHITE = 0x0004  # cmsFLAGS_NOWHITEONWHITEFIXUP, which Pillow does not name
+_KEEP_WHITE = 0x0004  # cmsFLAGS_NOWHITEONWHITEFIXUP, not named in Pillow
 _GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _cache: LRUCache[tuple[bytes, str], Conversion | None] = LRUCache(32)
 _lock = threading.Lock()
@@ -32,7 +32,7 @@ _lock = threading.Lock()
 
 @cache
 def srgb() -> bytes:
-    """A small sRGB profile, always the same bytes, to be put into files that we write."""
+    """A small sRGB profile, always the same bytes, to embed in the files that we write."""
     made = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     made[24:36] = _FIXED_DATE
     return bytes(made)
@@ -40,13 +40,13 @@ def srgb() -> bytes:
 
 @cache
 def lab() -> bytes:
-    """The profile of CIE Lab, D50: that of every Lab picture."""
+    """The profile of CIE Lab, D50, used for every Lab picture."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What a profile does to 8-bit pixels; neither field is set where they are sRGB already."""
+    """What a profile does to 8-bit pixels; both fields are empty if they are already sRGB."""
 
     transform: ImageCms.ImageCmsTransform | None = None
     greys: bytes = b""  # 256 values of a grey profile
@@ -57,9 +57,9 @@ class Conversion:
 
 
 def conversion(profile: bytes, mode: str) -> Conversion | None:
-    """How a profile turns pixels of a Pillow mode into sRGB; None where it is broken or unfitting.
+    """How a profile turns pixels of a Pillow mode into sRGB; None if broken or for another mode.
 
-    A grey picture may have an RGB profile, as browsers allow; every other kind must fit.
+    A grey picture may have an RGB profile, as in browsers; all other kinds must match.
     """
     target = mode if mode in ("CMYK", "LAB", "RGBA") else "RGB"
     kind = "L" if mode in _GREY_MODES and profile[16:20] == b"GRAY" else target
@@ -82,7 +82,7 @@ def _conversion(profile: bytes, kind: str) -> Conversion:
     older = bytearray(srgb())
     older[8] = 2
     target = ImageCms.ImageCmsProfile(io.BytesIO(bytes(older)))
-    # A grey profile is asked for 256 values only: exactly, where littleCMS would fit a curve.
+    # A grey profile only needs 256 exact values; littleCMS would fit a curve.
     exact = ImageCms.Flags.NOOPTIMIZE if kind == "L" else ImageCms.Flags.HIGHRESPRECALC
     perceptual = kind != "CMYK"
     transform = ImageCms.buildTransform(
@@ -110,15 +110,15 @@ def _close(a: NDArray[np.integer], b: NDArray[np.integer]) -> bool:
 
 @cache
 def _probe() -> NDArray[np.uint8]:
-    """(289, 17, 3): colours all over the cube, by which a profile shows that it is sRGB."""
+    """(289, 17, 3): colours across the cube, to test whether a profile is sRGB."""
     steps = np.rint(np.linspace(0, 255, 17)).astype(np.uint8)
     return np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(289, 17, 3)
 
 
 def apply(image: Image.Image, found: Conversion) -> Image.Image:
-    """An 8-bit RGB, RGBA, CMYK or Lab picture as sRGB, in place where its mode stays; alpha stays.
+    """Convert 8-bit RGB, RGBA, CMYK or Lab to sRGB, in place if its mode stays; alpha is kept.
 
-    The conversion must be the one for the picture's mode, or that of a grey picture.
+    The conversion must be made for the picture's mode, or for grey.
     """
     if found.greys:
         straight = bytes(range(256)) if image.mode == "RGBA" else b""
@@ -130,9 +130,9 @@ def apply(image: Image.Image, found: Conversion) -> Image.Image:
 
 
 def space(profile: bytes) -> Space | None:
-    """The colour space of an RGB or grey profile of curves, or of one that names PQ or HLG.
+    """The colour space of an RGB or grey profile made of curves, or of one that names PQ or HLG.
 
-    None where the profile has tables instead, or cannot be read.
+    None if the profile has tables instead, or cannot be read.
     """
     try:
         return _coded(profile) or _matrix_space(profile)

@@ -1,4 +1,4 @@
-"""RGB colour spaces by primaries and transfer function, and their way to sRGB; HDR is tone-mapped.
+"""RGB colour spaces by primaries and transfer function, converted to sRGB; HDR is tone-mapped.
 
 Sources: ITU-T H.273 (07/2024), tables 2 and 3, for the code points; ITU-R BT.2100-2 for PQ and HLG;
 the reference white tone mapping operator of SMPTE ST 2094-50 (annex D of the draft), as Chromium
@@ -20,7 +20,7 @@ Curve = Callable[[Numbers], Numbers]  # codes in 0..1 to linear light
 
 PQ, HLG = 16, 18
 WHITE_NITS = 203.0  # what HDR calls white (BT.2408); sRGB's white here
-HDR_NITS = 1000.0  # the brightest of a picture that does not tell
+HDR_NITS = 1000.0  # assumed peak if a picture names none
 D65 = (0.3127, 0.3290)
 _C = (0.310, 0.316)
 SRGB = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, *D65)
@@ -53,7 +53,7 @@ def gamma(exponent: float) -> Curve:
 def parametric(
     g: float, a: float = 1, b: float = 0, c: float = 0, d: float = -1, e: float = 0, f: float = 0
 ) -> Curve:
-    """(a x + b)^g + e from d on, and c x + f below it (ICC.1:2010, 10.16)."""
+    """(a x + b)^g + e for x >= d, and c x + f below (ICC.1:2010, 10.16)."""
     return lambda x: np.where(x >= d, np.maximum(a * x + b, 0) ** g + e, c * x + f)
 
 
@@ -69,13 +69,13 @@ def _pq(code: Numbers) -> Numbers:
 
 
 def _hlg(code: Numbers) -> Numbers:
-    """BT.2100 table 5, the inverse OETF: light of the scene in 0..1."""
+    """BT.2100 table 5, the inverse OETF: scene light in 0..1."""
     a = 0.17883277
     b, c = 1 - 4 * a, 0.5 - a * np.log(4 * a)
     return np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)
 
 
-# The curve of BT.709 (1, 6, 14, 15, 11) is the one of screens, BT.1886, as in Chromium.
+# BT.709's codes (1, 6, 14, 15, 11) use the curve of screens, BT.1886, as Chromium does.
 CURVES: dict[int, Curve] = {
     **dict.fromkeys((1, 6, 11, 14, 15), gamma(2.4)),
     4: gamma(2.2),
@@ -90,10 +90,10 @@ CURVES: dict[int, Curve] = {
 
 
 def _weights(primaries: Sequence[float]) -> tuple[Numbers, Numbers]:
-    """(3, 3): linear RGB to CIE XYZ, and its white.
+    """(3, 3): linear RGB to CIE XYZ, and the white point.
 
     Raises:
-        ValueError: the eight numbers are no primaries.
+        ValueError: the eight numbers are not valid primaries.
     """
     points = np.reshape(np.asarray(primaries, np.float64), (4, 2))
     if not (np.isfinite(points).all() and (points[:, 1] > 0).all()):
@@ -107,10 +107,10 @@ def _weights(primaries: Sequence[float]) -> tuple[Numbers, Numbers]:
 
 
 def to_xyz(primaries: Sequence[float]) -> Numbers:
-    """(3, 3): linear RGB to CIE XYZ, white becoming D50 by Bradford's adaptation.
+    """(3, 3): linear RGB to CIE XYZ, with white adapted to D50 (Bradford).
 
     Raises:
-        ValueError: the eight numbers are no primaries.
+        ValueError: the eight numbers are not valid primaries.
     """
     matrix, white = _weights(primaries)
     cones = (_BRADFORD @ _D50) / (_BRADFORD @ white)
@@ -118,13 +118,13 @@ def to_xyz(primaries: Sequence[float]) -> Numbers:
 
 
 def between(source: Numbers, target: Sequence[float]) -> Floats:
-    """(3, 3) from linear RGB, given by its way to XYZ (D50), to linear RGB of other primaries."""
+    """(3, 3) from one linear RGB, given as its matrix to XYZ (D50), to other primaries."""
     return (np.linalg.inv(to_xyz(target)) @ source).astype(np.float32)
 
 
 @cache
 def _encoded() -> NDArray[np.uint8]:
-    """sRGB values 0..255 of linear light in `_STEPS` steps."""
+    """sRGB values 0..255 for linear light in `_STEPS` steps."""
     light = np.linspace(0, 1, _STEPS + 1)
     code = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.rint(code * 255).astype(np.uint8)
@@ -132,10 +132,10 @@ def _encoded() -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Space:
-    """An RGB space: one `curve` for each channel, and `xyz`, linear RGB to XYZ (D50).
+    """An RGB space: one `curve` per channel, and `xyz`, linear RGB to XYZ (D50).
 
-    `peak` is the brightest of an HDR picture in units of its white, None for all others. Where the
-    curve gives the light before the camera (HLG), `luminance` holds the weights of the channels.
+    `peak` is the peak of an HDR picture in units of its white, None otherwise. If the curve gives
+    scene light (HLG), `luminance` holds the weights of the channels.
     """
 
     curves: tuple[Curve, Curve, Curve]
@@ -144,9 +144,9 @@ class Space:
     luminance: Numbers | None = None
 
     def converter(self, depth: int) -> Callable[[NDArray[np.unsignedinteger]], NDArray[np.uint8]]:
-        """What turns (h, w, 3) codes of `depth` bits, 8 or 16, into sRGB uint8."""
+        """A function from (h, w, 3) codes of `depth` bits, 8 or 16, to sRGB uint8."""
         codes = np.linspace(0, 1, 2**depth)
-        # beyond, single precision has no number; a gamma of 0.0001 is allowed in PNG
+        # float32 limit; PNG allows a gamma of 0.0001
         tables = [np.clip(curve(codes), -1e4, 1e4).astype(np.float32) for curve in self.curves]
         first = between(self.xyz, SRGB if self.peak is None else BT2020)
         second = between(to_xyz(BT2020), SRGB)
@@ -169,10 +169,10 @@ class Space:
 
 
 def coded(primaries: int, transfer: int, nits: float = 0) -> Space | None:
-    """The space of two code points of H.273; None for sRGB and for what has no meaning here.
+    """The space of two code points of H.273; None for sRGB and for codes unsupported here.
 
     Args:
-        nits: the brightest pixel, where an HDR picture tells it.
+        nits: peak luminance, if an HDR picture declares it.
     """
     if (primaries, transfer) == (1, 13) or primaries not in PRIMARIES or transfer not in CURVES:
         return None
@@ -190,13 +190,13 @@ def _tone_mapped(light: Floats, peak: float) -> Floats:
     knots, gains = _gain_curve(peak)
     gain = np.full_like(brightest, gains[0])
     bright = brightest > 1
-    beyond = np.maximum(brightest[bright] / peak, 1)  # no brighter than the peak
+    beyond = np.maximum(brightest[bright] / peak, 1)  # clamp at the peak
     gain[bright] = np.interp(brightest[bright], knots, gains) / beyond
     return light * gain[..., None]
 
 
 def _gain_curve(peak: float) -> tuple[Numbers, Numbers]:
-    """Gain over light: even up to white, then along the operator's eight knots up to the peak."""
+    """Gain over light: constant up to white, then along the operator's eight knots to the peak."""
     white = 1 - 0.5 * min(np.log2(peak) / np.log2(HDR_NITS / WHITE_NITS), 1)
     middle = (0.35 + 0.65 / white, 0.35 * white + 0.65)
     t = np.linspace(0, 1, 8)
@@ -208,7 +208,7 @@ def _gain_curve(peak: float) -> tuple[Numbers, Numbers]:
     x, dx = bezier(1, middle[0], peak)
     y, dy = bezier(white, middle[1], 1)
     logs, slopes = np.log2(y / x), (x * dy / dx - y) / (np.log(2) * x * y)
-    # cubic Hermite pieces between the knots, finely enough to be read linearly
+    # cubic Hermite pieces between the knots, sampled finely enough for linear look-up
     steps = np.linspace(0, 1, 64, endpoint=False)[None]
     width = np.diff(x)[:, None]
     low, high = logs[:-1, None], logs[1:, None]

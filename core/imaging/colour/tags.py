@@ -1,4 +1,4 @@
-"""What a file's container says of its colours where the picture library does not pass it on.
+"""Colour tags of file containers that the picture library does not expose.
 
 Sources: PNG (third edition, W3C 2025): cICP, cHRM, gAMA, sRGB, mDCV, cLLI; ISO/IEC 23008-12 (HEIF,
 and AVIF on top of it): the properties colr, clli and mdcv of the primary item; BITMAPV5HEADER.
@@ -14,13 +14,13 @@ from core.imaging.colour import spaces
 from core.imaging.colour.spaces import Space
 
 _MOST_BOXES = 10_000
-# Of transfer functions in HEIF and AVIF only these differ from sRGB; Chromium takes the curve of
-# BT.709 for sRGB there, as most cameras mean it.
+# Only these transfer functions of HEIF and AVIF differ from sRGB; Chromium treats BT.709's as sRGB,
+# as most cameras intend.
 _FOREIGN_CURVES = (4, 5, 7, 8, 16, 17, 18)
 
 
 def png_chunks(data: bytes) -> dict[bytes, bytes]:
-    """The chunks of colour before the pixels, the first of each name; a wrong CRC drops one."""
+    """The colour chunks before the pixels, the first of each name; bad checksums drop a chunk."""
     chunks: dict[bytes, bytes] = {}
     at = 8
     while at + 12 <= len(data):
@@ -36,9 +36,9 @@ def png_chunks(data: bytes) -> dict[bytes, bytes]:
 
 
 def png_cicp(chunks: dict[bytes, bytes]) -> tuple[bool, Space | None]:
-    """Whether a cICP chunk counts, and its space (None for sRGB).
+    """Whether a cICP chunk is valid, and its space (None for sRGB).
 
-    It counts as in browsers: code points that are known, RGB and full range.
+    Valid as in browsers: known code points, RGB and full range.
     """
     cicp = chunks.get(b"cICP", b"")
     if len(cicp) != 4 or cicp[2:] != b"\0\1":
@@ -48,7 +48,7 @@ def png_cicp(chunks: dict[bytes, bytes]) -> tuple[bool, Space | None]:
 
 
 def _png_nits(chunks: dict[bytes, bytes]) -> float:
-    """The brightest pixel, or else the brightest that its maker's screen shows; 0 if not told."""
+    """Peak luminance of the content, or else of the mastering display; 0 if not given."""
     content, screen = chunks.get(b"cLLI", b""), chunks.get(b"mDCV", b"")
     nits = struct.unpack_from(">I", content)[0] if len(content) == 8 else 0
     if not nits and len(screen) == 24:
@@ -57,14 +57,14 @@ def _png_nits(chunks: dict[bytes, bytes]) -> float:
 
 
 def png_gamma(chunks: dict[bytes, bytes]) -> Space | None:
-    """The space of gAMA and cHRM; None where they are missing, overruled by sRGB, or near it."""
+    """The space of gAMA and cHRM; None if missing, overridden by sRGB, or close to it."""
     content = chunks.get(b"gAMA", b"")
     gamma = struct.unpack(">I", content)[0] / 100_000 if len(content) == 4 else 0
     if not gamma or b"sRGB" in chunks:
         return None
     points = chunks.get(b"cHRM", b"")
     if len(points) != 32:
-        if abs(2.2 * gamma - 1) < 0.05:  # what nearly every writer means by it is sRGB
+        if abs(2.2 * gamma - 1) < 0.05:  # nearly every writer means sRGB
             return None
         return Space((spaces.gamma(1 / gamma),) * 3, spaces.to_xyz(spaces.SRGB))
     numbers = [value / 100_000 for value in struct.unpack(">8I", points)]
@@ -76,7 +76,7 @@ def png_gamma(chunks: dict[bytes, bytes]) -> Space | None:
 
 
 def heif_space(data: bytes) -> Space | None:
-    """The space that the `nclx` of the primary picture names; None for sRGB and for none."""
+    """The space in the primary picture's `nclx`; None for sRGB or without one."""
     nclx: tuple[int, int] | None = None
     nits = {b"clli": 0.0, b"mdcv": 0.0}
     for name, at, end in _primary_properties(data):
@@ -93,7 +93,7 @@ def heif_space(data: bytes) -> Space | None:
     return spaces.coded(primaries, transfer, nits[b"clli"] or nits[b"mdcv"])
 
 
-Box = tuple[bytes, int, int]  # name, and where its content begins and ends
+Box = tuple[bytes, int, int]  # name, start and end of its content
 
 
 def _primary_properties(data: bytes) -> list[Box]:
@@ -134,7 +134,7 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[Box]:
 
 
 def _associated(data: bytes, at: int, end: int, item: int) -> set[int]:
-    """Numbers, from 1, of the properties that an `ipma` gives to an item."""
+    """The property numbers, from 1, that an `ipma` assigns to an item."""
     version, long = data[at], data[at + 3] & 1
     count = int.from_bytes(data[at + 4 : at + 8], "big")
     at += 8
@@ -153,7 +153,7 @@ def _associated(data: bytes, at: int, end: int, item: int) -> set[int]:
 
 
 def bmp_profile(data: bytes) -> bytes:
-    """The profile inside a bitmap file of version 5; empty where there is none."""
+    """The profile inside a version 5 bitmap file; empty if there is none."""
     if len(data) < 138 or data[14:18] != (124).to_bytes(4, "little") or data[70:74] != b"DEBM":
         return b""
     start, size = struct.unpack_from("<II", data, 126)

@@ -1,1 +1,1 @@
-"""Files of strangers, read as upright RGB pictures within limits of time and memory."""
+"""Decode untrusted files to upright RGB pictures within limits of time and memory."""

@@ -1,10 +1,10 @@
-"""Numbers of more than 8 bits as 8-bit pictures, by one rule for grey and colour.
+"""Reduce pictures of more than 8 bits to 8, by one rule for grey and colour.
 
-Integers of 16 bits are divided by 257, so that a picture looks the same with 8 bits and with 16.
-One exception: where all values lie in the lowest sixteenth, as cameras of 12 bits write them,
-white is the largest number of as many bits as they need; the picture would be black.
-Floats in 0..1 become 0..255, with the same exception. Floats beyond that, and integers of 32 bits,
-have no white that is known: they are stretched from their lowest to their highest value.
+16-bit integers are divided by 257, so that a picture looks the same with 8 bits and with 16. One
+exception: if all values lie in the lowest sixteenth, as 12-bit cameras write them, the picture
+would be black, so white becomes the largest number of the bits in use. Floats in 0..1 become
+0..255, with the same exception. Floats outside that range, and 32-bit integers, have no known
+white: they are stretched from their lowest to their highest value.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ UNREADABLE = (
 _BAND_PIXELS = 2**18  # converted at a time, to save memory
 Convert = Callable[[NDArray[np.unsignedinteger]], NDArray[np.uint8]]
 
-# Pillow reads 16-bit grey where black is 0, but hardly where white is; we invert it ourselves.
+# Pillow ignores white-is-zero for 16-bit grey, so we invert it ourselves.
 for _key, _modes in list(TiffImagePlugin.OPEN_INFO.items()):
     if _key[1] == 1 and _key[4][0] > 8 and len(_key[4]) == 1:
         TiffImagePlugin.OPEN_INFO.setdefault((_key[0], 0, *_key[2:]), _modes)
 
 
 def full_scale(highest: int, bits: int = 16) -> int:
-    """The number that is white where integers of `bits` by their header reach up to `highest`."""
+    """The value of white for integers with `bits` in the header that reach up to `highest`."""
     if bits == 16 and highest < 2**12:
         bits = max(8, highest.bit_length())
     return 2**bits - 1
@@ -50,7 +50,7 @@ def scaled(values: NDArray[np.uint16], full: int) -> NDArray[np.uint8]:
 
 
 def from_array(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """(H, W) or (H, W, channels) of 16 bits with 8; a fourth channel is alpha."""
+    """(H, W) or (H, W, channels) of 16 bits reduced to 8; a fourth channel is alpha."""
     colours = values[..., :3] if values.ndim == 3 else values
     out = scaled(values, full_scale(int(colours.max())))
     if values.ndim == 3:
@@ -59,10 +59,10 @@ def from_array(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def extent(values: NDArray[np.generic]) -> tuple[float, float]:
-    """The numbers that become black and white.
+    """The values that map to black and white.
 
     Raises:
-        BadImage: there is none, only not-a-number.
+        BadImage: no value is finite.
     """
     lows, highs = [], []
     for top in range(0, len(values), 256):  # a copy of the whole would double the memory
@@ -80,7 +80,7 @@ def extent(values: NDArray[np.generic]) -> tuple[float, float]:
 
 
 def _unit(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.float64]:
-    """low..high to 0..1; float64 is exact for 32 bits."""
+    """Map low..high to 0..1; float64 is exact for 32 bits."""
     if low == high:
         return np.full(values.shape, 128 / 255)
     band = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
@@ -88,10 +88,10 @@ def _unit(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.fl
 
 
 def stretched(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """(H, …) floats or integers without a known white, with 8 bits; all channels by one range.
+    """(H, …) numbers without a known white, reduced to 8 bits; one range for all channels.
 
     Raises:
-        BadImage: there is no number in it, only not-a-number.
+        BadImage: no value is finite.
     """
     low, high = extent(values)
     out = np.empty(values.shape, np.uint8)
@@ -103,10 +103,10 @@ def stretched(values: NDArray[np.generic]) -> NDArray[np.uint8]:
 def grey_codes(
     values: NDArray[np.generic], bits: int | None, negative: bool
 ) -> Iterator[NDArray[np.uint16]]:
-    """Bands of (h, W) numbers as codes 0..65535.
+    """Yield bands of (h, W) numbers as codes 0..65535.
 
     Args:
-        bits: of integers with a white that is known, None for all other numbers.
+        bits: of integers with a known white, None for all other numbers.
         negative: whether 0 is white.
     """
     low, high = (0.0, float(full_scale(int(values.max()), bits))) if bits else extent(values)
@@ -123,9 +123,9 @@ def grey(
     convert: Convert | None,
     clear: int | None = None,
 ) -> Image.Image:
-    """(H, W) numbers as a picture: "L", or "RGB" where `convert` turns 16-bit codes into sRGB.
+    """(H, W) numbers as a picture: "L", or "RGB" if `convert` turns 16-bit codes into sRGB.
 
-    Where `clear` is given, the numbers that equal it are transparent ("LA" or "RGBA").
+    If `clear` is given, values equal to it become transparent ("LA" or "RGBA").
     """
     out = np.empty(values.shape if convert is None else (*values.shape, 3), np.uint8)
     top = 0
@@ -139,16 +139,16 @@ def grey(
     return picture
 
 
-# Where libtiff unpacks, it also turns the bytes of a number into the machine's order; Pillow knows
-# that of 16-bit integers only.
+# When libtiff decompresses, it also swaps bytes to the machine's order; Pillow accounts for that
+# only with 16-bit integers.
 _NATIVE_ORDER = {"F;32BF": "F;32NF", "I;32BS": "I;32NS", "I;16BS": "I;16NS"}
 
 
 def mend_tiff(image: Image.Image) -> None:
-    """Have a TIFF picture, just opened, read rightly where Pillow would mix up its bytes.
+    """Make a TIFF, just opened, decode correctly where Pillow would swap its bytes wrongly.
 
     Raises:
-        BadImage: it cannot be read rightly.
+        BadImage: it cannot be decoded correctly.
     """
     tags = getattr(image, "tag_v2", None)
     if tags is None:
@@ -158,7 +158,7 @@ def mend_tiff(image: Image.Image) -> None:
     if codecs == {"libtiff"}:
         args = image.tile[0].args  # type: ignore[attr-defined]
         if args[0] in _NATIVE_ORDER:
-            with_raw_mode(image, _NATIVE_ORDER[args[0]])  # of the page that it is at
+            with_raw_mode(image, _NATIVE_ORDER[args[0]])  # of the current page
         unread = planes and image.mode in ("LA", "PA")
     else:
         unread = planes and max(tags.get(258, (8,))) > 8
@@ -167,23 +167,23 @@ def mend_tiff(image: Image.Image) -> None:
 
 
 # ---- 16-bit colour ----------------------------------------------------------------------------
-# Pillow keeps the high byte of each number. Read once more as if the bytes were swapped, the same
-# file gives the low bytes.
+# Pillow keeps only the high byte of each number. Reading the file again as if its bytes were
+# swapped gives the low bytes.
 
 _SWAPPED = "B" if sys.byteorder == "little" else "L"
 _LOW_BYTES = {
     f"{mode};16{order}": f"{mode};16{other}"
     for mode in ("RGB", "RGBX", "RGBA")
     for order, other in (("B", "L"), ("L", "B"), ("N", _SWAPPED))
-} | {"LA;16B": "RGBA"}  # Pillow has no LA;16L: the four bytes of a pixel as four channels
+} | {"LA;16B": "RGBA"}  # Pillow has no LA;16L: read 4 bytes as 4 channels
 _FOUR_BYTES = "four bytes a pixel"
 
 
 def low_bytes(image: Image.Image) -> str | None:
-    """The raw mode that reads the low bytes of a picture of 16-bit colour; None for all others.
+    """The raw mode that reads the low bytes of a 16-bit colour picture; None for all others.
 
-    The picture must not have been loaded yet. Frames of an animated PNG are laid over each other
-    while they are read, which cannot be done with bytes apart: their high bytes must do.
+    Call this before the picture is loaded. Frames of an animated PNG are blended while they are
+    read, which is impossible for separate bytes, so only their high bytes are used.
     """
     if image.format == "PNG" and getattr(image, "is_animated", False):
         return None
@@ -192,9 +192,9 @@ def low_bytes(image: Image.Image) -> str | None:
 
 
 def with_raw_mode(image: Image.Image, raw: str, page: int = 0) -> Image.Image:
-    """The same picture, not loaded yet, to be read by a raw mode that `low_bytes` gave.
+    """Open the same picture again, unloaded, with a raw mode from `low_bytes`.
 
-    `page` is that of a file of several.
+    `page` is the page to read in a multi-page file.
     """
     if page:
         image.seek(page)
@@ -217,10 +217,10 @@ def colour(
     convert: Convert | None,
     clear: tuple[int, ...] | None = None,
 ) -> Image.Image:
-    """A picture of 16-bit colour, given by its high and low bytes, as 8-bit "RGB" or "RGBA".
+    """Combine high and low bytes of a 16-bit colour picture to 8-bit "RGB" or "RGBA".
 
-    `convert` turns 16-bit codes (h, w, 3) into sRGB; `clear` is the colour that is transparent. The
-    result takes the place of `high` unless that has no alpha and needs it.
+    `convert` turns 16-bit codes (h, w, 3) into sRGB; `clear` is the transparent colour. The result
+    reuses `high` unless it needs an alpha channel that `high` lacks.
     """
     highest = max(_tops(high)[:3]) << 8
     if highest < 2**12:
@@ -251,7 +251,7 @@ def _bands(high: Image.Image, low: Image.Image) -> Iterator[tuple[int, NDArray[n
     for top in range(0, height, rows):
         box = (0, top, width, min(top + rows, height))
         second = np.asarray(low.crop(box)).astype(np.uint16)
-        if low.info.get(_FOUR_BYTES):  # of grey the high byte and the low byte, then of alpha
+        if low.info.get(_FOUR_BYTES):  # grey high, grey low, alpha high, alpha low
             first, second = second[..., [0, 0, 0, 2]], second[..., [1, 1, 1, 3]]
         else:
             first = np.asarray(high.crop(box)).astype(np.uint16)

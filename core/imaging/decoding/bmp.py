@@ -1,6 +1,6 @@
-"""The kinds of BMP that Pillow does not read, or not rightly: runs, and bits by unusual masks.
+"""BMP variants that Pillow cannot read or misreads: run-length coded, and unusual bit masks.
 
-Its reader of runs loses its place at odd ones, empty lines and jumps. Source: Microsoft's
+Pillow loses its place at odd runs, empty lines and jumps. Source: Microsoft's
 BITMAPINFOHEADER and BITMAPV4HEADER, "Bitmap Compression".
 """
 
@@ -20,7 +20,7 @@ _LINE_END, _PICTURE_END, _JUMP = 0, 1, 2
 
 
 def is_run_length(data: bytes) -> bool:
-    """Whether the file is a BMP with runs."""
+    """Whether the file is a run-length coded BMP."""
     if data[:2] != b"BM" or len(data) < 54:
         return False
     header, bits, method = struct.unpack_from("<I10xHI", data, 14)
@@ -28,10 +28,10 @@ def is_run_length(data: bytes) -> bool:
 
 
 def decode(data: bytes, clock: Clock) -> Image.Image:
-    """A run-length coded BMP; pixels that no run reaches have the first colour of the palette.
+    """Read a run-length coded BMP; pixels that no run reaches get the palette's first colour.
 
     Raises:
-        BadImage: wrong size, or the file ends within the picture.
+        BadImage: wrong size, or the file is truncated.
         TooSlow: it has too many runs.
     """
     first, header, width, height, bits, method, used = struct.unpack_from("<IIii2xHI12xI", data, 10)
@@ -48,7 +48,7 @@ def decode(data: bytes, clock: Clock) -> Image.Image:
 
 
 def has_masks(data: bytes) -> bool:
-    """Whether the file is a BMP of 16 or 32 bits, with a mask for each colour."""
+    """Whether the file is a BMP of 16 or 32 bits with colour masks."""
     if data[:2] != b"BM" or len(data) < 70:
         return False
     header, bits, method = struct.unpack_from("<I10xHI", data, 14)
@@ -56,10 +56,10 @@ def has_masks(data: bytes) -> bool:
 
 
 def decode_masks(data: bytes) -> Image.Image:
-    """A BMP whose colours are given by masks; an alpha mask is used where there is one.
+    """Read a BMP with colour masks, and its alpha mask if there is one.
 
     Raises:
-        BadImage: wrong size, or the file ends within the picture.
+        BadImage: wrong size, or the file is truncated.
     """
     first, header, width, height, bits, method = struct.unpack_from("<IIii2xHI", data, 10)
     check_size(width, abs(height))
@@ -77,7 +77,7 @@ def decode_masks(data: bytes) -> Image.Image:
 
 
 def _masked(values: NDArray[np.unsignedinteger[Any]], mask: int) -> NDArray[np.uint8]:
-    """The bits under a mask, from 0..all set to 0..255."""
+    """The bits under a mask, scaled to 0..255."""
     mask &= int(np.iinfo(values.dtype.name).max)
     if not mask:
         return np.zeros(values.shape, np.uint8)
@@ -93,7 +93,7 @@ def _pixels(codes: memoryview, width: int, height: int, packed: bool, clock: Clo
     x = y = at = steps = 0
     while y < height:
         if at + 2 > len(codes):
-            if y * width + x >= width * height:  # only the end mark is missing
+            if y * width + x >= width * height:  # only the end marker is missing
                 break
             raise damaged()
         steps += 1
@@ -120,8 +120,8 @@ def _pixels(codes: memoryview, width: int, height: int, packed: bool, clock: Clo
             if len(content) < nbytes:
                 raise damaged()
             run = _nibbles(content)[:count] if packed else content
-            at += nbytes + nbytes % 2  # to an even place
-        shown = run[: max(0, width - x)]  # what runs over the edge is not shown
+            at += nbytes + nbytes % 2  # pad to even
+        shown = run[: max(0, width - x)]  # clip at the edge
         pixels[y * width + x : y * width + x + len(shown)] = shown
         x += count
     return pixels

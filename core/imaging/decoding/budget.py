@@ -1,8 +1,8 @@
-"""How much memory pictures may take while they are decoded, over all requests.
+"""Limit the memory that decoding takes across all requests.
 
-A small file can hold 50 megapixels, which take half a gigabyte on their way to RGB. The header says
-how many bytes a picture needs before its pixels are decoded: small ones go on at once, large ones
-wait until there is room. A decoded picture counts for as long as a request holds it.
+A small file can hold 50 megapixels, which take half a gigabyte on the way to RGB. The header tells
+how many bytes a picture needs before its pixels are decoded: small pictures proceed at once, large
+ones wait for room. A decoded picture counts for as long as a request holds it.
 """
 
 from __future__ import annotations
@@ -24,49 +24,49 @@ from core.errors import Busy
 
 P = TypeVar("P", Image.Image, NDArray[np.uint8])
 
-LIMIT = 480 * 2**20  # bytes; a picture that needs more is decoded while nothing else counts
-SMALL = 32 * 2**20  # needs no more: never waits
-PATIENCE = 60.0  # seconds that a large picture waits
-# A picture that is held for longer belongs to a long job. It counts no further: large pictures of
-# others would have to wait for its end, and the places for long jobs bound how many there are.
+LIMIT = 480 * 2**20  # bytes; a larger picture is decoded alone
+SMALL = 32 * 2**20  # pictures up to this size never wait
+PATIENCE = 60.0  # longest wait of a large picture, in seconds
+# A picture that is held for longer belongs to a long job and no longer counts: other large pictures
+# would have to wait for the job, and the slots for long jobs already bound their number.
 HELD_SECONDS = 45.0
-# Of a pixel: the decoded mode, the copies on the way to RGB (4 bytes in Pillow), the array (3).
+# Bytes per pixel: the decoded mode, the copies on the way to RGB (4 in Pillow), the array (3).
 BYTES = {"1": 8, "L": 8, "P": 8, "RGB": 11, "YCbCr": 11, "CMYK": 11, "I;16": 12}
-MOST_BYTES = 16  # of every other mode: alpha, 32-bit integers, floats
-BUSY = "The hub is opening other large pictures now; please try again in a minute."
+MOST_BYTES = 16  # for all other modes: alpha, 32-bit, floats
+BUSY = "The app is opening other large pictures now; please try again in a minute."
 
 
 def needed(size: tuple[int, int], mode: str) -> int:
-    """Bytes that a picture of `size` (W, H) and Pillow's `mode` takes while it becomes RGB."""
+    """Bytes needed to turn a picture of `size` (W, H) and Pillow's `mode` into RGB."""
     return size[0] * size[1] * BYTES.get(mode, MOST_BYTES)
 
 
 class Budget:
-    """A semaphore in bytes; large pictures have room in the order in which they came."""
+    """A semaphore in bytes; large pictures get room in order of arrival."""
 
     def __init__(self, limit: int = LIMIT, small: int = SMALL, patience: float = PATIENCE) -> None:
         self.limit, self.small, self.patience = limit, small, patience
         # Reentrant: the garbage collector may free a picture while this thread has the lock.
         self._changed = threading.Condition(threading.RLock())
         self._decoding = 0
-        self._held: dict[int, tuple[int, float]] = {}  # bytes and since when, by number
+        self._held: dict[int, tuple[int, float]] = {}  # ticket -> (bytes, start time)
         self._count = 0
         self._waiting: deque[object] = deque()
         self._trim = allocator.Trimmer()
 
     @property
     def used(self) -> int:
-        """Bytes that count now."""
+        """Bytes in use now."""
         with self._changed:
             young = time.monotonic() - HELD_SECONDS
             return self._decoding + sum(n for n, since in self._held.values() if since > young)
 
     @contextmanager
     def room(self, need: int) -> Iterator[None]:
-        """Room for `need` bytes.
+        """Reserve `need` bytes.
 
         Raises:
-            Busy: none came free within `patience` seconds.
+            Busy: none became free within `patience` seconds.
         """
         self._enter(need)
         try:
@@ -88,7 +88,7 @@ class Budget:
                         left = end - time.monotonic()
                         if left <= 0:
                             raise Busy(BUSY)
-                        self._changed.wait(min(left, 1.0))  # what is held ages meanwhile
+                        self._changed.wait(min(left, 1.0))  # wake up: held pictures age
                 finally:
                     self._waiting.remove(ticket)
                     self._changed.notify_all()
@@ -99,7 +99,7 @@ class Budget:
         return used == 0 or used + need <= self.limit
 
     def keep(self, picture: P) -> P:
-        """The decoded picture, whose bytes count until nobody holds it."""
+        """The decoded picture; its bytes count until nobody holds it."""
         if isinstance(picture, Image.Image):
             size = 4 * picture.width * picture.height
         else:
@@ -121,10 +121,10 @@ _budget = Budget()
 
 
 def room(image: Image.Image) -> AbstractContextManager[None]:
-    """Room to decode a picture whose header was read; `Busy` where none comes free in time."""
+    """Reserve room to decode a picture from its header; `Busy` if none becomes free in time."""
     return _budget.room(needed(image.size, image.mode))
 
 
 def keep(picture: P) -> P:
-    """`picture` again, whose bytes count for as long as anybody holds it."""
+    """Return `picture`, whose bytes count for as long as anybody holds it."""
     return _budget.keep(picture)

@@ -13,26 +13,26 @@ from core.errors import BadImage
 from core.imaging.decoding.limits import MAX_BYTES
 
 _C0_AND_SPACE = "".join(map(chr, range(0x21)))
-_REMOVED = str.maketrans("", "", "\t\n\r")  # by the URL parser, wherever they stand
+_REMOVED = str.maketrans("", "", "\t\n\r")  # by URL parsers, anywhere in the text
 _BASE64 = re.compile(r"; *base64\Z", re.IGNORECASE)
 _WHITE = b"\t\n\f\r "
 _ALPHABET = re.compile(rb"[A-Za-z0-9+/]*\Z")
 
 
 def is_data_url(text: str) -> bool:
-    """Whether this begins as a `data:` address."""
+    """Whether the text starts like a `data:` URL."""
     return text[:64].lstrip(_C0_AND_SPACE).translate(_REMOVED)[:5].lower() == "data:"
 
 
 def content(url: str) -> bytes:
-    """What a `data:` address holds, at most 25 MB.
+    """The content of a `data:` URL, at most 25 MB.
 
-    The media type plays no part, as the content says what it is.
+    The media type is ignored; the content decides the format.
 
     Raises:
-        BadImage: it is no `data:` address, no base64 where it says so, or larger.
+        BadImage: not a `data:` URL, invalid base64, or too large.
     """
-    if len(url) > 5 * MAX_BYTES:  # base64, every character of it as a percent sign and two digits
+    if len(url) > 5 * MAX_BYTES:  # base64 with every character percent-encoded
         raise _too_large()
     text = url.strip(_C0_AND_SPACE).translate(_REMOVED)
     text = text.partition("#")[0]
@@ -50,9 +50,9 @@ def content(url: str) -> bytes:
 
 
 def _forgiving(text: bytes) -> bytes:
-    """Base64 with white space anywhere, and with or without the signs that fill it up."""
+    """Base64 with white space anywhere, with or without padding."""
     text = text.translate(None, _WHITE)
-    if len(text) > MAX_BYTES * 4 // 3 + 4:  # before it is decoded
+    if len(text) > MAX_BYTES * 4 // 3 + 4:  # refuse before decoding
         raise _too_large()
     if len(text) % 4 == 0:
         text = text.removesuffix(b"=").removesuffix(b"=")

@@ -1,8 +1,8 @@
-"""Decode a picture file that a stranger sent: header first, bounded in time and memory.
+"""Decode an untrusted picture file: header first, bounded in time and memory.
 
-What a file says beside its pixels must not keep them from being read, so some formats are first
-reduced to what makes the picture, and in a TIFF the page that is the picture is looked for
-(`files`). What its numbers mean, colours and depth, is for `core.imaging.colour`.
+Metadata must not keep pixels from being read, so some formats are first stripped to what the
+picture needs, and in a TIFF the page with the picture is selected (`files`). Colours and depth are
+interpreted by `core.imaging.colour`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from core.imaging.decoding.limits import (
 )
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "MIN_SIDE", "READABLE", "check_size", "decode", "load"]
-# Naming the formats keeps Pillow from trying its other readers, one of which (EPS) starts a
-# program; the name of the file plays no part.
+# Listing the formats keeps Pillow from trying its other readers, one of which (EPS) starts a
+# program; the file's name is ignored.
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 FTYP_FORMATS: tuple[str, ...] = ("AVIF", "HEIF")  # share one container, whose first box is "ftyp"
 
@@ -58,11 +58,11 @@ _TURNS = {
 def decode(source: Path | bytes) -> Image.Image:
     """A picture file as an upright sRGB image without metadata.
 
-    The header is read first, and size and kind are checked before any pixel is decoded. The first
-    frame of an animation is taken, of a TIFF the first page that is no preview. Colours are
-    converted from the file's profile or colour space and HDR is tone-mapped, as a browser shows
-    them (`core.imaging.colour`); alpha is laid over white. More than 8 bits, and floats, become 8
-    by the rule of `bit_depth`. The orientation is that of EXIF or of the container, not of XMP.
+    The header is read first, and size and kind are checked before any pixel is decoded. Animations
+    give their first frame, a TIFF its first page that is not a preview. Colours are converted from
+    the file's profile or colour space and HDR is tone-mapped, as in browsers
+    (`core.imaging.colour`); alpha is blended over white. Deeper pixels and floats become 8 bits
+    (`bit_depth`). Orientation comes from EXIF or the container, not from XMP.
 
     Args:
         source: path of a file, or its content; at most 25 MB.
@@ -87,12 +87,12 @@ def to_array(source: Path | bytes) -> NDArray[np.uint8]:
 
 
 def _plain(rgb: Image.Image) -> Image.Image:
-    """Of no file's class, which would keep metadata of the file beside `info`."""
+    """A plain Image, because a format's own class keeps metadata beside `info`."""
     return rgb if type(rgb) is Image.Image else rgb.copy()
 
 
 def _decoded(source: Path | bytes, made: Callable[[Image.Image], P]) -> P:
-    """What `made` makes of the RGB picture; it counts in the budget for as long as it is held."""
+    """The array that `made` gives for the RGB picture, counted in the budget while it is held."""
     clock = Clock()
     try:
         file = prepare(read(source), clock)
@@ -104,7 +104,7 @@ def _decoded(source: Path | bytes, made: Callable[[Image.Image], P]) -> P:
         meant, low = conversion.encoding(image, file.data), bit_depth.low_bytes(image)
         with budget.room(image):
             image = _loaded(image, file, clock)
-            check_size(*image.size)  # once more: what was decoded, not what the header said
+            check_size(*image.size)  # again: decoded size, not the header's
             rest = None
             if low:
                 again = bit_depth.with_raw_mode(_open(file, clock), low, image.tell())
@@ -127,7 +127,7 @@ def _register_heif() -> None:
 
 
 def _open(file: File, clock: Clock) -> Image.Image:
-    """Read the header. Which errors a reader raises on odd bytes is not specified: all are met."""
+    """Read the header. Readers raise unspecified errors on malformed bytes, so all are caught."""
     by_webp = file.tiff is not None and file.tiff.page.get(tiff.COMPRESSION) == tiff.WEBP
     if by_webp or bmp.is_run_length(file.data):
         return _open_without_pillow(file, clock)
@@ -145,7 +145,7 @@ def _open(file: File, clock: Clock) -> Image.Image:
         if file.tiff or bmp.has_masks(file.data):
             return _open_without_pillow(file, clock)
         raise not_a_picture() from error
-    for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow turns by what it says, which no viewer does
+    for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow rotates by XMP; no viewer does
         image.info.pop(name, None)
     if file.profile:
         image.info["icc_profile"] = file.profile
@@ -153,7 +153,7 @@ def _open(file: File, clock: Clock) -> Image.Image:
 
 
 def _open_without_pillow(file: File, clock: Clock) -> Image.Image:
-    """Read what Pillow reads wrongly or not at all, pixels included."""
+    """Read files that Pillow misreads or cannot read, pixels included."""
     try:
         if file.tiff is None:
             if bmp.is_run_length(file.data):
@@ -172,7 +172,7 @@ def _open_without_pillow(file: File, clock: Clock) -> Image.Image:
 
 
 def _from_numbers(file: tiff.Tiff) -> Image.Image:
-    """A page of a depth that Pillow has no mode for, by the rule of `bit_depth`."""
+    """Read a page of a depth that Pillow has no mode for, reduced by `bit_depth`."""
     values, has_alpha = deep.numbers(file)
     if values.dtype.name == "uint16":
         shown = bit_depth.from_array(values.astype(np.uint16, copy=False))
@@ -186,7 +186,7 @@ def _from_numbers(file: tiff.Tiff) -> Image.Image:
 
 
 def _check_effort(image: Image.Image, file: File) -> None:
-    """Refuse files whose pixels cost far more time or memory than their size in pixels says."""
+    """Refuse files whose pixels cost far more time or memory than their number suggests."""
     if file.jpeg:
         jpeg.check_effort(file.jpeg, image.width * image.height)
     elif image.format == "TIFF":
@@ -197,7 +197,7 @@ def _check_effort(image: Image.Image, file: File) -> None:
 
 
 def load(image: Image.Image) -> Image.Image:
-    """Decode the pixels of somebody else's Pillow image; an upright one, which may be the same.
+    """Decode the pixels of a caller's Pillow image and turn it upright; may return the same image.
 
     Raises:
         BadImage: it is damaged, or too large.
@@ -210,7 +210,7 @@ def load(image: Image.Image) -> Image.Image:
 
 
 def _loaded(image: Image.Image, file: File, clock: Clock) -> Image.Image:
-    """Decoded and upright.
+    """Decode and turn upright.
 
     Raises:
         BadImage: pixels are missing.
@@ -233,21 +233,21 @@ def _load_pixels(image: Image.Image) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF says; for a TIFF, HEIC or AVIF the reader has done it, or has
-    put into the EXIF what the container says."""
+    """Rotate by EXIF. For TIFF, HEIC and AVIF the reader has already done so, or has copied the
+    container's orientation into the EXIF."""
     exif = Image.Exif()
     try:
         exif.load(image.info.get("exif") or b"")
         turn = _TURNS.get(exif.get(_ORIENTATION, 1))
     except MemoryError:
         raise
-    except Exception:  # damaged EXIF says nothing about the pixels
+    except Exception:  # damaged EXIF: leave the pixels as they are
         turn = None
     return image if turn is None else image.transpose(turn)
 
 
 def _frame(image: Image.Image) -> tuple[int, int, int, int] | None:
-    """Where on its canvas a GIF has its first picture; the rest is empty, not of a colour."""
+    """Where a GIF's first frame lies on its canvas; the rest is empty, not coloured."""
     tiles = getattr(image, "tile", None)
     return tuple(tiles[0][1]) if image.format == "GIF" and tiles else None
 
@@ -257,7 +257,7 @@ def _on_canvas(
     canvas: tuple[int, int, int, int] | None,
     frame: tuple[int, int, int, int] | None,
 ) -> Image.Image:
-    """The first picture of an animation at its place, the rest of which is empty."""
+    """Place an animation's first frame on its otherwise empty canvas."""
     if canvas is None and frame in (None, (0, 0, *rgb.size)):
         return rgb
     whole = Image.new("RGB", canvas[:2] if canvas else rgb.size, "white")

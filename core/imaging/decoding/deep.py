@@ -1,4 +1,4 @@
-"""Pages of a TIFF that Pillow has no mode or no decoder for: deep colour, and WebP inside."""
+"""TIFF pages that Pillow has no mode or decoder for: deep colour, and WebP compression."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from core.imaging.decoding.limits import (
 )
 
 _KINDS = {"u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"}
-_MAX_BYTES = 160 * 2**20  # of the numbers of one picture
+_MAX_BYTES = 160 * 2**20  # for one picture's numbers
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES = 1, 2, 3
 
 
 def numbers(file: tiff.Tiff) -> tuple[NDArray[np.generic], bool]:
-    """The numbers of a grey or RGB page of any depth, and whether the last channel is alpha.
+    """The numbers of a grey or RGB page of any depth, and whether its last channel is alpha.
 
-    libtiff unpacks what it takes for a wide grey picture of 8 bits; bytes are then put together to
-    numbers here. White is zero in some grey pages; they are turned round.
+    libtiff decompresses a page presented to it as a wide 8-bit grey picture; bytes are then joined
+    to numbers here. White-is-zero pages are inverted.
 
     Returns:
         (H, W, channels) of the file's own type.
 
     Raises:
-        BadImage: of another kind, too large, or damaged.
+        BadImage: unsupported, too large, or damaged.
     """
     page = file.page
     width, height = page.size
@@ -115,7 +115,7 @@ def _as_grey(
     lengths: NDArray[np.generic],
     row: int,
 ) -> bytes:
-    """The file with a new directory, which calls each byte of the numbers a grey pixel."""
+    """The file with a new directory that presents each byte as a grey pixel."""
     start = len(file.data) + len(file.data) % 2
     lists = b"".join(part.astype("<u4").tobytes() for part in (offsets, lengths))
     count, there = len(offsets), start
@@ -160,7 +160,7 @@ def _unpacked(data: bytes) -> NDArray[np.uint8]:
 def _predicted(
     content: NDArray[np.uint8], predictor: int, dtype: np.dtype[np.generic], channels: int
 ) -> NDArray[np.generic]:
-    """The numbers of rows of tiles (H, tiles, bytes), where each may be told by the one before."""
+    """Undo the predictor in rows of tiles (H, tiles, bytes), if there is one."""
     height, tiles, nbytes = content.shape
     if predictor == _FLOAT_DIFFERENCES:
         steps = content.reshape(height, tiles, nbytes // channels, channels)
@@ -177,7 +177,7 @@ def _predicted(
 
 
 def webp(file: tiff.Tiff, clock: Clock) -> Image.Image:
-    """A page whose strips or tiles are WebP files.
+    """Read a page whose strips or tiles are WebP files.
 
     Raises:
         BadImage: it is too large or damaged.

@@ -1,4 +1,4 @@
-"""From a path or bytes to what a reader gets: the picture of a file without what is beside it."""
+"""Prepare a path or bytes for a reader: only the picture, without metadata."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from core.imaging.decoding import png as decoding_png
 from core.imaging.decoding import riff, tiff
 from core.imaging.decoding.limits import MAX_BYTES, Clock, check_size
 
-# The entry of an EXIF item in these, which a damaged one spoils; orientation stands elsewhere.
+# Damaged EXIF items in these spoil the picture; their orientation is stored elsewhere.
 _EXIF_ITEM = re.compile(rb"(infe.{8}(?:..)?)Exif", re.DOTALL)
 
 
 @dataclass(slots=True)
 class File:
-    """What a reader gets, and what was found out about it on the way.
+    """Input for a reader, and what was learned about it on the way.
 
-    `profile` is an ICC profile that Pillow would not read; `canvas` as in `decoding_png.Png`.
+    `profile` is an ICC profile that Pillow would not read; `canvas` as in `png.Png`.
     """
 
     data: bytes
@@ -31,10 +31,10 @@ class File:
 
 
 def read(source: Path | bytes) -> bytes:
-    """The file's content; size and kind of file are checked before it is read.
+    """Read a file after checking its size and kind.
 
     Raises:
-        BadImage: there is no such file, or it is empty or larger than 25 MB.
+        BadImage: the file is missing, empty or larger than 25 MB.
     """
     if isinstance(source, Path):
         try:
@@ -57,10 +57,10 @@ def read(source: Path | bytes) -> bytes:
 
 
 def prepare(data: bytes, clock: Clock) -> File:
-    """The file as a reader is to get it.
+    """Prepare the file for a reader.
 
     Raises:
-        BadImage: it is a camera's RAW file, or holds no picture that can be read here.
+        BadImage: a camera's RAW file, or no picture that can be read here.
         TooSlow: it has too many parts.
     """
     if tiff.is_raw(data):

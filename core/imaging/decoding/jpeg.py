@@ -1,8 +1,8 @@
-"""A JPEG without all that makes no pixel, and whether all its pixels are there.
+"""Strip a JPEG to its pixels, and check that all of them are there.
 
-Browsers step over comments, previews and other segments whatever is in them, and show a file that
-lacks its end marker; Pillow refuses what it cannot make sense of. So only the segments that say
-what the picture looks like are handed on. Source: ITU-T T.81.
+Browsers skip comments, previews and other segments whatever they contain, and show files without an
+end marker; Pillow refuses anything that it cannot parse. So only the segments that define the
+picture are passed on. Source: ITU-T T.81.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from PIL import Image
 
 from core.imaging.decoding.limits import MAX_PIXELS, Clock, damaged, too_heavy, unsupported
 
-# Every scan of a progressive JPEG walks over the whole picture, so a small file with thousands of
-# scans decodes for minutes. Encoders write about ten.
+# Every scan of a progressive JPEG covers the whole picture, so a small file with thousands of scans
+# decodes for minutes. Encoders write about ten.
 MAX_SCANS = 100
 MAX_SCAN_PIXELS = 20 * MAX_PIXELS
 MAX_MARKERS = 10_000
@@ -27,19 +27,19 @@ _END = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF markers
-_DECODED = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # of these; others are lossless or hierarchical
+_DECODED = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # supported; others are lossless or hierarchical
 _SCAN, _RESTART_INTERVAL = 0xDA, 0xDD
-# Two continuations of a picture that is cut off: where they give other pixels, some are missing.
-# Any noise without markers; even bits could mean "as before" in both.
+# Two endings for a truncated picture: if they decode to different pixels, some are missing. Both
+# are noise without markers, since regular bits could mean "as before" in both.
 _FILL = tuple(hashlib.sha512(name).digest().replace(b"\xff", b"\xfe") * 2 for name in (b"a", b"b"))
 
 
 @dataclass(slots=True)
 class Jpeg:
-    """The parts of a JPEG that its pixels depend on.
+    """The parts of a JPEG that define its pixels.
 
-    `data` ends with the end marker, which the file itself may lack (`ended`). `scans` are, for each
-    scan, its components, the first and last coefficient, and the bit at which it stops.
+    `data` ends with the end marker, even if the file lacks it (`ended`). `scans` holds, for each
+    scan, its components, first and last coefficient, and the bit where it stops.
     """
 
     data: bytes = b""
@@ -57,10 +57,10 @@ class Jpeg:
 
 
 def clean(data: bytes) -> Jpeg:
-    """The picture of a JPEG file; the film, depth map or second picture behind it is left out.
+    """The picture of a JPEG file, without any video, depth map or second picture after it.
 
     Raises:
-        BadImage: it is of a kind that no reader here knows, or too laborious.
+        BadImage: the variant is unsupported, or too slow to decode.
     """
     jpeg = Jpeg()
     kept: list[bytes | memoryview] = [data[:2]]
@@ -84,7 +84,7 @@ def clean(data: bytes) -> Jpeg:
 
 
 def _is_kept(marker: int, content: bytes) -> bool:
-    """Whether a segment says what the picture looks like."""
+    """Whether a segment affects what the picture looks like."""
     if marker == 0xE0:
         return content.startswith(b"JFIF\0")
     if marker == 0xE1:
@@ -113,23 +113,23 @@ def _note(jpeg: Jpeg, marker: int, content: bytes) -> None:
 
 
 def check_effort(jpeg: Jpeg, pixels: int) -> None:
-    """Raise BadImage where a JPEG would take minutes."""
+    """Raise BadImage if a JPEG would take minutes."""
     if len(jpeg.scans) > MAX_SCANS or len(jpeg.scans) * pixels > MAX_SCAN_PIXELS:
         raise too_heavy()
 
 
 def check_whole(jpeg: Jpeg, image: Image.Image, clock: Clock) -> None:
-    """Raise BadImage where a JPEG was cut off, which its decoder fills with grey in silence.
+    """Raise BadImage if a JPEG is truncated; its decoder silently fills the rest with grey.
 
-    Looked at closely, which takes two more decodings, where the end marker is missing, or where
-    the last block is as grey as one that is missing.
+    The check costs two more decodings, so it is made only if the end marker is missing, or the
+    last block is as grey as a missing one.
     """
     if jpeg.ended and not _ends_in_grey(image):
         return
     if not _has_all_restarts(jpeg) or not (jpeg.ended or _has_all_scans(jpeg)):
         raise damaged()
-    whole = jpeg.data[: -len(_END)].rstrip(b"\xff")  # half an end marker
-    clock.check()  # what took long once is not done twice more
+    whole = jpeg.data[: -len(_END)].rstrip(b"\xff")  # a partial end marker
+    clock.check()  # do not repeat a slow decode twice
     if len({_digest(whole + fill + _END) for fill in _FILL}) > 1:
         raise damaged()
 
@@ -141,7 +141,7 @@ def _ends_in_grey(image: Image.Image) -> bool:
 
 
 def _digest(data: bytes) -> bytes:
-    """A hash of the pixels, so that only one more picture is held at a time."""
+    """A hash of the pixels, so that only one extra picture is in memory at a time."""
     try:
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
         image.load()
@@ -156,7 +156,7 @@ def _digest(data: bytes) -> bytes:
 
 
 def _has_all_scans(jpeg: Jpeg) -> bool:
-    """Whether every component was sent, in a progressive file every coefficient to its last bit."""
+    """Whether every component was sent and, if progressive, every coefficient to its last bit."""
     names = {jpeg.frame[6 + 3 * i] for i in range((len(jpeg.frame) - 6) // 3)}
     if not jpeg.progressive:
         return names <= {name for scan in jpeg.scans for name in scan[0]}
@@ -171,7 +171,7 @@ def _has_all_scans(jpeg: Jpeg) -> bool:
 
 
 def _has_all_restarts(jpeg: Jpeg) -> bool:
-    """Whether the last scan has as many restart markers as its size asks for."""
+    """Whether the last scan has as many restart markers as its size requires."""
     if not jpeg.restart or not jpeg.scans:
         return True
     factors = {
@@ -182,7 +182,7 @@ def _has_all_restarts(jpeg: Jpeg) -> bool:
     most_y = max((y for _, y in factors.values()), default=1)
     width, height = jpeg.size
     names = jpeg.scans[-1][0]
-    # An MCU of several components holds as many blocks of each as its factors say, else one.
+    # In an MCU of several components each has as many blocks as its factors say, else one.
     x, y = (1, 1) if len(names) > 1 else factors.get(names[0], (most_x, most_y))
     across = -(-width * x // (8 * most_x)) if len(names) == 1 else -(-width // (8 * most_x))
     down = -(-height * y // (8 * most_y)) if len(names) == 1 else -(-height // (8 * most_y))

@@ -1,4 +1,4 @@
-"""What decoding a file may cost in size, time and memory, and how a refusal reads."""
+"""Limits on the size, time and memory of decoding, and the refusals."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ MAX_PIXELS = 50_000_000
 MAX_SIDE = 65_535
 MIN_SIDE = 8
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
-# CPU seconds of the calling thread, so that a busy machine refuses nothing.
+# CPU seconds of the calling thread, so that a busy machine does not cause refusals.
 MAX_SECONDS = 6.0
 
 
 class TooSlow(Exception):
-    """The time for one file is used up."""
+    """The time for one file ran out."""
 
 
 class Clock:
-    """The time that one file may take."""
+    """A time limit for one file."""
 
     def __init__(self) -> None:
         self.deadline = time.thread_time() + MAX_SECONDS
@@ -33,10 +33,10 @@ class Clock:
 
 
 class TimedFile(io.BytesIO):
-    """Bytes that stop being readable when the time is up.
+    """A byte stream that refuses to be read once the time is up.
 
-    Readers walk over chunks, blocks and markers in Python, with a read for each; millions of empty
-    ones, or comments that are appended to one another, would keep them busy for minutes.
+    Readers walk over chunks, blocks and markers in Python, one read each; millions of empty ones,
+    or comments joined one by one, would keep them busy for minutes.
     """
 
     def __init__(self, data: bytes, clock: Clock) -> None:
@@ -65,19 +65,19 @@ def too_heavy() -> BadImage:
 
 
 def damaged() -> BadImage:
-    """The refusal of a file whose pixels are not all there."""
+    """The refusal of a file that lacks part of its pixels."""
     return BadImage("The picture is damaged or cut off; please save or upload it again.")
 
 
 def not_a_picture() -> BadImage:
-    """The refusal of a file of another kind."""
+    """The refusal of a file that is not a supported picture."""
     return BadImage(
-        f"This is not a picture that can be read here; please choose a {READABLE} file."
+        f"This file is not a picture that can be read here; please choose a {READABLE} file."
     )
 
 
 def unsupported(what: str) -> BadImage:
-    """The refusal of a picture that is stored in a way that no reader here knows."""
+    """The refusal of a picture stored in an unsupported way."""
     return BadImage(f"{what} cannot be read here; please save it again as a plain JPEG or PNG.")
 
 

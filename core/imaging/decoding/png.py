@@ -1,8 +1,8 @@
-"""A PNG without all that makes no pixel: what is damaged, huge or odd outside them does no harm.
+"""Strip a PNG to its pixels, so that damaged, huge or odd metadata does no harm.
 
-Browsers ignore a wrong checksum in a chunk that they can do without, and read on; Pillow refuses
-the file, and refuses more than a megabyte of text or profile. So only the chunks that say what the
-picture looks like are handed on. Source: PNG specification, third edition (W3C, 2025).
+Browsers ignore a bad checksum in an ancillary chunk and read on; Pillow refuses the file, and also
+refuses more than a megabyte of text or profile. So only the chunks that define the picture are
+passed on. Source: PNG specification, third edition (W3C, 2025).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from core.imaging.decoding.limits import Clock, damaged, not_a_picture
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
-MAX_PROFILE = 8 * 2**20  # inflated; the largest in use have about 4 MB
-# Chunks beside the pixels that say what a picture looks like, and how long they are: palette,
-# transparency, orientation, animation, and what a colour means.
+MAX_PROFILE = 8 * 2**20  # inflated; the largest in use are about 4 MB
+# Non-pixel chunks that define the picture, with their lengths: palette, transparency, orientation,
+# animation and colour.
 _ANY = range(2**31)
 _LENGTHS = {
     b"IHDR": (13,),
@@ -37,10 +37,10 @@ _TRANSPARENT_LENGTHS = {0: (2,), 2: (6,), 3: range(1, 257)}  # of tRNS, by colou
 
 @dataclass(slots=True)
 class Png:
-    """A PNG that holds only pixels and how to show them.
+    """A PNG reduced to its pixels and how to show them.
 
-    `profile` is the content of its iCCP chunk, inflated. `canvas` is (W, H, x, y) where `data` is
-    a part of the picture that lies at (x, y) of an empty canvas.
+    `profile` is the inflated content of its iCCP chunk. `canvas` is (W, H, x, y) if `data` is only
+    part of the picture, at (x, y) on an empty canvas.
     """
 
     data: bytes
@@ -51,17 +51,17 @@ class Png:
 @dataclass(slots=True)
 class _Parts:
     header: bytes = b""
-    before: list[bytes] = field(default_factory=list)  # whole chunks, in front of the pixels
+    before: list[bytes] = field(default_factory=list)  # whole chunks before the pixels
     pixels: list[bytes | memoryview] = field(default_factory=list)
     profile: bytes | None = None
-    frames: int = 0  # that an animation says it has
-    hidden: bool = False  # the pixels belong to no frame of the animation
-    frame: tuple[int, int, int, int] | None = None  # (W, H, x, y) of its first one
+    frames: int = 0  # as declared by an animation
+    hidden: bool = False  # the default image is not a frame
+    frame: tuple[int, int, int, int] | None = None  # (W, H, x, y) of the first frame
     frame_pixels: list[bytes] = field(default_factory=list)
 
 
 def clean(data: bytes, clock: Clock) -> Png:
-    """The picture that a browser shows of a PNG file, or shows first of an animated one.
+    """The picture that a browser shows first for a PNG file.
 
     Raises:
         BadImage: there is no picture in it.
@@ -85,7 +85,7 @@ def clean(data: bytes, clock: Clock) -> Png:
 
 
 def names(data: bytes, clock: Clock) -> set[bytes]:
-    """The names of all chunks of a PNG file, without a look at their content."""
+    """The names of all chunks of a PNG file; their content is not read."""
     found: set[bytes] = set()
     at, seen = len(MAGIC), 0
     while at + 8 <= len(data):
@@ -132,7 +132,7 @@ def _read(data: bytes, clock: Clock) -> _Parts:
             _note(parts, name, view[at:end])
         at = end
         if parts.frame_pixels and not of_first:
-            break  # what follows is of later frames
+            break  # the rest belongs to later frames
     return parts
 
 
@@ -144,7 +144,7 @@ def _frame(parts: _Parts, content: bytes) -> None:
 
 
 def _note(parts: _Parts, name: bytes, whole: memoryview) -> None:
-    """Keep a chunk; one that can be done without only where it is right and comes in time."""
+    """Keep a chunk; an ancillary one only if it is valid and in order."""
     content = whole[8:-4]
     if name == b"IHDR":
         _check(whole)
@@ -154,7 +154,7 @@ def _note(parts: _Parts, name: bytes, whole: memoryview) -> None:
     if name == b"tRNS":
         lengths = _TRANSPARENT_LENGTHS.get(parts.header[9] if len(parts.header) == 13 else 0, ())
     if name != b"PLTE" and not (_is_right(whole) and len(content) in lengths):
-        return  # Pillow looks at the palette
+        return  # Pillow checks the palette
     if parts.pixels:
         return
     if name == b"acTL":
@@ -171,12 +171,12 @@ def _check(whole: memoryview) -> None:
 
 
 def _is_right(whole: memoryview) -> bool:
-    """Whether the checksum at the end of a chunk is that of its name and content."""
+    """Whether a chunk's checksum is right."""
     return zlib.crc32(whole[4:-4]) == int.from_bytes(whole[-4:], "big")
 
 
 def _inflated(content: bytes) -> bytes | None:
-    """The profile in an iCCP chunk; None where it cannot be read or is too large."""
+    """The profile in an iCCP chunk; None if it is unreadable or too large."""
     _, _, packed = content.partition(b"\0")
     inflate = zlib.decompressobj()
     try:

@@ -1,6 +1,6 @@
-"""Which page of a TIFF is the picture.
+"""Find the page of a TIFF that holds the picture.
 
-A camera's RAW file is a TIFF as well, and its first page a small preview. Source: TIFF 6.0, Adobe's
+Camera RAW files are TIFFs too, with a small preview as their first page. Source: TIFF 6.0, Adobe's
 technical notes 1 and 3, DNG 1.7.
 """
 
@@ -17,8 +17,8 @@ from core.errors import BadImage
 from core.imaging.decoding.limits import Clock, unsupported
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-MAX_PAGES = 1000  # that are looked at; the rest are of no account
-MAX_DEPTH = 3  # of pages below pages
+MAX_PAGES = 1000  # later pages are ignored
+MAX_DEPTH = 3  # nesting of sub-pages
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 STRIPS, ORIENTATION, SAMPLES, STRIP_ROWS, STRIP_BYTES = 273, 274, 277, 278, 279
 PLANAR, PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILES, TILE_BYTES = 284, 317, 322, 323, 324, 325
@@ -28,13 +28,13 @@ _READ = {
     *(STRIP_BYTES, PLANAR, PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILES, TILE_BYTES, SUBFILE),
     *(OLD_SUBFILE, CHILDREN, EXTRA, FORMAT, DNG),
 }
-# Bytes and NumPy kind of each type of number; others are not read.
+# Bytes and NumPy kind of each number type; others are not read.
 _TYPES = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 _RAW_PHOTOMETRICS = {32803, 34892}  # colour filter array, linear raw
 _RAW_COMPRESSIONS = {32767, 32769, 32770, 34713, 65000, 65535}  # of Sony, Epson, Samsung, Nikon …
 WEBP = 50001
-# What Pillow's build of libtiff reads, and names of what it does not.
-PACKED = {1, 5, 8, 32773, 32946, 34925, 50000}  # without loss
+# The compressions that Pillow's libtiff reads, and names of some that it does not.
+PACKED = {1, 5, 8, 32773, 32946, 34925, 50000}  # lossless
 _COMPRESSIONS = PACKED | {2, 3, 4, 6, 7}
 _NAMES = dict.fromkeys((33003, 33004, 33005, 34712), "JPEG 2000")
 _NAMES |= {34661: "JBIG", 34887: "LERC", 50002: "JPEG XL", 52546: "JPEG XL"}
@@ -45,7 +45,7 @@ Tags = dict[int, NDArray[np.generic]]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One directory of a TIFF: where it stands, and the tags that matter here."""
+    """One directory of a TIFF: its offset, and the tags needed here."""
 
     offset: int
     tags: Tags
@@ -57,7 +57,7 @@ class Page:
 
     @property
     def reduced(self) -> bool:
-        """Whether it is a preview or a mask of another page."""
+        """Whether it is a preview or mask of another page."""
         return bool(self.get(SUBFILE) & 5) or self.get(OLD_SUBFILE) == 2
 
     @property
@@ -67,7 +67,7 @@ class Page:
 
     @property
     def kinds(self) -> set[str]:
-        """NumPy's names of the numbers of each channel, such as "u1"."""
+        """NumPy names of the number types of the channels, such as "u1"."""
         one = np.ones(1)
         bits, formats = self.tags.get(BITS, one), self.tags.get(FORMAT, one)
         kinds = [_KINDS.get(int(one), "?") for one in formats]
@@ -88,14 +88,14 @@ class Tiff:
 
 
 def raw() -> BadImage:
-    """The refusal of a camera's raw data."""
+    """The refusal of camera raw data."""
     return BadImage(
         "This is a camera RAW file; please export it as JPEG with the camera or a photo program."
     )
 
 
 def is_raw(data: bytes) -> bool:
-    """Whether the first bytes are those of a RAW file that is not, or not quite, a TIFF."""
+    """Whether the first bytes mark a RAW format that is not a regular TIFF."""
     return (
         data.startswith((b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb"))
         or data.startswith((b"\0MRM", b"II\x1a\0\0\0HEAPCCDR", b"RWL\0"))
@@ -105,10 +105,10 @@ def is_raw(data: bytes) -> bool:
 
 
 def choose(data: bytes, clock: Clock) -> Tiff | None:
-    """A TIFF with the page that is the picture in front; None where no page can be read.
+    """The TIFF with its picture as the first page; None if no page can be read.
 
     Raises:
-        BadImage: it is a camera's RAW file, or compressed in a way that no reader here knows.
+        BadImage: a camera's RAW file, or an unsupported compression.
     """
     pages = list(_pages(data, clock))
     if not pages:
@@ -121,12 +121,12 @@ def choose(data: bytes, clock: Clock) -> Tiff | None:
     compression = page.get(COMPRESSION, 1)
     if compression not in _COMPRESSIONS and compression != WEBP:
         how = _NAMES.get(compression, f"method {compression}")
-        raise unsupported(f"A TIFF that is compressed by {how}")
+        raise unsupported(f"A TIFF compressed with {how}")
     return Tiff(data if page is pages[0] else _starting_at(data, page.offset), page)
 
 
 def _starting_at(data: bytes, offset: int) -> bytes:
-    """The same file with another directory as its first."""
+    """The same file with another directory first."""
     order = "<" if data[:1] == b"I" else ">"
     place, width = (8, "Q") if data[2:4] in (b"+\0", b"\0+") else (4, "I")
     number = struct.pack(order + width, offset)
@@ -134,7 +134,7 @@ def _starting_at(data: bytes, offset: int) -> bytes:
 
 
 def _pages(data: bytes, clock: Clock) -> Iterator[Page]:
-    """Every page in order, each followed by the pages below it."""
+    """Every page in order, each followed by its sub-pages."""
     big = data[2:4] in (b"+\0", b"\0+")
     order = "<" if data[:1] == b"I" else ">"
     width = 8 if big else 4

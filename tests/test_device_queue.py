@@ -1,4 +1,4 @@
-"""The lane is fair, and short passes go before the steps of long jobs, though not for ever."""
+"""The queue is fair, and short passes go before the steps of long jobs, though not for ever."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from itertools import pairwise
 
 import pytest
 
-from core.serving.device_queue import COURTESY, Lane
+from core.serving.device_queue import COURTESY, DeviceQueue
 from tests.conftest import PATIENCE, wait_for
 
 
-def queue_up(lane, order, *arrivals):
-    """Threads that enter the held lane one after the other, each with a name and its kind."""
+def queue_up(queue, order, *arrivals):
+    """Threads that enter the held queue one after the other, each with a name and its kind."""
     threads = []
     for count, (name, long) in enumerate(arrivals, start=1):
 
         def work(name=name, long=long):
-            with lane.turn(long):
+            with queue.turn(long):
                 order.append(name)
 
         threads.append(threading.Thread(target=work, daemon=True))
         threads[-1].start()
-        wait_for(lambda count=count: lane.waiting >= count)
+        wait_for(lambda count=count: queue.waiting >= count)
     return threads
 
 
@@ -33,23 +33,23 @@ def finish(threads):
 
 
 def test_first_come_first_served():
-    lane, order = Lane(), []
-    with lane.turn():
-        threads = queue_up(lane, order, *[(i, False) for i in range(8)])
+    queue, order = DeviceQueue(), []
+    with queue.turn():
+        threads = queue_up(queue, order, *[(i, False) for i in range(8)])
     finish(threads)
     assert order == list(range(8))
-    assert lane.waiting == 0
+    assert queue.waiting == 0
 
 
 def test_who_comes_back_at_once_stands_at_the_end():
     """A job of many tiles takes turns with another, where a plain lock would keep it out."""
-    lane, order, done = Lane(), [], []
+    queue, order, done = DeviceQueue(), [], []
 
     def job(name):
         for _ in range(20):
-            with lane.turn(long=True):
+            with queue.turn(long=True):
                 order.append(name)
-                wait_for(lambda: lane.waiting or done)  # until the other has come back
+                wait_for(lambda: queue.waiting or done)  # until the other has come back
         done.append(name)
 
     threads = [threading.Thread(target=job, args=(name,), daemon=True) for name in "ab"]
@@ -61,35 +61,35 @@ def test_who_comes_back_at_once_stands_at_the_end():
 
 
 def test_short_passes_go_before_a_step_of_a_long_job():
-    lane, order = Lane(), []
-    with lane.turn():
-        threads = queue_up(lane, order, ("tile", True), ("click", False), ("click", False))
+    queue, order = DeviceQueue(), []
+    with queue.turn():
+        threads = queue_up(queue, order, ("tile", True), ("click", False), ("click", False))
     finish(threads)
     assert order == ["click", "click", "tile"]
 
 
 def test_a_long_job_is_not_kept_out_for_ever():
-    lane, order = Lane(), []
-    with lane.turn():
+    queue, order = DeviceQueue(), []
+    with queue.turn():
         shorts = [("short", False)] * (COURTESY + 3)
-        threads = queue_up(lane, order, ("tile", True), *shorts)
+        threads = queue_up(queue, order, ("tile", True), *shorts)
     finish(threads)
     assert order.index("tile") == COURTESY
 
 
 def test_a_thread_may_enter_again():
-    lane = Lane()
-    with lane.turn(), lane.turn(long=True), lane.turn():
+    queue = DeviceQueue()
+    with queue.turn(), queue.turn(long=True), queue.turn():
         pass
-    with lane.turn():
+    with queue.turn():
         pass
 
 
 def test_an_error_inside_gives_the_lane_back():
-    lane, order = Lane(), []
-    with pytest.raises(ZeroDivisionError), lane.turn():
+    queue, order = DeviceQueue(), []
+    with pytest.raises(ZeroDivisionError), queue.turn():
         raise ZeroDivisionError
-    with lane.turn():
-        threads = queue_up(lane, order, ("next", False))
+    with queue.turn():
+        threads = queue_up(queue, order, ("next", False))
     finish(threads)
     assert order == ["next"]
