@@ -13,6 +13,12 @@ HubError
 └── ResourceError     disk full, or folder not writable
 """
 
+import errno
+
+# `OSError.errno` of a full disk, and of a file or folder without permission to write.
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
 
 class HubError(Exception):
     """Any error that a user may read; `str(error)` is the whole message."""

@@ -16,9 +16,8 @@ from PIL import Image
 from core import images
 from core.errors import InputError
 from core.imaging import coco, draw, outlines
-from core.types import RunInfo
+from core.types import RGB, RunInfo
 
-RGB = NDArray[np.uint8]
 Masks = NDArray[np.bool_]
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the same objects give the same bytes
 

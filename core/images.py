@@ -6,7 +6,6 @@ Inside the project a picture is an upright (H, W, 3) uint8 sRGB array. Files are
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 from collections.abc import Callable, Iterable
@@ -31,12 +30,15 @@ from core.imaging.decoding.decoder import (
     decode,
     load,
 )
+from core.imaging.sizes import fitted
+from core.types import RGB
 
 __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "MIN_SIDE",
     "READABLE",
+    "RGB",
     "Picture",
     "decode",
     "digest",
@@ -47,10 +49,7 @@ __all__ = [
     "resize_max",
     "save_jpeg",
     "save_png",
-    "to_data_url",
 ]
-
-RGB = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,21 +157,9 @@ def save_jpeg(rgb: RGB | Image.Image, path: Path, quality: int = 90) -> Path:
     return _write(path, [_jpeg(rgb, quality)])
 
 
-def to_data_url(rgb: RGB, max_side: int = 1024) -> str:
-    """`data:image/jpeg;base64,…` of (H, W, 3) uint8, shrunk so that no side exceeds `max_side`."""
-    content = _jpeg(resize_max(rgb, max_side), quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
-
-
 def mask_to_png_bytes(mask: NDArray[np.bool_]) -> bytes:
     """A (H, W) bool mask as a PNG of one bit per pixel, white where True."""
     return to_png_bytes(Image.fromarray(mask.astype(bool)))
-
-
-def cutout_to_png_bytes(rgb: RGB, mask: NDArray[np.bool_]) -> bytes:
-    """The pixels under (H, W) `mask` as a PNG that is transparent elsewhere."""
-    alpha = np.where(mask, 255, 0).astype(np.uint8)
-    return png.encode(np.dstack([rgb, alpha]))
 
 
 def rgba_to_png_bytes(rgba: NDArray[np.uint8]) -> bytes:
@@ -182,11 +169,10 @@ def rgba_to_png_bytes(rgba: NDArray[np.uint8]) -> bytes:
 
 def resize_max(rgb: RGB, side: int) -> RGB:
     """Shrink (H, W, 3) uint8 so that the longer side is at most `side` pixels; never enlarge."""
-    height, width = rgb.shape[:2]
-    factor = side / max(height, width)
-    if factor >= 1:
+    height, width = fitted(rgb.shape[:2], side)
+    if (height, width) == rgb.shape[:2]:
         return rgb
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    size = (width, height)
     small = Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     return np.array(small)
 

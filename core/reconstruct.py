@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from core import checks, images
+from core.imaging.sizes import fitted
 from core.nets import transforms
 from core.serving import runtime
 from core.serving.runtime import Built
@@ -97,7 +98,7 @@ def _forward(
 
 def _views(
     built: Built,
-    original_size: tuple[int, ...],
+    original_size: tuple[int, int],
     x: torch.Tensor,
     predicted: torch.Tensor,
     mask: torch.Tensor,
@@ -115,9 +116,7 @@ def _views(
     original, filled = transforms.to_rgbs(both)  # (s, s, 3) uint8 each
     masked = np.where(pixels[..., None], np.uint8(GREY), original)
     pasted = np.where(pixels[..., None], filled, original)
-    h, w = original_size
-    scale = min(1.0, VIEW_SIDE / max(h, w))
-    size = (max(1, round(h * scale)), max(1, round(w * scale)))
+    size = fitted(original_size, VIEW_SIDE)
     return (
         transforms.to_view(masked, *size, exact=True),
         transforms.to_view(filled, *size),

@@ -17,13 +17,12 @@ from core import checks, images
 from core.errors import CheckpointError, InputError, OutOfMemory
 from core.imaging import metrics
 from core.nets import transforms
-from core.nets.transforms import Rgb
 from core.restoring import guard, tiles
 from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
 from core.sources.resolver import Progress, Resolved
-from core.types import Restoration
+from core.types import RGB, Restoration
 
 RestoreTask = Literal["denoise", "super_resolve", "deblur"]
 Steps = Generator[float, None, Restoration]
@@ -155,7 +154,7 @@ class _Job:
         return checked.image
 
 
-def _restored(job: _Job, rgb: Rgb, factor: int) -> Generator[float, None, Rgb]:
+def _restored(job: _Job, rgb: RGB, factor: int) -> Generator[float, None, RGB]:
     """The whole picture, in the largest tiles that fit into memory."""
     *larger, smallest = tile_sides(factor)
     for side in larger:

@@ -23,6 +23,7 @@ from core import checks, images
 from core.errors import InputError
 from core.imaging import regions
 from core.imaging.prompts import Points, parse_box, parse_points
+from core.imaging.sizes import fitted
 from core.sam import clicks as sam_clicks
 from core.sam import insight, models, shapes
 from core.sam.clicks import Clicks, Logits
@@ -230,5 +231,4 @@ def _check_mask_input(mask_input: Logits | None, engine: Engine) -> None:
 def _shrunk(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     """(H, W) of `images.resize_max`."""
     checks.number(max_side, "The longest side of the masks", low=1, unit="pixels")
-    factor = min(1.0, max_side / max(size))
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+    return fitted(size, max_side)

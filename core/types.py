@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from core.errors import InputError
 
+RGB = NDArray[np.uint8]  # (H, W, 3)
+
 Array = NDArray[np.generic]
 Seconds = Mapping[str, float]
 

@@ -2,8 +2,8 @@
 
     python -m scripts.before_after
 
-People, lettering, nature and low light; each degraded here with a seed, so that the original is
-known and the gain can be written under the picture. None of them was trained on.
+People, lettering, nature and low light, each degraded with a seed, so that the original is known
+and the gain can be printed under the picture. None was used in training.
 """
 
 from __future__ import annotations

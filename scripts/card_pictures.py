@@ -1,9 +1,9 @@
-"""Draw the pictures of the model cards: an honest failure of each starter, and how it learned.
+"""Draw the pictures of the model cards: a failure and the learning curve of each starter.
 
     python -m scripts.card_pictures [--runs DIR] [--only denoise-starter …]
 
 `weights/<key>-failure.jpg` comes from the starter itself and pictures of `examples/`;
-`weights/<key>-curve.png` from the log of the training run, where `--runs` has one.
+`weights/<key>-curve.png` from the log of the training run, if `--runs` has one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def photograph(name: str, box: tuple[int, int, int, int] | None = None) -> RGB:
 
 
 def denoise_failure() -> RGB:
-    """Blotches: noise whose pixels resemble their neighbours, as phones leave it."""
+    """Blotches: spatially correlated noise, as from phones."""
     noisy = degraded("blotchy.png")
     after = restore.denoise(noisy, "denoise-starter", sigma=25).image
     return _compared("blotchy noise", noisy, after, clean("blotchy.png"))
@@ -54,7 +54,7 @@ def super_resolve_failure(scale: int) -> Callable[[], RGB]:
 
 
 def deblur_failure() -> RGB:
-    """The shake of a hand: a curved path, which it never saw."""
+    """Camera shake along a curved path, which is not in its training data."""
     shaken = degraded("shaken.png")
     after = restore.deblur(shaken, "deblur-starter").image
     return _compared("a curved shake", shaken, after, clean("shaken.png"))
@@ -68,7 +68,7 @@ def _compared(how: str, before: RGB, after: RGB, original: RGB) -> RGB:
 
 
 def classify_failure() -> RGB:
-    """Things that are none of its classes, and what it calls them."""
+    """Objects outside its classes, and the labels it gives them."""
     cells = []
     for name in ("astronaut.jpg", "coffee.jpg", "flower.jpg", "temple.jpg"):
         picture = photograph(name)
@@ -79,7 +79,7 @@ def classify_failure() -> RGB:
 
 
 def reconstruct_failure() -> RGB:
-    """A face, of which no patch that is left shows enough."""
+    """A face of which the visible patches show too little."""
     picture = photograph("astronaut.jpg", (60, 0, 460, 400))
     result = reconstruct.predict(picture, "reconstruct-starter", seed=3)
     named = (("visible patches", result.masked), ("starter", result.pasted), ("original", picture))
@@ -87,7 +87,7 @@ def reconstruct_failure() -> RGB:
 
 
 def detect_failure() -> RGB:
-    """Coins, which are none of its classes."""
+    """Coins, which are outside its classes."""
     picture = photograph("coins.jpg")
     found = detect.predict(picture, "detect-starter", threshold=0.5)
     shown = draw.boxes(picture, found, 0.5)
@@ -140,7 +140,7 @@ def curve(log: Path, out: Path) -> None:
 
 
 def main() -> None:
-    """Draw what is asked for."""
+    """Draw the requested pictures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

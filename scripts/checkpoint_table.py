@@ -65,13 +65,13 @@ def table() -> str:
 
 
 def page() -> str:
-    """docs/checkpoints.md with the table of now between its two markers."""
+    """docs/checkpoints.md with the current table between its markers."""
     before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
     return before + BEGIN + table() + END + rest.partition(END)[2]
 
 
 def main() -> int:
-    """Write the page, or with --check say whether it is up to date (exit status 1: no)."""
+    """Write the page; with --check only report whether it is up to date (exit status 1 if not)."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing")
     check = parser.parse_args().check
@@ -79,7 +79,7 @@ def main() -> int:
     if PAGE.read_text("utf-8") == wanted:
         return 0
     if check:
-        print("docs/checkpoints.md is old: run python -m scripts.checkpoint_table")
+        print("docs/checkpoints.md is out of date: run python -m scripts.checkpoint_table")
         return 1
     PAGE.write_text(wanted, "utf-8")
     return 0

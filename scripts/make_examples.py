@@ -1,4 +1,4 @@
-"""Make the example pictures: photographs of free licence, and degraded crops of them with a seed.
+"""Make the example pictures: freely licensed photographs, and crops of them degraded with a seed.
 
     python scripts/make_examples.py                      the degraded crops, from examples/*.jpg
     python scripts/make_examples.py --originals FOLDER   the photographs too, from their originals
@@ -31,7 +31,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 @dataclass(frozen=True)
 class Photo:
-    """What is cut out of an original, and the longest side it is shrunk to."""
+    """The crop of an original, and the longest side it is shrunk to."""
 
     original: str
     box: Box | None = None
@@ -87,7 +87,7 @@ def motion(length: int, angle: float) -> NDArray[np.float64]:
 
 
 def curved(radius: float, turns: float) -> NDArray[np.float64]:
-    """(k, k) path along part of a circle, as the shake of a hand leaves it, sum 1."""
+    """(k, k) path along part of a circle, as from camera shake, sum 1."""
     reach = round(radius) + 3
     angle = np.linspace(0, 2 * np.pi * turns, 200)
     x, y = reach + radius * np.cos(angle), reach + radius * np.sin(angle)
@@ -97,7 +97,7 @@ def curved(radius: float, turns: float) -> NDArray[np.float64]:
 
 
 def add_blotches(rgb: RGB, sigma: float, seed: int) -> RGB:
-    """Noise of `sigma` grey levels whose pixels resemble their neighbours, as phones leave it."""
+    """Spatially correlated noise of `sigma` grey levels, as from phones."""
     noise = np.random.default_rng(seed).normal(0.0, 1.0, rgb.shape)
     soft = ndimage.gaussian_filter(noise, (1.5, 1.5, 0))
     return np.rint(np.clip(rgb + sigma * soft / soft.std(), 0, 255)).astype(np.uint8)
@@ -105,7 +105,7 @@ def add_blotches(rgb: RGB, sigma: float, seed: int) -> RGB:
 
 @dataclass(frozen=True)
 class Degraded:
-    """A crop of a shipped photograph and what is done to it."""
+    """A crop of a bundled photograph and its degradation."""
 
     photo: str
     box: Box
@@ -138,7 +138,7 @@ DEGRADED = {
         "motion blur, 7 px at 30 degrees, noise of sigma 1",
         lambda x: blur(x, motion(7, 30.0), seed=4),
     ),
-    # What the starters cannot do
+    # Beyond the starters
     "blotchy.png": Degraded(
         "chelsea.jpg", (110, 40, 350, 220), "blotches, sigma 25", lambda x: add_blotches(x, 25, 5)
     ),
@@ -155,14 +155,14 @@ DEGRADED = {
 
 
 def clean(name: str) -> RGB:
-    """What the degraded example `name` was before: a crop of its photograph."""
+    """The clean crop from which the degraded example `name` is made."""
     entry = DEGRADED[name]
     left, top, right, bottom = entry.box
     return np.asarray(images.decode(EXAMPLES / entry.photo))[top:bottom, left:right]
 
 
 def degraded(name: str) -> RGB:
-    """The example `name`, made anew."""
+    """Make the example `name`."""
     return DEGRADED[name].degrade(clean(name))
 
 

@@ -112,7 +112,7 @@ def shoot(browser: Any, url: str, name: str, size: str, dark: bool) -> Path:
 
 
 def main() -> None:
-    """Serve the hub, take the pictures, close."""
+    """Serve the app, take the pictures, close."""
     from playwright.sync_api import sync_playwright
 
     import app

@@ -14,7 +14,7 @@ LINE, GAP = 22, 8  # px
 
 
 def fitted(picture: RGB, side: int) -> RGB:
-    """A copy whose longer side is `side`; small pictures get larger, pixel by pixel."""
+    """A copy whose longer side is `side`; small pictures are enlarged by nearest neighbour."""
     height, width = picture.shape[:2]
     scale = side / max(height, width)
     size = (round(width * scale), round(height * scale))

@@ -497,7 +497,7 @@ def test_what_is_written_says_srgb(tmp_path: Path) -> None:
     pngs = [
         images.save_png(rgb, tmp_path / "a.png").read_bytes(),
         images.mask_to_png_bytes(mask),
-        images.cutout_to_png_bytes(rgb, mask),
+        images.rgba_to_png_bytes(np.dstack([rgb, rgb[..., :1]])),
     ]
     for content in pngs:
         assert colour_tags.png_chunks(content) == {b"sRGB": b"\0"}

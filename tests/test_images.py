@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 import struct
@@ -720,13 +719,6 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert issubclass(ResourceError, HubError)
 
 
-def test_data_url() -> None:
-    prefix = "data:image/jpeg;base64,"
-    url = images.to_data_url(np.zeros((300, 600, 3), np.uint8), max_side=100)
-    assert url.startswith(prefix)
-    assert Image.open(io.BytesIO(base64.b64decode(url[len(prefix) :]))).size == (100, 50)
-
-
 def test_mask_png_is_one_bit() -> None:
     mask = np.zeros((13, 21), bool)
     mask[3:7, 5:11] = True
@@ -746,13 +738,3 @@ def test_mask_png_is_one_bit() -> None:
 )
 def test_resize_max(shape: tuple[int, int], side: int, expected: tuple[int, int]) -> None:
     assert images.resize_max(np.zeros((*shape, 3), np.uint8), side).shape == (*expected, 3)
-
-
-def test_cutout_is_transparent_outside_the_mask() -> None:
-    mask = np.zeros((HEIGHT, WIDTH), bool)
-    mask[:16, :24] = True
-    opened = Image.open(io.BytesIO(images.cutout_to_png_bytes(corners(), mask)))
-    assert opened.mode == "RGBA"
-    assert np.array_equal(np.asarray(opened)[..., 3] == 255, mask)
-    assert tuple(np.asarray(opened)[5, 5]) == (255, 0, 0, 255)
-    assert not np.asarray(opened)[..., 3][~mask].any()

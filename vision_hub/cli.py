@@ -1,4 +1,4 @@
-"""One subcommand a task: JSON to standard output, a picture to `--output`.
+"""One subcommand per task: JSON to standard output, a picture to `--output`.
 
     vision-hub serve --port 8000
     vision-hub classify cat.jpg --top-k 3
@@ -29,7 +29,7 @@ LOSSY = (".jpg", ".jpeg")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; its exit status."""
+    """Run one subcommand; return its exit status."""
     options = parser().parse_args(arguments)
     try:
         if "picture" in options and not options.picture.is_file():
@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--mask-ratio", type=float, default=0.75, help="share hidden (default 0.75)")
     one.add_argument("--seed", type=int, default=0, help="which patches are hidden (default 0)")
     one = task("denoise", denoise, "remove noise")
-    one.add_argument("--sigma", type=float, help="grey levels; estimated when left out")
+    one.add_argument("--sigma", type=float, help="grey levels; estimated if omitted")
     one = task("super-resolve", super_resolve, "enlarge")
     one.add_argument("--scale", type=int, default=2, help="2 (default) or 4")
     task("deblur", deblur, "sharpen a blurred picture")
@@ -123,7 +123,7 @@ def classify(options: Options) -> dict[str, object]:
     from core import classify as task
 
     if options.output is not None:
-        raise InputError("classify makes no picture; leave --output out.")
+        raise InputError("classify makes no picture; omit --output.")
     found = task.predict(options.picture, options.checkpoint, options.top_k, options.temperature)
     rows = [
         {"label": label, "confidence": float(score)}
@@ -209,7 +209,7 @@ def deblur(options: Options) -> dict[str, object]:
 
 
 def restored(options: Options, found: Restoration, word: str) -> dict[str, object]:
-    """Write what a restoration gave, and tell where."""
+    """Write a restored picture, and report its path."""
     path = save(found.image, output(options, word))
     size = [found.image.shape[1], found.image.shape[0]]
     known: dict[str, Any] = {} if found.sigma is None else {"sigma": found.sigma}
@@ -217,16 +217,16 @@ def restored(options: Options, found: Restoration, word: str) -> dict[str, objec
 
 
 def output(options: Options, word: str) -> Path:
-    """The file asked for, or `<picture>-<word>.png` in the current folder."""
+    """The requested file, or `<picture>-<word>.png` in the current folder."""
     return options.output or Path(f"{options.picture.stem}-{word}.png")
 
 
 def save(rgb: RGB, path: Path) -> str:
-    """Write a picture by the suffix of its name; its path.
+    """Write a picture in the format of its suffix; return its path.
 
     Raises:
         InputError: the name ends in neither .png nor .jpg.
-        ResourceError: it cannot be written there.
+        ResourceError: the path is not writable.
     """
     from core import images
 

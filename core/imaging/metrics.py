@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
-
-RGB = NDArray[np.uint8]
+from core.types import RGB
 
 
 def psnr(a: RGB, b: RGB) -> float:

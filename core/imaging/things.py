@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.imaging import bands, regions
+from core.imaging.sizes import fitted
 from core.types import Mask
 
 BoolMask = NDArray[np.bool_]
@@ -113,10 +114,9 @@ def steepness(rgb: NDArray[np.uint8]) -> Slope:
     """Gradient of a picture at each place, 1 on average: (h, w), longest side `SIDE`."""
     from scipy import ndimage
 
-    height, width = rgb.shape[:2]
-    factor = min(1.0, SIDE / max(height, width))
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    small = np.asarray(bands.resized(rgb, size, Image.Resampling.BOX), dtype=np.float64)
+    height, width = fitted(rgb.shape[:2], SIDE)
+    box = Image.Resampling.BOX
+    small = np.asarray(bands.resized(rgb, (width, height), box), dtype=np.float64)
     smooth = ndimage.gaussian_filter(small, (1.5, 1.5, 0))
     slope = np.hypot(ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1)).max(axis=2)
     return slope / max(float(slope.mean()), 1e-9)

@@ -17,12 +17,12 @@ from PIL import Image
 from core.cpu.own_ways import OwnWay
 from core.errors import InputError
 from core.imaging import bands
+from core.types import RGB
 
-Rgb = NDArray[np.uint8]
 MAX_ASPECT = 100
 
 
-def refuse_narrow(rgb: Rgb) -> Rgb:
+def refuse_narrow(rgb: RGB) -> RGB:
     """The picture, unless it is so narrow that a resize would give no pixels, or far too many.
 
     Raises:
@@ -38,7 +38,7 @@ def refuse_narrow_size(height: int, width: int) -> None:
         raise InputError(f"The picture is too narrow ({width} x {height} pixels); crop it first.")
 
 
-def timm_transform(data_config: dict[str, Any]) -> Callable[[Rgb], torch.Tensor]:
+def timm_transform(data_config: dict[str, Any]) -> Callable[[RGB], torch.Tensor]:
     """timm's evaluation transform for a data config: (H, W, 3) uint8 -> (1, 3, s, s) float32."""
     from timm.data import create_transform
 
@@ -48,7 +48,7 @@ def timm_transform(data_config: dict[str, Any]) -> Callable[[Rgb], torch.Tensor]
 
 def detr_transform(
     size: dict[str, int], mean: Sequence[float], std: Sequence[float]
-) -> Callable[[Rgb], torch.Tensor]:
+) -> Callable[[RGB], torch.Tensor]:
     """DETR's transform: shortest side to `shortest_edge`, longest at most `longest_edge`.
 
     (H, W, 3) uint8 -> (1, 3, h, w) float32, normalised.
@@ -60,7 +60,7 @@ def detr_transform(
         size=size, image_mean=list(mean), image_std=list(std), do_pad=False, do_resize=False
     )
 
-    def transform(rgb: Rgb) -> torch.Tensor:
+    def transform(rgb: RGB) -> torch.Tensor:
         # The library's own resize; its processor would first copy all pixels three times.
         height, width = get_size_with_aspect_ratio(
             rgb.shape[:2], size["shortest_edge"], size.get("longest_edge")
@@ -73,13 +73,13 @@ def detr_transform(
 
 def square_transform(
     side: int, mean: Sequence[float], std: Sequence[float]
-) -> Callable[[Rgb], torch.Tensor]:
+) -> Callable[[RGB], torch.Tensor]:
     """transformers' ViTImageProcessor: the whole picture squeezed to (1, 3, side, side) float32,
     normalised."""
     shift = torch.tensor(list(mean)).view(1, 3, 1, 1)
     scale = torch.tensor(list(std)).view(1, 3, 1, 1)
 
-    def transform(rgb: Rgb) -> torch.Tensor:
+    def transform(rgb: RGB) -> torch.Tensor:
         # Matches ViTImageProcessor in an eighth of its time, which copies all pixels before it
         # shrinks them.
         x = _resized(rgb, side, side, "bilinear")
@@ -89,23 +89,23 @@ def square_transform(
     return transform
 
 
-def to_batch(rgb: Rgb) -> torch.Tensor:
+def to_batch(rgb: RGB) -> torch.Tensor:
     """(H, W, 3) uint8 -> (1, 3, H, W) float32 in 0..1."""
     return torch.tensor(rgb).permute(2, 0, 1)[None].float() / 255
 
 
-def to_rgb(batch: torch.Tensor) -> Rgb:
+def to_rgb(batch: torch.Tensor) -> RGB:
     """(1, 3, H, W) in 0..1 -> (H, W, 3) uint8, rounded and clamped."""
     return to_rgbs(batch[:1])[0]
 
 
-def to_rgbs(batch: torch.Tensor) -> Rgb:
+def to_rgbs(batch: torch.Tensor) -> RGB:
     """(B, 3, H, W) in 0..1 -> (B, H, W, 3) uint8, rounded and clamped."""
     images = batch.detach().float().clamp(0, 1).mul_(255).round_()  # in place: may be large
     return np.ascontiguousarray(images.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
 
 
-def to_view(rgb: Rgb, height: int, width: int, exact: bool = False) -> Rgb:
+def to_view(rgb: RGB, height: int, width: int, exact: bool = False) -> RGB:
     """(H, W, 3) uint8 -> (height, width, 3) uint8, bicubic; within two levels of Pillow.
 
     Args:
@@ -118,7 +118,7 @@ def to_view(rgb: Rgb, height: int, width: int, exact: bool = False) -> Rgb:
     return np.ascontiguousarray(large[0].permute(1, 2, 0).numpy())
 
 
-def _resized(rgb: Rgb, height: int, width: int, mode: str) -> torch.Tensor:
+def _resized(rgb: RGB, height: int, width: int, mode: str) -> torch.Tensor:
     """(H, W, 3) uint8 -> (1, 3, height, width) uint8, in channels-last layout.
 
     PyTorch resizes bytes in that layout five times as fast as Pillow.
@@ -127,12 +127,12 @@ def _resized(rgb: Rgb, height: int, width: int, mode: str) -> torch.Tensor:
     return OF_BYTES.run(lambda: _by_pytorch(rgb, size, mode), lambda: _by_pillow(rgb, size, mode))
 
 
-def _by_pytorch(rgb: Rgb, size: tuple[int, int], mode: str) -> torch.Tensor:
+def _by_pytorch(rgb: RGB, size: tuple[int, int], mode: str) -> torch.Tensor:
     batch = torch.from_numpy(_Borrowed.of(rgb))[None].permute(0, 3, 1, 2)
     return F.interpolate(batch, size, mode=mode, antialias=True)
 
 
-def _by_pillow(rgb: Rgb, size: tuple[int, int], mode: str) -> torch.Tensor:
+def _by_pillow(rgb: RGB, size: tuple[int, int], mode: str) -> torch.Tensor:
     resample = Image.Resampling[mode.upper()]
     small = bands.to_array(bands.resized(rgb, (size[1], size[0]), resample))
     return torch.from_numpy(small)[None].permute(0, 3, 1, 2)
@@ -156,14 +156,14 @@ class _Borrowed:
     """Pixels that PyTorch only reads. It warns about read-only arrays, such as shared ones, and a
     copy of a large picture is 150 MB."""
 
-    def __init__(self, rgb: Rgb) -> None:
+    def __init__(self, rgb: RGB) -> None:
         rgb = np.ascontiguousarray(rgb)
         self._rgb = rgb  # keeps it alive as long as the view
         place, _ = rgb.__array_interface__["data"]
         self.__array_interface__ = {**rgb.__array_interface__, "data": (place, False)}
 
     @classmethod
-    def of(cls, rgb: Rgb) -> Rgb:
+    def of(cls, rgb: RGB) -> RGB:
         """A view of `rgb` that claims to be writable; do not write to it."""
         return np.asarray(cls(rgb))
 
@@ -185,8 +185,3 @@ def pad_to_multiple(batch: torch.Tensor, multiple: int, minimum: int = 0) -> tor
         return batch
     mode = "reflect" if right < w and bottom < h else "replicate"
     return F.pad(batch, (0, right, 0, bottom), mode=mode)
-
-
-def resize_rgb(rgb: Rgb, width: int, height: int) -> Rgb:
-    """Bicubic to (height, width, 3)."""
-    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC))

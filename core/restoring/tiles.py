@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from core.nets import transforms
-from core.nets.transforms import Rgb
+from core.types import RGB
 
 OVERLAP = 32
 GRID = 8  # tile sides are multiples of this, so networks need not pad
@@ -22,8 +22,8 @@ _ROWS = 64  # rows of the strip converted to bytes at once
 
 
 def restored(
-    rgb: Rgb, factor: int, side: int, net: Callable[[torch.Tensor], torch.Tensor]
-) -> Generator[float, None, Rgb]:
+    rgb: RGB, factor: int, side: int, net: Callable[[torch.Tensor], torch.Tensor]
+) -> Generator[float, None, RGB]:
     """(H, W, 3) uint8 -> (H * factor, W * factor, 3) uint8, with linearly blended seams.
 
     Yields the fraction done after each tile.

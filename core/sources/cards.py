@@ -49,7 +49,7 @@ def _body(checkpoint: Checkpoint) -> str:
 def _from_catalogue(checkpoint: Checkpoint) -> str:
     own = checkpoint.tier == "own"
     facts = {
-        "Source": "a file of yours" if own else f"`{checkpoint.source}` on the model hub",
+        "Source": "a file of yours" if own else f"`{checkpoint.source}` on Hugging Face",
         "File": "" if own else f"`{checkpoint.filename}`",
         "Revision": f"`{checkpoint.revision}`" if checkpoint.revision else "",
         "SHA-256": f"`{checkpoint.sha256}`" if checkpoint.sha256 else "",

@@ -41,6 +41,8 @@ from huggingface_hub.utils._http import default_client_factory
 from tqdm import tqdm
 
 from core.errors import (
+    DISK_FULL,
+    NOT_WRITABLE,
     CheckpointError,
     DamagedFile,
     Gated,
@@ -58,8 +60,7 @@ REMEMBER_UP = 60.0
 CUT = 900.0  # seconds after which a partial file counts as abandoned
 
 _log = logging.getLogger(__name__)
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+_NO_FOLDER = NOT_WRITABLE | {errno.ENOTDIR, errno.EEXIST}
 _thread = threading.local()  # .last_byte: last progress of this thread's download
 _probe_lock = threading.Lock()
 _verdicts: dict[str, tuple[float, bool]] = {}  # endpoint -> (time, answered)
@@ -310,10 +311,10 @@ def _by_status(error: HfHubHTTPError, title: str) -> HubError:
 def _by_number(error: BaseException, title: str) -> HubError | None:
     if not isinstance(error, OSError):
         return None
-    if error.errno in _NO_SPACE:
+    if error.errno in DISK_FULL:
         _log.error("the disk of %s is full", cache_dir())
         return ResourceError(f"The disk is full: {title} does not fit on it.")
-    if error.errno in _NO_ACCESS:
+    if error.errno in _NO_FOLDER:
         _log.error("%s cannot be written; set HF_HOME to another folder", cache_dir())
         return ResourceError(
             f"The folder for downloads cannot be written, so {title} cannot be downloaded; the log "

@@ -24,8 +24,8 @@ HEADERS = {
     "referrer-policy": "same-origin",
     "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
     "content-security-policy": (
-        # Gradio's page needs inline and evaluated scripts, so only their source can be restricted. A
-        # visitor's browser may fetch a picture from any site that allows it, to upload it.
+        # Gradio's page needs inline and evaluated scripts, so only their source can be restricted.
+        # A visitor's browser may fetch a picture from any site that allows it, to upload it.
         f"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: {_SHARE}; "
         f"style-src 'self' 'unsafe-inline' {_SHARE}; img-src 'self' data: blob:; "
         f"font-src 'self' data: {_SHARE}; connect-src 'self' data: blob: https:; "

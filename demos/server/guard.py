@@ -6,7 +6,6 @@ which uploaded file. Refusals are JSON with one sentence in `detail`, which Grad
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import time
@@ -20,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from core.errors import InputError
+from core.errors import DISK_FULL, NOT_WRITABLE, InputError
 from core.images import MAX_BYTES
 from demos.server import files as _files
 from demos.server import login as _login
@@ -42,8 +41,6 @@ MAX_NAME = 128  # characters of a session's name
 LOGINS_PER_MINUTE = 10
 PREVIEWS_PER_MINUTE = 1200  # more than a page sends while the mouse moves
 STREAM_SECONDS = 8 * 3600.0  # an hour more than a page's data is kept
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
 # What Gradio's routes raise for unknown endpoints and values of the wrong type.
 _ODD_VALUES = (
     FnIndexInferError,
@@ -224,9 +221,9 @@ def _told(error: Exception, request: Request) -> Response:
 def _status_of(error: Exception, request: Request) -> tuple[int, str]:
     """Status and sentence for an exception of a route."""
     number = error.errno if isinstance(error, OSError) else None
-    if number in _NO_SPACE:
+    if number in DISK_FULL:
         return 507, _files.FULL
-    if number in _NO_ACCESS:
+    if number in NOT_WRITABLE:
         return 507, _files.READ_ONLY
     # A page that takes no values cannot have received wrong ones.
     told_something = request.method != "GET" or request.url.path.startswith(API)
