@@ -16,15 +16,40 @@ Task = Literal["classify", "detect", "segment", "reconstruct", "denoise", "super
 Loader = Literal["timm", "trunk", "transformers", "sam", "spandrel"]
 Tier = Literal["full", "package", "starter", "own"]
 
-TASKS: tuple[Task, ...] = (
-    "classify",
-    "detect",
-    "segment",
-    "reconstruct",
-    "denoise",
-    "super_resolve",
-    "deblur",
-)
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """What the rest of the program has to know of a task; everything else is in its module.
+
+    Args:
+        module: of `core`, imported and run once when the program has started.
+        warm: its function that is run then, on a small grey picture.
+        loader: of a starter, whose header names the task.
+        half: whether "auto" may choose bf16; people measure the pictures of the others.
+        model_types: of transformers, by which a config.json names the task.
+        folders: names of folders of own networks whose weights do not say the task.
+    """
+
+    module: str
+    warm: str
+    loader: Loader
+    half: bool = True
+    model_types: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+
+
+TASK_SPECS: dict[Task, TaskSpec] = {
+    "classify": TaskSpec("classify", "predict", "timm"),
+    "detect": TaskSpec("detect", "predict", "transformers", model_types=("detr",)),
+    "segment": TaskSpec("segment", "embed", "sam", model_types=("sam", "sam2", "sam2_video")),
+    "reconstruct": TaskSpec("reconstruct", "predict", "transformers", model_types=("vit_mae",)),
+    "denoise": TaskSpec("restore", "denoise", "spandrel", half=False, folders=("denoise",)),
+    "super_resolve": TaskSpec(
+        "restore", "", "spandrel", half=False, folders=("super_resolve", "super-resolve")
+    ),
+    "deblur": TaskSpec("restore", "", "spandrel", half=False, folders=("deblur",)),
+}
+TASKS: tuple[Task, ...] = tuple(TASK_SPECS)
 
 
 @dataclass(frozen=True, slots=True)

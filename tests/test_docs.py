@@ -1,4 +1,4 @@
-"""The files of docs/adding-a-tab.md work as they stand, and the docs name what exists."""
+"""The files of the guides work as they stand and cost what they say; the docs name what exists."""
 
 from __future__ import annotations
 
@@ -15,32 +15,52 @@ import pytest
 from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/adding-a-tab.md"]
-GUIDE = (ROOT / "docs" / "adding-a-tab.md").read_text("utf-8")
-NEW = ("core/noise.py", "demos/noise.py", "tests/test_noise.py")  # only in the guide
+GUIDES = ("docs/adding-a-tab.md", "docs/adding-a-lesson.md")
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", *GUIDES]
+TAB = ("core/noise.py", "demos/noise.py", "tests/test_noise.py")  # only in the guides
+LESSON = (
+    "core/lessons/temperature.py",
+    "demos/lessons/temperature.py",
+    "tests/test_temperature.py",
+)
+LEARN = "docs/learn/temperature.md"
+NEW = (*TAB, *LESSON)
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the code with the guide's files in it; nothing else is edited."""
+    """A copy of the code with the guides' files in it; nothing else is edited."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("core", "demos", "training", "benchmarks", "scripts", "vision_hub"):
+    for name in ("core", "demos", "training", "benchmarks", "scripts", "vision_hub", "docs/learn"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "tests").mkdir()
     for name in ("app.py", "pyproject.toml", "tests/__init__.py", "tests/live.py"):
         shutil.copy(ROOT / name, folder / name)
     for name in ("examples", "weights"):
         (folder / name).symlink_to(ROOT / name)
-    for name, code in guide_files().items():
-        assert not (folder / name).exists(), name
-        (folder / name).write_text(code, "utf-8")
+    for guide in GUIDES:
+        for name, code in guide_files(guide).items():
+            assert not (folder / name).exists(), name
+            (folder / name).write_text(code, "utf-8")
     return folder
 
 
-def guide_files() -> dict[str, str]:
-    """Path -> code, as the headings of the guide name them."""
-    pattern = r"^## [^\n]*`([\w/]+\.py)`\n.*?^```python\n(.*?)^```$"
-    return dict(re.findall(pattern, GUIDE, re.MULTILINE | re.DOTALL))
+def guide_files(guide: str) -> dict[str, str]:
+    """Path -> content, as the headings of a guide name them."""
+    text = (ROOT / guide).read_text("utf-8")
+    pattern = r"^## [^\n]*`([\w/]+\.(?:py|md))`\n.*?^```(?:python|markdown)\n(.*?)^```$"
+    return dict(re.findall(pattern, text, re.MULTILINE | re.DOTALL))
+
+
+def touched(folder: Path) -> set[str]:
+    """The files of a copy that the repository has not, or has with other content."""
+    files = {file.relative_to(folder) for file in folder.rglob("*") if file.is_file()}
+    kept = {name for name in files if not {"__pycache__", ".mypy_cache"} & set(name.parts)}
+    return {
+        name.as_posix()
+        for name in kept
+        if not (ROOT / name).is_file() or (ROOT / name).read_bytes() != (folder / name).read_bytes()
+    }
 
 
 def run(folder: Path, *arguments: str) -> None:
@@ -57,13 +77,38 @@ def run(folder: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_guide_has_three_files():
-    assert tuple(guide_files()) == NEW
+def test_what_a_tab_and_a_lesson_cost(clone: Path):
+    """Three files each, and for a lesson the page that one reads; the tests below run them."""
+    assert tuple(guide_files(GUIDES[0])) == TAB
+    assert tuple(guide_files(GUIDES[1])) == (*LESSON, LEARN)
+    assert touched(clone) == {*NEW, LEARN}
 
 
 @pytest.mark.slow
-def test_the_guides_tab_passes_its_own_tests(clone: Path):
-    run(clone, "pytest", "-p", "no:cacheprovider", "tests/test_noise.py")
+@pytest.mark.parametrize("test", [TAB[-1], LESSON[-1]])
+def test_the_guides_code_passes_its_own_tests(clone: Path, test: str):
+    run(clone, "pytest", "-p", "no:cacheprovider", test)
+
+
+@pytest.mark.slow
+def test_the_guides_lesson_is_whole(clone: Path):
+    for name in (
+        "test_lessons.py",
+        "test_segment_everything.py",
+        "conftest.py",
+        "nets.py",
+        "sams.py",
+    ):
+        shutil.copy(ROOT / "tests" / name, clone / "tests")
+    run(
+        clone,
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "tests/test_lessons.py",
+        "-k",
+        "lesson_has or page",
+    )
 
 
 def test_the_guides_code_passes_the_linter(clone: Path):
@@ -84,7 +129,7 @@ def test_named_files_exist(page: str):
     text = (ROOT / page).read_text("utf-8")
     named = re.findall(r"`((?:[\w.-]+/)+(?:[\w.-]+\.\w+)?|[A-Z]\w+\.(?:md|txt))`", text)
     for name in named:
-        if name not in NEW:
+        if name not in (*NEW, LEARN):
             assert (ROOT / name).exists(), name
 
 

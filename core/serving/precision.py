@@ -16,12 +16,11 @@ from pathlib import Path
 
 import torch
 
-from core.checkpoints import Task
+from core.checkpoints import TASK_SPECS
 from core.settings import get_settings
 from core.sources import hf_client
 from core.sources.resolver import Resolved
 
-TASKS: tuple[Task, ...] = ("classify", "detect", "segment", "reconstruct")
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _forced = threading.local()  # .precision: what a measurement in this thread wants
@@ -51,7 +50,7 @@ def choose(resolved: Resolved, where: torch.device) -> str:
     wanted = getattr(_forced, "precision", None) or get_settings().precision
     if wanted != "auto":
         return wanted
-    if resolved.checkpoint.task not in TASKS or not is_supported(where):
+    if not TASK_SPECS[resolved.checkpoint.task].half or not is_supported(where):
         return "fp32"
     return "bf16" if verdict(resolved, where) else "fp32"
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints import TASKS, Checkpoint, Loader, Task
+from core.checkpoints import TASK_SPECS, TASKS, Checkpoint, Loader, Task
 from core.cpu import compute_threads
 from core.settings import get_settings
 
@@ -26,25 +26,12 @@ WEIGHTS = {".safetensors", ".pth", ".pt", ".ckpt", ".bin"}
 FOREIGN = {".onnx", ".h5", ".keras", ".pb", ".tflite", ".gguf", ".npz", ".msgpack", ".engine"}
 MAX_FILES = 500
 
-_LOADERS: dict[str, Loader] = {
-    "classify": "timm",
-    "detect": "transformers",
-    "segment": "sam",
-    "reconstruct": "transformers",
-}
 _MODEL_TYPES: dict[str, Task] = {
-    "detr": "detect",
-    "sam": "segment",
-    "sam2": "segment",
-    "sam2_video": "segment",
-    "vit_mae": "reconstruct",
+    kind: task for task, spec in TASK_SPECS.items() for kind in spec.model_types
 }
 _SAM_WIDTHS = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 _FOLDERS: dict[str, Task] = {
-    "denoise": "denoise",
-    "deblur": "deblur",
-    "super_resolve": "super_resolve",
-    "super-resolve": "super_resolve",
+    name: task for task, spec in TASK_SPECS.items() for name in spec.folders
 }
 # Names that only one kind of network uses, for files that lack their config.json.
 _NEEDS_CONFIG = {
@@ -165,8 +152,8 @@ def _identify(file: Path, config: dict[str, Any]) -> Iterable[Checkpoint]:
 
     if any("lora_" in key for key in shapes):
         raise _Unclear("is a LoRA adapter, which changes a model and is none by itself.")
-    if header in _LOADERS:
-        return [make(_task(header), _LOADERS[header])]
+    if header in TASKS and TASK_SPECS[_task(header)].loader != "spandrel":
+        return [make(_task(header), TASK_SPECS[_task(header)].loader)]
     # Before the config: Meta's own file often lies beside that of transformers.
     if any(k.startswith("image_encoder.") for k in shapes) and "mask_decoder" in str(list(shapes)):
         return [make("segment", "sam", _sam_arch(shapes))]

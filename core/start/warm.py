@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 
 import numpy as np
 
-from core.checkpoints import Checkpoint, Task
+from core.checkpoints import TASK_SPECS, Checkpoint, Task
 from core.errors import HubError
 from core.sources import resolver
 
@@ -41,36 +42,32 @@ def libraries() -> None:
         )
         from transformers.models.detr import image_processing_pil_detr  # noqa: F401
 
-        from core import classify, detect, reconstruct, restore, segment  # noqa: F401
-
+        for spec in TASK_SPECS.values():
+            importlib.import_module(f"core.{spec.module}")
         _imported = True
 
 
 def everything() -> None:
     """Run each task once on a small grey picture with the best checkpoint at hand."""
     libraries()
-    from core import classify, detect, reconstruct, restore, segment
-    from core.serving import precision
     from core.sources import hf_client
 
     hf_client.install_limits()  # before any library asks the hub something without a time limit
 
     grey = np.full((64, 64, 3), 127, np.uint8)
-    for run in (
-        lambda: classify.predict(grey),
-        lambda: segment.embed(grey),
-        lambda: restore.denoise(grey),
-        lambda: detect.predict(grey),
-        lambda: reconstruct.predict(grey),
-    ):
+    for spec in TASK_SPECS.values():
+        if not spec.warm:
+            continue
+        run = getattr(importlib.import_module(f"core.{spec.module}"), spec.warm)
         try:
-            run()
+            run(grey)
         except HubError as error:
             _log.info("not warmed: %s", error)
         except Exception:  # the other tasks are still worth warming
             _log.exception("not warmed")
-    for task in precision.TASKS:
-        settle(task)
+    for task, spec in TASK_SPECS.items():
+        if spec.half:
+            settle(task)
     if settle_later not in resolver.on_download:
         resolver.on_download.append(settle_later)
 
