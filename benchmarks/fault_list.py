@@ -284,7 +284,7 @@ FAULTS = (
     Fault(
         "the model hub says nothing",
         _silent_hub,
-        "did not answer. Starter ViT answered",
+        "did not answer. EfficientNet-Lite0 answered",
         checkpoint="vit-base",
     ),
     Fault(
