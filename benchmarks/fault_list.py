@@ -284,7 +284,7 @@ FAULTS = (
     Fault(
         "Hugging Face does not answer",
         _silent_hub,
-        "did not answer. Starter ViT answered",
+        "did not answer. EfficientNet-Lite0 answered",
         checkpoint="vit-base",
     ),
     Fault(

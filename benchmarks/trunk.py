@@ -3,9 +3,9 @@
     python -m benchmarks.trunk [--rounds 5]
 
 The reader puts the class layer on every position of the last map. First means an empty output
-store; second means that another reader has read the maps of that picture before. Both take turns
-on the same decoded pictures in one run, so that other work on the machine reaches both. Exit status
-1 where the second costs more than the goal.
+store; second means that another has read the maps of that picture before. Both take turns on the
+same decoded pictures in one run, so that other work on the machine reaches both. Exit status 1
+where the second costs more than the goal.
 """
 
 from __future__ import annotations
