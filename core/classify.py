@@ -40,9 +40,10 @@ def predict(
     """
     top_k = checks.whole(top_k, "The number of classes (top_k)", low=1)
     temperature = checks.number(temperature, "The temperature", 0.05, 100)
-    rgb = transforms.refuse_narrow(images.from_any(image))
+    picture = images.picture(image)
+    transforms.refuse_narrow(*picture.size)
     with runtime.run("classify", checkpoint, _build, progress) as run:
-        logits = run.output(("logits", images.digest(rgb)), lambda: _logits(run, rgb))
+        logits = run.output(("logits", picture.digest), lambda: _logits(run, picture.pixels()))
         scores = softmax(logits / temperature)
         order = np.argsort(-scores, kind="stable")[:top_k]
         labels = run.lease.built.extra["labels"]

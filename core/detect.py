@@ -37,11 +37,12 @@ def predict(
         InputError, CheckpointError, OutOfMemory.
     """
     threshold = checks.number(threshold, "The threshold", 0, 1)
-    rgb = transforms.refuse_narrow(images.from_any(image))
+    picture = images.picture(image)
+    transforms.refuse_narrow(*picture.size)
     with runtime.run("detect", checkpoint, _build, progress) as run:
-        queries = run.output(("queries", images.digest(rgb)), lambda: _queries(run, rgb))
+        queries = run.output(("queries", picture.digest), lambda: _queries(run, picture.pixels()))
         names = run.lease.built.extra["labels"]
-        h, w = rgb.shape[:2]
+        h, w = picture.size
         boxes, scores, classes = postprocess(*queries, threshold, (w, h))
         labels = tuple(names.get(int(c), f"class {c}") for c in classes)
         return Detections(boxes, scores, labels, (w, h), run.info())

@@ -47,12 +47,12 @@ def predict(
     """
     mask_ratio = checks.number(mask_ratio, "The mask ratio", 0.05, 0.95)
     seed = checks.whole(seed, "The seed")
-    rgb = images.from_any(image)
+    picture = images.picture(image)
     with runtime.run("reconstruct", checkpoint, _build, progress) as run:
-        key = ("reconstruction", images.digest(rgb), float(mask_ratio), seed)
-        tensors = run.output(key, lambda: _tensors(run, rgb, mask_ratio, seed))
+        key = ("reconstruction", picture.digest, float(mask_ratio), seed)
+        tensors = run.output(key, lambda: _tensors(run, picture.pixels(), mask_ratio, seed))
         with run.watch.stage("decode"):
-            views = _views(run.lease.built, rgb.shape[:2], *tensors)
+            views = _views(run.lease.built, picture.size, *tensors)
         return Reconstruction(*views, run.info())
 
 

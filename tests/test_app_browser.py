@@ -46,8 +46,15 @@ def page(request, browser, url):
         yield opened
 
 
-def upload(page, path):
+def upload(page, key, path, answered=True):
+    """Choose a picture while the tab `key` is open, until its answer is there."""
+    done = f"#{key}-said [data-turn]:not([data-working])"
+    if answered:  # that of the example, which is there on arrival
+        page.locator(done).wait_for(state="attached")
+        turn = page.locator(done).get_attribute("data-turn")
     page.locator("#picture input[type=file]").first.set_input_files(path)
+    if answered:
+        page.locator(f"{done}:not([data-turn='{turn}'])").wait_for(state="attached")
 
 
 def facts(page, key):
@@ -73,7 +80,7 @@ def test_every_button_has_a_name(page):
 def test_upload_answers_and_shows_how(page, title):
     key, result = SINGLE[title]
     tab(page, title)
-    upload(page, EXAMPLES / "astronaut.jpg")
+    upload(page, key, EXAMPLES / "astronaut.jpg")
     page.locator(result).first.wait_for()
     assert ("package" if key == "classify" else "starter") in facts(page, key)
     width = page.evaluate("document.documentElement.scrollWidth")
@@ -85,7 +92,7 @@ def test_restore_upload_shows_before_and_after(page, title):
     key = RESTORE[title]
     tab(page, "Restore")
     tab(page, title)
-    upload(page, EXAMPLES / "small.png")
+    upload(page, key, EXAMPLES / "small.png")
     page.locator(f"#{key}-info .info").wait_for()
     assert page.locator(f"#{key}-result img").count() >= 2
 
@@ -98,7 +105,7 @@ def test_an_example_runs_on_click(page):
 
 
 def test_moving_the_temperature_runs_no_forward_pass(page):
-    upload(page, EXAMPLES / "chelsea.jpg")
+    upload(page, "classify", EXAMPLES / "chelsea.jpg")
     facts(page, "classify")
     field = page.get_by_label("number input for Temperature")
     field.fill("5")
@@ -111,7 +118,7 @@ def test_moving_the_temperature_runs_no_forward_pass(page):
 
 def test_segment_clicks_answer_and_can_be_taken_back(page):
     tab(page, "Segment")
-    upload(page, EXAMPLES / "astronaut.jpg")
+    upload(page, "segment", EXAMPLES / "astronaut.jpg")
     canvas = page.locator("#segment-canvas .pp-canvas")
     status = page.locator("#segment-canvas .pp-status")
     wait_text(page, status, "Ready")
@@ -137,7 +144,7 @@ def test_segment_clicks_answer_and_can_be_taken_back(page):
 
 def test_segment_files_can_be_taken_away(page):
     tab(page, "Segment")
-    upload(page, EXAMPLES / "astronaut.jpg")
+    upload(page, "segment", EXAMPLES / "astronaut.jpg")
     status = page.locator("#segment-canvas .pp-status")
     wait_text(page, status, "Ready")
     page.locator("#segment-canvas .pp-canvas").click()
@@ -152,7 +159,7 @@ def test_segment_files_can_be_taken_away(page):
 
 def test_a_cut_out_becomes_the_picture(page):
     tab(page, "Segment")
-    upload(page, EXAMPLES / "coffee.jpg")
+    upload(page, "segment", EXAMPLES / "coffee.jpg")
     status = page.locator("#segment-canvas .pp-status")
     page.wait_for_function("document.querySelector('#picture img')?.src.includes('coffee')")
     wait_text(page, status, "Ready")
@@ -169,7 +176,7 @@ def test_a_cut_out_becomes_the_picture(page):
 
 def test_boxes_of_detect_become_prompts(page):
     tab(page, "Detect")
-    upload(page, EXAMPLES / "face.jpg")
+    upload(page, "detect", EXAMPLES / "face.jpg")
     page.locator("#detect-info .info").wait_for()
     page.get_by_label("Boxes to segment").click()
     page.get_by_role("option", name="1. face").click()
@@ -183,7 +190,7 @@ def test_boxes_of_detect_become_prompts(page):
 
 def test_everything_mode(page):
     tab(page, "Segment")
-    upload(page, EXAMPLES / "coffee.jpg")
+    upload(page, "segment", EXAMPLES / "coffee.jpg")
     wait_text(page, page.locator("#segment-canvas .pp-status"), "Ready")
     page.locator("#segment-canvas [data-act=everything]").click()
     page.locator("#everything-info .info .tier").wait_for()  # to the end
@@ -213,13 +220,13 @@ def test_everything_mode(page):
 def test_a_bad_file_gets_one_sentence_and_the_next_one_works(page, tmp_path):
     bad = tmp_path / "broken.png"
     bad.write_bytes((EXAMPLES / "small.png").read_bytes()[:200])
-    upload(page, bad)
+    upload(page, "classify", bad, answered=False)
     toast = page.locator(".toast-body").first
     toast.wait_for()
     text = toast.inner_text()
     assert "picture" in text.lower() and "Traceback" not in text and "Error:" not in text
     page.locator('#picture [aria-label="Remove Image"]').click()
-    upload(page, EXAMPLES / "chelsea.jpg")
+    upload(page, "classify", EXAMPLES / "chelsea.jpg", answered=False)
     page.locator("#classify-result .bars li").first.wait_for()
 
 

@@ -66,8 +66,11 @@ def test_everything_mode_shows_it_too(monkeypatch):
                 one.set_default_timeout(SECONDS)
                 one.goto(url)
                 tab(one, "Segment")
+                one.locator("#segment-said [data-turn]").wait_for(state="attached")
                 picture = one.locator("#picture input[type=file]").first
                 picture.set_input_files(EXAMPLES / "coffee.jpg")
+                second = "#segment-said [data-turn='2']"  # after the example of the arrival
+                one.locator(second).wait_for(state="attached")
                 status = one.locator("#segment-canvas .pp-status")
                 status.get_by_text("Ready").first.wait_for()
                 one.locator("#segment-canvas [data-act=everything]").click()

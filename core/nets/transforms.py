@@ -22,18 +22,12 @@ from core.types import RGB
 MAX_ASPECT = 100
 
 
-def refuse_narrow(rgb: RGB) -> RGB:
-    """The picture, unless it is so narrow that a resize would give no pixels, or far too many.
+def refuse_narrow(height: int, width: int) -> None:
+    """Refuse a picture so narrow that a resize would give no pixels, or far too many.
 
     Raises:
         InputError: one side is over `MAX_ASPECT` times the other.
     """
-    refuse_narrow_size(rgb.shape[0], rgb.shape[1])
-    return rgb
-
-
-def refuse_narrow_size(height: int, width: int) -> None:
-    """`refuse_narrow` when only the picture's size is known."""
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise InputError(f"The picture is too narrow ({width} x {height} pixels); crop it first.")
 

@@ -117,7 +117,7 @@ def features(run: Run, rgb: images.RGB, view: View = CLASSES) -> Features:
         InputError: the picture is too narrow.
         CheckpointError: the weights give no numbers.
     """
-    transforms.refuse_narrow(rgb)
+    transforms.refuse_narrow(*rgb.shape[:2])
 
     def compute() -> Features:
         with run.watch.stage("prepare"):

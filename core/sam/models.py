@@ -10,7 +10,7 @@ import torch
 
 from core import images
 from core.errors import CheckpointError
-from core.nets.transforms import refuse_narrow_size
+from core.nets.transforms import refuse_narrow
 from core.sam import engines, grid
 from core.sam.engines import Embedding, Engine, SamEngine
 from core.serving import runtime
@@ -26,7 +26,7 @@ HEAVY = 0.5  # encoder seconds from which reading a picture is a long step
 def picture(image: images.ImageLike) -> images.Picture:
     """The caller's picture, unless it is too narrow for the encoder."""
     named = images.picture(image)
-    refuse_narrow_size(*named.size)
+    refuse_narrow(*named.size)
     return named
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import gradio as gr
 
-from demos.shell import ui
+from demos.shell import picture, ui
 from demos.shell.hub import Hub
 
 _WORKING = '<p class="placeholder" role="status" data-working>Working on the picture.</p>'
@@ -120,6 +120,11 @@ class Answer:
                 if leave:
                     leave(*values)
                 yield ui.placeholder(self.waiting), *nothing()
+                return
+            if sentence := picture.refusal(values[0]):
+                if leave:
+                    leave(*values)
+                yield refusal(sentence), *nothing()
                 return
             if not at_once and not _is_of(said, turn):
                 yield _WORKING, *nothing()
