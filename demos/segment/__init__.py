@@ -198,11 +198,13 @@ def segment(
     if box is None and labels and all(label == 0 for label in labels):
         raise InputError(ONLY_EXCLUDES)
     found = task.predict(rgb, points or [], box, checkpoint, multimask)
-    path = ui.result_path("overlay.jpg")
-    images.save_jpeg(draw.masks_image(rgb, found.masks[:1]), path)
     size = (rgb.shape[1], rgb.shape[0])
     document = coco.document(list(found.masks), found.scores.tolist(), size)
-    return str(path), document, found.info.to_dict()
+    best, info = found.masks[:1].copy(), found.info
+    del found  # the overlay of a large picture takes as much memory as its three masks
+    path = ui.result_path("overlay.jpg")
+    images.save_jpeg(draw.masks_image(rgb, best), path)
+    return str(path), document, info.to_dict()
 
 
 TAB = Tab("segment", "Segment", 30, build, "Click on a thing, and SAM cuts it out.")
