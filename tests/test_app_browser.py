@@ -105,7 +105,7 @@ def test_an_example_runs_on_click(page):
 
 
 def test_moving_the_temperature_runs_no_forward_pass(page):
-    upload(page, "classify", EXAMPLES / "chelsea.jpg")
+    upload(page, "classify", EXAMPLES / "coffee.jpg")
     facts(page, "classify")
     field = page.get_by_label("number input for Temperature")
     field.fill("5")

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SECONDS = 120_000
 # Key of a tab, the tabs to open, and two pictures that it takes.
 TABS = {
-    "classify": (["Classify"], "chelsea.jpg", "rocket.jpg"),
+    "classify": (["Classify"], "coffee.jpg", "rocket.jpg"),
     "detect": (["Detect"], "face.jpg", "hopper.jpg"),
     "segment": (["Segment"], "coffee.jpg", "flower.jpg"),
     "reconstruct": (["Reconstruct"], "flower.jpg", "chelsea.jpg"),
