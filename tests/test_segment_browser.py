@@ -57,6 +57,7 @@ class Hand:
         status = "document.querySelector('#segment-canvas .pp-status')?.innerText"
         page.wait_for_function(f"{status}?.includes('Ready')")
         self.canvas = page.locator("#segment-canvas .pp-canvas")
+        page.evaluate("window.scrollTo(0, 0)")  # all of the canvas is seen from there
 
     def _hear(self, request: Any) -> None:
         if "/queue/join" in request.url and request.post_data:
