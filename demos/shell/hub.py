@@ -41,15 +41,6 @@ class Prompts:
     objects: Objects
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What a lesson of a tab works on: the picture, the tab's turn, and its checkpoint."""
-
-    picture: PictureIn
-    turn: gr.Textbox
-    checkpoint: gr.Dropdown
-
-
 class Hub:
     """The picture, the turns of the tabs, and the ways between them; make it inside the Blocks.
 
@@ -67,7 +58,6 @@ class Hub:
             key: gr.Textbox(visible="hidden", elem_id=f"{key}-turn", container=False)
             for key in keys
         }
-        self.places: dict[str, Place] = {}
         self._prompts: dict[str, tuple[gr.State, gr.Textbox]] = {}
         self._back = gr.Button(visible="hidden", elem_id="tray-take")
 
@@ -96,10 +86,6 @@ class Hub:
         """Let `tab` work on the picture when it is opened; `key` is its own or of an inner one."""
         turns = list(self.turns.values())
         self._in_browser(tab.select, [], turns, f"opened({json.dumps(key)})")
-
-    def place(self, key: str, checkpoint: gr.Dropdown) -> None:
-        """Tell what lessons of the tab `key` work on: `places`."""
-        self.places[key] = Place(self.picture, self.turns[key], checkpoint)
 
     def _in_browser(self, event: Any, inputs: list[Any], turns: list[Any], call: str) -> None:
         # Before the script is there nothing changes.
