@@ -61,7 +61,7 @@ def by_page(clicks: int) -> dict[str, list[float]]:
 
 def _choose_picture(page: Any) -> None:
     page.get_by_role("tab", name="Segment", exact=True).click()
-    page.locator("#segment-image input[type=file]").first.set_input_files(str(PICTURE))
+    page.locator("#picture input[type=file]").first.set_input_files(str(PICTURE))
     ready = "document.querySelector('#segment-canvas .pp-status')?.innerText.includes('Ready')"
     page.wait_for_function(ready)
     page.evaluate(CLOCK)
