@@ -80,7 +80,7 @@ def test_the_start_prepares_the_process_before_the_page_is_up(settings, monkeypa
     monkeypatch.setattr(app.allocator, "tune", lambda: done.append("memory"))
     monkeypatch.setattr(app.collector, "spare_libraries", lambda: done.append("libraries"))
     monkeypatch.setattr(app.compute_threads, "dedicate", lambda: done.append("threads"))
-    monkeypatch.setattr(app.weights, "limit_waiting", done.append)
+    monkeypatch.setattr(app.resolver, "limit_waiting", done.append)
 
     def no_port(page, **options):
         raise OSError("Cannot find empty port")

@@ -110,7 +110,7 @@ def test_points_that_are_no_list_are_refused():
 @pytest.fixture
 def launched(environment, monkeypatch):
     """What `app.launch` hands to Gradio where the environment has these variables."""
-    monkeypatch.setattr(app._sessions, "install", lambda page: None)
+    monkeypatch.setattr(app.sessions, "install", lambda page: None)
     environment.setenv("FORWARDED_ALLOW_IPS", "x")  # so that it is put back
     environment.delenv("FORWARDED_ALLOW_IPS")
 
@@ -185,7 +185,7 @@ def test_a_hub_that_runs_sweeps_and_warms_up(environment, monkeypatch):
     monkeypatch.setattr(app.collector, "spare_libraries", lambda: None)
     monkeypatch.setattr(app._page, "build", Page)
     monkeypatch.setattr(app, "launch", lambda page, **_: done.append("launch"))
-    monkeypatch.setattr(app._files, "keep_sweeping", lambda: done.append("sweep"))
+    monkeypatch.setattr(app.files, "keep_sweeping", lambda: done.append("sweep"))
     monkeypatch.setattr(app._page, "warm_up", lambda: done.append("warm up"))
     app.main()
     assert done == ["tune", "launch", "sweep", "warm up"]
@@ -206,7 +206,7 @@ def test_the_log_says_what_may_surprise(environment, monkeypatch, caplog, variab
     monkeypatch.setattr(app.collector, "spare_libraries", lambda: None)
     monkeypatch.setattr(app._page, "build", Page)
     monkeypatch.setattr(app, "launch", lambda page, **_: None)
-    monkeypatch.setattr(app._files, "keep_sweeping", lambda: None)
+    monkeypatch.setattr(app.files, "keep_sweeping", lambda: None)
     monkeypatch.setattr(app._page, "warm_up", lambda: None)
     for name, value in variables.items():
         environment.setenv(name, value)
