@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ class Row:
         return self.above <= MOST and self.left <= LEFT
 
 
+@cache
 def photograph(side: int) -> bytes:
     """A JPEG file of (side * 3 / 4, side) pixels in soft colours with fine grain."""
     rng = np.random.default_rng(0)

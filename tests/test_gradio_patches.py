@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import gradio as gr
@@ -67,3 +69,17 @@ def test_only_this_minor_version_is_installed():
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
     wanted = Requirement(next(line for line in lines if line.startswith("gradio=")))
     assert wanted.specifier.contains("6.31.5") and not wanted.specifier.contains("6.32.0")
+
+
+def test_the_start_names_all_that_is_missing_and_not_the_first_alone():
+    code = (
+        "from gradio import queueing, state_holder\n"
+        "del queueing.Event, state_holder.StateHolder\n"
+        "import app\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    said = done.stderr.strip().splitlines()[-1]
+    assert "queueing.Event (" in said and "state_holder.StateHolder (" in said, done.stderr

@@ -108,4 +108,4 @@ def _has(found: dict[str, Any], name: str) -> bool:
     return True
 
 
-check()  # app.py imports this first, so that all missing names are listed
+check()  # when the room is imported, so before the modules that need these names
