@@ -217,14 +217,17 @@ def test_requests_that_no_page_sends_get_a_sentence(caller, path, value):
         ({"path": "/etc/hosts", "meta": {"_type": "gradio.FileData"}}, "upload it again"),
         ({"path": "/etc/hosts"}, "upload it again"),
         ({"url": "http://127.0.0.1:9/a.png"}, "upload a picture"),
-        ({"path": "http://127.0.0.1:9/a.png", "meta": {"_type": "gradio.FileData"}}, "not fetch"),
+        (
+            {"path": "http://127.0.0.1:9/a.png", "meta": {"_type": "gradio.FileData"}},
+            "does not download",
+        ),
         ({"url": "data:image/png;base64,!!!!"}, "not valid base64"),
         ({"url": "data:image/png,abc"}, "not a picture"),
         ({"url": "DATA:image/png;base64"}, "not complete"),
         ({"url": "data:image/png;base64,aGVsbG8="}, "not a picture"),
         ({}, "upload a picture"),
-        ([], "do not fit"),
-        ("photo.png", "do not fit"),
+        ([], "don't match"),
+        ("photo.png", "don't match"),
     ],
 )
 def test_pictures_that_are_none(caller, image, words):

@@ -15,8 +15,8 @@ from PIL import Image
 import app
 from core.errors import InputError
 from demos import _page
-from demos.shell import api, lesson, lesson_view, result
-from demos.shell.image import ImageIn
+from demos.shell import api, examples, lesson, lesson_view
+from demos.shell.hub import Hub
 from demos.shell.lesson import Check, Lesson, NotYet, Show, Slider
 from tests.browser import chromium, page_of
 from tests.conftest import PATIENCE, wait_for
@@ -74,17 +74,19 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (pages / "quick.md").write_text("# All about quick\n\nA page to read.\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lesson, "LEARN", pages)
+        patch.setattr(examples, "first", lambda: None)
         patch.setattr(lesson_view, "lessons_of", lambda tab: LESSONS if tab == "a" else [])
         with _page.Page(analytics_enabled=False) as page:
             api.begin()
-            image = ImageIn(elem_id="picture")
-            turn = result.picked(image)
+            hub = Hub({"a": (), "b": ()})
             checkpoint = gr.Radio(["one", "two"], value="one", elem_id="checkpoint")
             with gr.Tabs():
                 for key in ("a", "b"):
-                    with gr.Tab(f"Tab {key}", elem_id=f"tab-{key}"):
+                    with gr.Tab(f"Tab {key}", elem_id=f"tab-{key}") as tab:
+                        hub.opens(tab, key)
                         gr.HTML(f"<p id='here-{key}'>{key}</p>")
-                        lesson_view.render(key, image, turn, checkpoint)
+                        lesson_view.render(key, hub.picture, hub.turns[key], checkpoint)
+            hub.wire(page)
         page.queue(api_open=False)
         app.launch(
             page, server_name="127.0.0.1", server_port=None, prevent_thread_lock=True, quiet=True
@@ -101,6 +103,7 @@ def page(url: str) -> Iterator[Any]:
         opened.set_default_timeout(1000 * PATIENCE)
         opened.goto(url)
         opened.locator("#lesson-quick").wait_for()
+        opened.wait_for_function("window.visionHub")
         yield opened
         STEP.set()
 
@@ -117,14 +120,10 @@ def pictures(tmp_path: Path) -> dict[str, Path]:
 
 
 def choose(page: Any, path: Path) -> None:
-    before = page.locator("#picture-turn textarea").input_value()
-    close = page.locator('#picture [aria-label="Remove Image"]')
-    if close.count():
-        close.click()
+    turns = "[...document.querySelectorAll('[id$=-turn] textarea')].map((one) => one.value).join()"
+    before = page.evaluate(turns)
     page.locator("#picture input[type=file]").first.set_input_files(path)
-    page.wait_for_function(
-        "old => document.querySelector('#picture-turn textarea').value !== old", arg=before
-    )
+    page.wait_for_function(f"old => {turns} !== old", arg=before)
 
 
 def fold(page: Any, key: str) -> None:

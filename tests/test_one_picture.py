@@ -11,7 +11,7 @@ import pytest
 
 from core import detect
 from tests.browser import DESKTOP, PHONE, chromium, page_of, tab
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, wait_for
 from tests.live import EXAMPLES, hub
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -43,8 +43,11 @@ class Visit:
     def __init__(self, page: Any, url: str, key: str = "classify") -> None:
         self.page = page
         self.joins: list[dict[str, Any]] = []
+        self.streams: list[Any] = []
         page.set_default_timeout(SECONDS)
         page.on("request", self._hear)
+        for event in ("requestfinished", "requestfailed"):
+            page.on(event, self._ended)
         page.goto(url)
         self.answered(key, 1)
         self.joins.clear()
@@ -52,6 +55,16 @@ class Visit:
     def _hear(self, request: Any) -> None:
         if request.method == "POST" and "/queue/join" in request.url:
             self.joins.append(json.loads(request.post_data))
+        if "/queue/data" in request.url:
+            self.streams.append(request)
+
+    def _ended(self, request: Any) -> None:
+        if request in self.streams:
+            self.streams.remove(request)
+
+    def rest(self) -> None:
+        """Until nothing is under way; Gradio logs an error for what a reload breaks off."""
+        wait_for(lambda: self.page.wait_for_timeout(300) or not self.streams)
 
     def upload(self, path: Path) -> None:
         self.page.locator("#picture input[type=file]").first.set_input_files(path)
@@ -168,6 +181,7 @@ def test_the_address_keeps_the_tab(browser: Any, url: str) -> None:
         assert page.url.endswith("?tab=deblur")
         page.go_forward()
         page.locator("#detect-result img").wait_for()
+        visit.rest()
         page.reload()
         visit.answered("detect", 1)
         page.locator("#detect-result img").wait_for()

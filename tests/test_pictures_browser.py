@@ -174,7 +174,8 @@ def test_every_tab_takes_and_shows_heic(page, tmp_path):
 @pytest.mark.parametrize("kind", ["drop", "paste"])
 def test_dropped_and_pasted_files_of_no_type(page, kind, name):
     selector = INPUT
-    target = "body" if kind == "paste" else f"{selector} [data-testid=image] button"
+    page.locator(f"{selector} img").first.wait_for()  # the example, onto which a file is dropped
+    target = "body" if kind == "paste" else f"{selector} img"
     content = base64.b64encode(FILES[name]).decode()
     page.evaluate(SEND, [target, kind, name, content])
     assert is_what_the_model_sees(shown(page, selector), FILES[name])

@@ -409,7 +409,7 @@ def test_a_file_cut_short_is_refused(copy, picture):
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(CheckpointError, match="mine is damaged"):
         answer(picture)  # the scan does not offer it any more
-    for path, words in ((file, "damaged"), (copy / "gone.safetensors", "not there")):
+    for path, words in ((file, "damaged"), (copy / "gone.safetensors", "does not exist")):
         with pytest.raises(CheckpointError, match=words):  # it was cut after the scan
             config = (copy / "config.json").read_text()
             path.with_name("config.json").write_text(config)
