@@ -266,7 +266,7 @@ FAULTS = (
     Fault("a bit of the weights is flipped", _starter(_flip), DAMAGED),
     Fault("the weights are cut off", _starter(_truncate), DAMAGED),
     Fault("the weights are no weights", _starter(_overwrite), DAMAGED),
-    Fault("the weights are gone", _starter(Path.unlink), "at hand|not there"),
+    Fault("the weights are gone", _starter(Path.unlink), "is ready|not there"),
     Fault(
         "an own checkpoint is damaged",
         lambda folder: _own(folder, b"\x10" + b"\0" * 7 + b"{broken header!}"),

@@ -21,7 +21,7 @@ HEAD = (
 )
 ENDPOINTS: dict[str, tuple[Any, ...]] = {
     "detect": ("auto", 0.5),
-    "classify": ("auto", 5, 1.0),
+    "classify": ("classify-starter", 5, 1.0),  # "auto" is a network without a stand-in
     "reconstruct": ("auto", 0.75, 0),
 }
 

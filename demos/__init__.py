@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from demos.shell.hub import Hub
     from demos.shell.lesson import Lesson
+    from demos.shell.shared import SharedPicture
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Tab:
     key: str  # in links, `?tab=key`
     title: str
     order: int
-    build: Callable[[Hub], None]
+    build: Callable[[SharedPicture], None]
     about: str = ""
     inner: tuple[str, ...] = ()
 

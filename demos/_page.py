@@ -17,12 +17,13 @@ from demos.gradio_patches import queue as _queue
 from demos.server import answer
 from demos.shell import api as _api
 from demos.shell import examples, owner, picker, result, ui
-from demos.shell.hub import Hub, about
+from demos.shell.shared import SharedPicture, about
 
 _trimmer = allocator.Trimmer()
 status = owner.status
 CSS = Path(__file__).with_name("style.css")
-_ANY_FILE = Path(__file__).with_name("shell").joinpath("any_file.js").read_text(encoding="utf-8")
+_SHELL = Path(__file__).with_name("shell")
+_SCRIPTS = [_SHELL.joinpath(n).read_text("utf-8") for n in ("any_file.js", "handles.js")]
 HEAD = """
 <header class="hub">
 <h1>Vision Hub</h1>
@@ -89,7 +90,7 @@ def build() -> Page:
         tabs = discover()
         with gr.Row(elem_id="hub"):
             with gr.Column(elem_id="hub-picture", min_width=0):
-                hub = Hub({tab.key: tab.inner for tab in tabs})
+                shared = SharedPicture({tab.key: tab.inner for tab in tabs})
             with (
                 gr.Column(elem_id="hub-tabs", min_width=0),
                 gr.Tabs(overflow_behavior="wrap", elem_id="tabs"),
@@ -97,16 +98,16 @@ def build() -> Page:
                 for tab in tabs:
                     with gr.Tab(tab.title, id=tab.key, elem_id=f"tab-{tab.key}") as opened:
                         gr.HTML(about(tab.about), padding=False)
-                        tab.build(hub)
-                    hub.opens(opened, tab.key)
-        hub.wire(page)
+                        tab.build(shared)
+                    shared.opens(opened, tab.key)
+        shared.wire(page)
         owner.build(page)
         _own()
         picker.refresh_pickers_on_load(page)
         api.add("checkpoints", checkpoints, (), ("json",))
         api.add("status", status, (), ("json",))
-        page.load(None, None, None, js=_ANY_FILE, api_visibility="private")
-        page.load(None, None, None, js=examples.NAME_THUMBNAILS, api_visibility="private")
+        for script in (*_SCRIPTS, examples.NAME_THUMBNAILS):
+            page.load(None, None, None, js=script, api_visibility="private")
     # Without api_open=False a POST to /run passes the queue, and its limits, by.
     page.queue(max_size=_queue.SIZE, api_open=False)
     check.check(page)
@@ -123,7 +124,7 @@ def previews(page: gr.Blocks) -> frozenset[int]:
 
 
 def checkpoints() -> list[dict[str, object]]:
-    """List every checkpoint: key, task, tier, whether it is at hand, size, licence, parameters."""
+    """List every checkpoint: key, task, tier, whether it is ready, size, licence, parameters."""
     return resolver.listing()
 
 

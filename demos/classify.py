@@ -12,7 +12,7 @@ from core import images
 from demos import Tab
 from demos.shell import api, examples, lesson_view, picker, ui
 from demos.shell import result as _result
-from demos.shell.hub import Hub
+from demos.shell.shared import SharedPicture
 
 EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
 HINT = (
@@ -21,7 +21,7 @@ HINT = (
 )
 
 
-def build(hub: Hub) -> None:
+def build(shared: SharedPicture) -> None:
     """Fill the tab."""
     examples.suits("classify", EXAMPLES)
     with ui.lab():
@@ -40,15 +40,16 @@ def build(hub: Hub) -> None:
                 label="Temperature",
                 info="Divides the logits before the softmax: above 1 flattens, below 1 sharpens.",
             )
-            top_k = gr.Slider(1, 20, 5, step=1, label="Classes shown (top-k)")
             button = gr.Button("Classify", variant="primary", elem_id="classify-run")
+            with ui.more():
+                top_k = gr.Slider(1, 20, 5, step=1, label="Classes shown (top-k)")
             ui.hint(HINT)
-    lesson_view.render("classify", hub.picture, hub.turns["classify"], checkpoint)
+    lesson_view.render("classify", shared.picture, shared.turns["classify"], checkpoint)
     answer.wire(
-        hub,
+        shared,
         [button.click, checkpoint.input, top_k.change, temperature.change],
         _run,
-        [hub.picture, checkpoint, top_k, temperature],
+        [shared.picture, checkpoint, top_k, temperature],
         [bars, info, download],
     )
     api.endpoint("classify", classify, ("image", "text", "number", "number"), ("label", "json"))
@@ -91,7 +92,7 @@ def classify(
 
     Args:
         image: The picture.
-        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        checkpoint: A key of /checkpoints, or "auto" for the best one available.
         top_k: How many classes to return.
         temperature: Divides the logits before the softmax.
 

@@ -14,7 +14,7 @@ from core.imaging import draw
 from demos import Tab
 from demos.canvas.answers import canvas_object
 from demos.shell import api, examples, lesson_view, picker, result, ui
-from demos.shell.hub import Hub, Prompts
+from demos.shell.shared import Prompts, SharedPicture
 
 if TYPE_CHECKING:
     from core.types import Detections
@@ -26,7 +26,7 @@ HINT = (
 )
 
 
-def build(hub: Hub) -> None:
+def build(shared: SharedPicture) -> None:
     """Fill the tab."""
     examples.suits("detect", EXAMPLES)
     with ui.lab():
@@ -35,13 +35,15 @@ def build(hub: Hub) -> None:
             picture = ui.picture_output("Objects found", "detect-result")
             table = gr.HTML(elem_id="detect-table")
             info = gr.HTML(elem_id="detect-info")
-            download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
-            with gr.Row(equal_height=True, elem_classes=["answer"]):
-                which = gr.Dropdown(
-                    [], label="Boxes to segment (none chosen: all)", multiselect=True,
-                    elem_id="detect-boxes",
-                )  # fmt: skip
-                send = gr.Button("Segment", min_width=90, scale=0, elem_id="detect-send")
+            which = gr.Dropdown(
+                [], label="Boxes to segment (none chosen: all)", multiselect=True,
+                elem_id="detect-boxes", elem_classes=["answer"],
+            )  # fmt: skip
+            with gr.Row():
+                send = gr.Button(
+                    "Segment the boxes", size="sm", elem_id="detect-send", elem_classes=["answer"]
+                )
+                download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
         with ui.area("set"):
             checkpoint = picker.checkpoint_picker("detect", "detect")
             threshold = gr.Slider(
@@ -54,13 +56,13 @@ def build(hub: Hub) -> None:
             )
             button = gr.Button("Detect", variant="primary", elem_id="detect-run")
             ui.hint(HINT)
-    hub.send(send, _boxes, [hub.picture, checkpoint, threshold, which], "segment")
-    lesson_view.render("detect", hub.picture, hub.turns["detect"], checkpoint)
+    shared.send(send, _boxes, [shared.picture, checkpoint, threshold, which], "segment")
+    lesson_view.render("detect", shared.picture, shared.turns["detect"], checkpoint)
     answer.wire(
-        hub,
+        shared,
         [button.click, checkpoint.input, threshold.change],
         _run,
-        [hub.picture, checkpoint, threshold],
+        [shared.picture, checkpoint, threshold],
         [picture, table, info, download, which],
     )
     api.endpoint("detect", detect, ("image", "text", "number"), ("picture", "json", "json"))
@@ -144,7 +146,7 @@ def detect(
 
     Args:
         image: The picture.
-        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        checkpoint: A key of /checkpoints, or "auto" for the best one available.
         threshold: Boxes with a lower score are left out.
 
     Returns:

@@ -11,7 +11,7 @@ from core import images
 from demos import Tab
 from demos.shell import api, examples, lesson_view, picker, ui
 from demos.shell import result as _result
-from demos.shell.hub import Hub
+from demos.shell.shared import SharedPicture
 
 if TYPE_CHECKING:
     from core.types import Reconstruction
@@ -24,7 +24,7 @@ HINT = (
 VIEWS = ("masked", "image", "pasted")
 
 
-def build(hub: Hub) -> None:
+def build(shared: SharedPicture) -> None:
     """Fill the tab."""
     examples.suits("reconstruct", EXAMPLES)
     with ui.lab():
@@ -54,20 +54,21 @@ def build(hub: Hub) -> None:
             ratio = gr.Slider(
                 0.05, 0.95, 0.75, step=0.05, label="Mask ratio", info="Share of patches hidden."
             )
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
             shuffle = gr.Button("Hide other patches", size="sm")
             button = gr.Button("Reconstruct", variant="primary", elem_id="reconstruct-run")
+            with ui.more():
+                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
             ui.hint(HINT)
-    hub.use_shown(use, pictures[2])
+    shared.use_shown(use, pictures[2])
     shuffle.click(
         lambda: int(np.random.default_rng().integers(2**31)), [], [seed], api_visibility="private"
     )
-    lesson_view.render("reconstruct", hub.picture, hub.turns["reconstruct"], checkpoint)
+    lesson_view.render("reconstruct", shared.picture, shared.turns["reconstruct"], checkpoint)
     answer.wire(
-        hub,
+        shared,
         [button.click, checkpoint.input, ratio.change, seed.change],
         _run,
-        [hub.picture, checkpoint, ratio, seed],
+        [shared.picture, checkpoint, ratio, seed],
         [*pictures, info],
     )
     api.endpoint(
@@ -107,7 +108,7 @@ def reconstruct(
 
     Args:
         image: The picture.
-        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        checkpoint: A key of /checkpoints, or "auto" for the best one available.
         mask_ratio: Share of patches hidden, 0.05 to 0.95.
         seed: Chooses which patches are hidden.
 

@@ -12,7 +12,7 @@ from core import images
 from demos import Tab
 from demos.shell import api, examples, lesson_view, picker, ui
 from demos.shell import result as _result
-from demos.shell.hub import Hub
+from demos.shell.shared import SharedPicture
 
 if TYPE_CHECKING:
     from core.restore import RestoreTask
@@ -36,13 +36,13 @@ TITLES = {"denoise": "Denoise", "super_resolve": "Super-resolution", "deblur": "
 VERBS = {"denoise": "Denoise", "super_resolve": "Enlarge", "deblur": "Deblur"}
 
 
-def build(hub: Hub) -> None:
+def build(shared: SharedPicture) -> None:
     """Fill the tab: one inner tab per task."""
     with gr.Tabs():
         for task in TASKS:
             with gr.Tab(TITLES[task], id=task, elem_id=f"restore-{task}") as inner:
-                _build_task(hub, task)
-            hub.opens(inner, task)
+                _build_task(shared, task)
+            shared.opens(inner, task)
     api.endpoint(
         "denoise", denoise, ("image", "text", "number"), ("lossless", "json"), queue=ui.LONG_QUEUE
     )
@@ -56,7 +56,7 @@ def build(hub: Hub) -> None:
     api.endpoint("deblur", deblur, ("image", "text"), ("lossless", "json"), queue=ui.LONG_QUEUE)
 
 
-def _build_task(hub: Hub, task: RestoreTask) -> None:
+def _build_task(shared: SharedPicture, task: RestoreTask) -> None:
     examples.suits(task, EXAMPLES[task])
     with ui.lab():
         with ui.area("out"):
@@ -85,13 +85,13 @@ def _build_task(hub: Hub, task: RestoreTask) -> None:
                 button = gr.Button(VERBS[task], variant="primary", elem_id=f"{task}-run")
                 cancel = gr.Button("Cancel", elem_id=f"{task}-cancel")
             ui.hint(HINTS[task])
-    hub.use_shown(use, slider, "(pair) => pair && pair[1]")
-    lesson_view.render(task, hub.picture, hub.turns[task], checkpoint)
+    shared.use_shown(use, slider, "(pair) => pair && pair[1]")
+    lesson_view.render(task, shared.picture, shared.turns[task], checkpoint)
     answer.wire(
-        hub,
+        shared,
         [button.click, checkpoint.input, sigma.release, estimate.input, scale.input],
         _handler(task),
-        [hub.picture, checkpoint, estimate, sigma, scale],
+        [shared.picture, checkpoint, estimate, sigma, scale],
         [slider, info, download],
         queue=ui.LONG_QUEUE,
     )
@@ -193,7 +193,7 @@ def denoise(
 
     Args:
         image: The picture.
-        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        checkpoint: A key of /checkpoints, or "auto" for the best one available.
         sigma: Standard deviation of the noise in grey levels (0 to 100); null estimates it.
 
     Returns:
@@ -212,7 +212,7 @@ def super_resolve(
 
     Args:
         image: The picture.
-        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        checkpoint: A key of /checkpoints, or "auto" for the best one available.
         scale: 2 or 4.
 
     Returns:
@@ -230,7 +230,7 @@ def deblur(image: images.RGB, checkpoint: str = "auto") -> tuple[str, dict[str, 
 
     Args:
         image: The picture.
-        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        checkpoint: A key of /checkpoints, or "auto" for the best one available.
 
     Returns:
         The restored picture (lossless), and how the answer was made.

@@ -172,7 +172,7 @@ def test_auto_prefers_any_full_checkpoint_that_can_be_waited_for_to_a_starter(ta
 def test_a_starter_file_is_what_its_entry_says(checkpoint):
     file = ROOT / checkpoint.source
     if not file.exists():
-        assert not resolver.is_at_hand(checkpoint)
+        assert not resolver.is_ready(checkpoint)
         pytest.skip("not trained yet")
     assert state_dicts.read_header(file)[0] == checkpoint.task
     assert file.stat().st_size <= 10e6

@@ -135,7 +135,7 @@ def test_wheel_holds_what_the_hub_needs(tmp_path):
     code = (
         "from core import checkpoints; from core.sources import resolver; import json\n"
         "rows = [c for c in checkpoints.CATALOGUE if c.tier == 'starter']\n"
-        "print(json.dumps([str(checkpoints.ROOT), [resolver.is_at_hand(c) for c in rows]]))"
+        "print(json.dumps([str(checkpoints.ROOT), [resolver.is_ready(c) for c in rows]]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "site", capture_output=True, text=True,

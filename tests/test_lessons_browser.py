@@ -16,8 +16,8 @@ import app
 from core.errors import InputError
 from demos import _page
 from demos.shell import api, examples, lesson, lesson_view
-from demos.shell.hub import Hub
 from demos.shell.lesson import Check, Lesson, NotYet, Show, Slider
+from demos.shell.shared import SharedPicture
 from tests.browser import chromium, page_of
 from tests.conftest import PATIENCE, wait_for
 
@@ -78,15 +78,15 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setattr(lesson_view, "lessons_of", lambda tab: LESSONS if tab == "a" else [])
         with _page.Page(analytics_enabled=False) as page:
             api.begin()
-            hub = Hub({"a": (), "b": ()})
+            shared = SharedPicture({"a": (), "b": ()})
             checkpoint = gr.Radio(["one", "two"], value="one", elem_id="checkpoint")
             with gr.Tabs():
                 for key in ("a", "b"):
                     with gr.Tab(f"Tab {key}", elem_id=f"tab-{key}") as tab:
-                        hub.opens(tab, key)
+                        shared.opens(tab, key)
                         gr.HTML(f"<p id='here-{key}'>{key}</p>")
-                        lesson_view.render(key, hub.picture, hub.turns[key], checkpoint)
-            hub.wire(page)
+                        lesson_view.render(key, shared.picture, shared.turns[key], checkpoint)
+            shared.wire(page)
         page.queue(api_open=False)
         app.launch(
             page, server_name="127.0.0.1", server_port=None, prevent_thread_lock=True, quiet=True

@@ -215,6 +215,7 @@ def test_a_value_out_of_range_is_said_there_too(browser: Any, url: str) -> None:
         hand = Hand(page, url, "reconstruct")
         hand.upload(EXAMPLES / hand.files[0])
         hand.answered()
+        page.get_by_role("button", name="More settings").locator("visible=true").click()
         field = page.get_by_label("Seed")
         field.fill("-5")
         field.press("Enter")

@@ -143,8 +143,8 @@ def test_extra_files_lie_beside_the_weights(server, monkeypatch):
 def test_a_missing_extra_file_means_not_at_hand(server, monkeypatch):
     resolve()
     with_config = replace(FULL, extra_files=("config.json",))
-    assert resolver.is_at_hand(FULL)
-    assert not resolver.is_at_hand(with_config)
+    assert resolver.is_ready(FULL)
+    assert not resolver.is_ready(with_config)
 
 
 def test_unknown_key_and_wrong_task_are_told_apart(server):
@@ -230,7 +230,9 @@ def test_a_dead_hub_gives_the_starter_and_is_remembered(server, fault):
     server.faults["*"] = fault
     found = ended(resolve)
     assert found.tier == "starter"
-    assert found.note.startswith("Full net could not be fetched: the model hub did not answer.")
+    assert found.note.startswith(
+        "Full net could not be fetched: the Hugging Face server did not answer."
+    )
     asked = len(server.requests)
     assert ended(resolve).tier == "starter"
     assert len(server.requests) == asked
@@ -294,7 +296,7 @@ def test_who_picks_a_checkpoint_makes_the_hub_be_asked_again(server):
     picker.describe("full-net", "classify")
     assert resolve().tier == "full"
     server.requests.clear()
-    picker.describe("full-net", "classify")  # at hand: there is nothing to ask for
+    picker.describe("full-net", "classify")  # it is ready: there is nothing to ask for
     assert server.requests == []
 
 
@@ -392,7 +394,7 @@ def test_a_wrong_pinned_sum_is_refused_and_the_next_try_downloads_again(server, 
     catalogue(monkeypatch, replace(FULL, sha256="0" * 64))
     with pytest.raises(DamagedFile):
         resolve()
-    assert not resolver.is_at_hand(FULL)
+    assert not resolver.is_ready(FULL)
     server.requests.clear()
     catalogue(monkeypatch, replace(FULL, sha256=server.put(REPO, "model.safetensors", CONTENT)))
     assert resolve().tier == "full"
@@ -450,7 +452,7 @@ def test_who_would_take_the_last_place_to_wait_for_a_download_is_told_at_once(se
     wait_for(lambda: server.downloads("model.safetensors"))
     with pytest.raises(Busy, match=r"Full.* is still being fetched; please try again"):
         ended(resolve)
-    assert resolve("auto").tier == "starter", "what is at hand needs no place"
+    assert resolve("auto").tier == "starter", "what is ready needs no place"
     assert not found  # at once: the first still waits
     server.poured.set()
     first.join(PATIENCE)
@@ -492,7 +494,7 @@ def test_a_failing_progress_bar_does_not_break_the_cache(server):
 
     with pytest.raises(KeyboardInterrupt):
         resolver.resolve("full-net", "classify", broken)
-    assert not resolver.is_at_hand(FULL)
+    assert not resolver.is_ready(FULL)
     assert resolve().path.read_bytes() == CONTENT
 
 

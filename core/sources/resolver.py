@@ -66,7 +66,7 @@ def resolve(
 ) -> Resolved:
     """The file for `key`, downloaded where needed.
 
-    "auto" is the best checkpoint at hand for this device (`checkpoints.by_preference`) and never
+    "auto" is the best ready checkpoint for this device (`checkpoints.by_preference`) and never
     downloads. A full checkpoint whose hub does not answer, a package that is not installed, or one
     of whose file no model could be made, gives another of its task, with a note: that of a package,
     else the starter. An own file gives its error again.
@@ -135,11 +135,11 @@ def of_task(task: Task) -> list[Checkpoint]:
 
 def picked(checkpoint: Checkpoint) -> None:
     """A person chose it: where it has to be fetched, the hub is asked again whether it answers."""
-    if not is_at_hand(checkpoint):
+    if not is_ready(checkpoint):
         hf_client.forget_probe()
 
 
-def is_at_hand(checkpoint: Checkpoint) -> bool:
+def is_ready(checkpoint: Checkpoint) -> bool:
     """Would this checkpoint load now without a download? Makes no request."""
     if checkpoint.tier == "full":
         return all(_cached(checkpoint, name) is not None for name in _files(checkpoint))
@@ -155,7 +155,7 @@ def listing() -> list[dict[str, object]]:
             "key": c.key,
             "task": c.task,
             "tier": c.tier,
-            "available": is_at_hand(c),
+            "available": is_ready(c),
             "size_mb": round(_size_mb(c), 1),
             "licence": c.licence,
             "params": round(c.params_m * 1e6) or None,
@@ -171,7 +171,7 @@ def listing() -> list[dict[str, object]]:
 
 
 def _size_mb(checkpoint: Checkpoint) -> float:
-    if checkpoint.size_mb or checkpoint.tier == "full" or not is_at_hand(checkpoint):
+    if checkpoint.size_mb or checkpoint.tier == "full" or not is_ready(checkpoint):
         return checkpoint.size_mb
     return (ROOT / checkpoint.source).stat().st_size / 1e6
 
@@ -216,7 +216,7 @@ def _best_at_hand(task: Task, scale: int | None) -> Resolved:
     passed: list[str] = []  # a sentence for each better one that is there and of no use
     refused: HubError | None = None
     for checkpoint in checkpoints.by_preference(task, on_gpu()):
-        if scale not in (None, checkpoint.scale) or not is_at_hand(checkpoint):
+        if scale not in (None, checkpoint.scale) or not is_ready(checkpoint):
             continue
         try:
             path = _usable(checkpoint)
@@ -229,11 +229,11 @@ def _best_at_hand(task: Task, scale: int | None) -> Resolved:
     if refused is not None:
         raise refused
     wanted = f" x{scale}" if scale else ""
-    raise CheckpointError(f"No checkpoint for {task}{wanted} is at hand; pick one to download it.")
+    raise CheckpointError(f"No checkpoint for {task}{wanted} is ready; pick one to download it.")
 
 
 def _usable(checkpoint: Checkpoint) -> Path:
-    """The file of a checkpoint at hand, unless it is damaged or is known to give no model."""
+    """The file of a checkpoint that is ready, unless it is damaged or is known to give no model."""
     path = _local(checkpoint) if checkpoint.tier != "full" else _checked_in_cache(checkpoint)
     if path is None:
         raise DamagedFile("Its file was damaged and is removed; pick it to download it again.")
@@ -248,7 +248,7 @@ def _other_instead(wanted: Checkpoint, step: str, error: CheckpointError) -> Res
     for other in checkpoints.by_preference(wanted.task, on_gpu()):
         if other.tier not in ("package", "starter") or other == wanted:
             continue
-        if scale in (None, other.scale) and is_at_hand(other):
+        if scale in (None, other.scale) and is_ready(other):
             with suppress(CheckpointError, OutOfMemory):
                 note = f"{failed} {other.title} answered instead."
                 return Resolved(other, other.tier, _usable(other), note)
@@ -272,7 +272,7 @@ def limit_waiting(count: int | None) -> None:
 @contextmanager
 def _place(checkpoint: Checkpoint) -> Iterator[None]:
     room = _room
-    if room is None or is_at_hand(checkpoint):
+    if room is None or is_ready(checkpoint):
         yield
         return
     if not room.acquire(blocking=False):
@@ -287,12 +287,12 @@ def _full(checkpoint: Checkpoint, progress: Progress | None) -> Path:
     with _locks_guard:
         lock = _locks[checkpoint.key]
     with lock:  # many first requests, one download
-        if is_at_hand(checkpoint):
+        if is_ready(checkpoint):
             path = _checked_in_cache(checkpoint)
             if path is not None:
                 return path
         if not hf_client.is_reachable():
-            raise HubUnreachable("The model hub did not answer.")
+            raise HubUnreachable("The Hugging Face server did not answer.")
         return _download(checkpoint, progress)
 
 

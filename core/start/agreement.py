@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 def settle(task: Task) -> None:
-    """Measure those checkpoints of a task at hand of which nothing is known yet.
+    """Measure those checkpoints of a task that are ready and were not measured yet.
 
     Does nothing unless the precision is left to us and the device computes in bf16.
     """
@@ -37,7 +37,7 @@ def settle(task: Task) -> None:
     if get_settings().precision != "auto" or not precision.is_supported(where):
         return
     for checkpoint in resolver.of_task(task):
-        if not resolver.is_at_hand(checkpoint):
+        if not resolver.is_ready(checkpoint):
             continue
         try:
             resolved = resolver.resolve(checkpoint.key, task)

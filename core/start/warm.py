@@ -48,7 +48,7 @@ def libraries() -> None:
 
 
 def everything() -> None:
-    """Run each task once on a small grey picture with the best checkpoint at hand."""
+    """Run each task once on a small grey picture with the best checkpoint that is ready."""
     libraries()
     from core.sources import hf_client
 

@@ -28,7 +28,7 @@ from demos.segment.session import (
     settings_of,
 )
 from demos.shell import api, examples, lesson_view, picker, result, ui
-from demos.shell.hub import Hub
+from demos.shell.shared import SharedPicture
 
 EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
 HINT = (
@@ -39,23 +39,24 @@ DETAIL_SIDE = 1600
 _NOTHING = (gr.skip(), gr.skip())
 
 
-def build(hub: Hub) -> None:
+def build(shared: SharedPicture) -> None:
     """Fill the tab."""
     examples.suits("segment", EXAMPLES)
-    image, session = hub.picture, gr.State(None)
-    handed, came = hub.prompts("segment")
+    image, session = shared.picture, gr.State(None)
+    handed, came = shared.prompts("segment")
     with ui.lab():
         with ui.area("set"):
             checkpoint = picker.checkpoint_picker("segment", "segment")
-            smallest = gr.Slider(
-                0,
-                2,
-                0,
-                step=0.05,
-                label="Smallest hole or island (% of the picture)",
-                info="Smaller holes in a mask are filled, smaller islands removed.",
-                elem_id="segment-smallest",
-            )
+            with ui.more():
+                smallest = gr.Slider(
+                    0,
+                    2,
+                    0,
+                    step=0.05,
+                    label="Smallest hole or island (% of the picture)",
+                    info="Smaller holes in a mask are filled, smaller islands removed.",
+                    elem_id="segment-smallest",
+                )
             ui.hint(HINT)
         with ui.area("out"):
             place = result.Answer("segment", "Choose a picture and click what you want to cut out")
@@ -64,12 +65,12 @@ def build(hub: Hub) -> None:
             state = [image, checkpoint, smallest, session]
             of_picture = [
                 *everything.build(image, checkpoint, session, canvas),
-                *files.build(hub, state),
+                *files.build(shared, state),
             ]
     given = {"session": session, "smallest": smallest}
-    lesson_view.render("segment", image, hub.turns["segment"], checkpoint, given)
+    lesson_view.render("segment", image, shared.turns["segment"], checkpoint, given)
     place.wire(
-        hub,
+        shared,
         [checkpoint.input, came.change],
         loading(of_picture),
         [*state, handed],
@@ -182,7 +183,7 @@ def segment(
         image: The picture.
         points: [[x, y, label], …] in pixels; label 1 includes, 0 excludes.
         box: [x1, y1, x2, y2] in pixels, or null.
-        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        checkpoint: A key of /checkpoints, or "auto" for the best one available.
         multimask: Three masks, of different sizes, while the prompt is a single point.
 
     Returns:

@@ -290,7 +290,7 @@ def segment_everything(
 
     Args:
         image: The picture.
-        checkpoint: A key of /checkpoints, or "auto" for the best one at hand.
+        checkpoint: A key of /checkpoints, or "auto" for the best one available.
         points_per_side: The grid has this many points along each side.
 
     Returns:

@@ -27,7 +27,7 @@ from demos.segment.session import (
     settings_of,
 )
 from demos.shell import result, ui
-from demos.shell.hub import Hub
+from demos.shell.shared import SharedPicture
 
 if TYPE_CHECKING:
     from core.checkpoints import Checkpoint
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 FIRST = "Click something on the picture first."
 
 
-def build(hub: Hub, state: list[Any]) -> list[Any]:
+def build(shared: SharedPicture, state: list[Any]) -> list[Any]:
     """The accordions below the canvas. `state` is picture, checkpoint, smallest area, session.
 
     Returns what has to be emptied for another picture.
@@ -67,7 +67,7 @@ def build(hub: Hub, state: list[Any]) -> list[Any]:
             interactive=False,
             elem_id="segment-code-weights",
         )
-    hub.use(use, cut_out, state)
+    shared.use(use, cut_out, state)
     result.on_demand([make.click], _made, state, [said, files])
     for trigger in (code.expand, again.click):
         result.on_demand(

@@ -55,7 +55,7 @@ def checkpoint_picker(tab: str, task: Task, scale: gr.Radio | None = None) -> gr
 
 
 def refresh_pickers_on_load(page: gr.Blocks) -> None:
-    """Let every visit see what is at hand now: downloads and own files arrive while we run."""
+    """Let every visit see what is ready now: downloads and own files arrive while we run."""
     made = list(_pickers)
 
     def refresh() -> list[Any]:
@@ -70,14 +70,14 @@ def refresh_pickers_on_load(page: gr.Blocks) -> None:
 
 def _choices(task: Task) -> list[tuple[str, str]]:
     return [
-        ("Best at hand for this machine (auto)", "auto"),
+        ("Auto (best available)", "auto"),
         *((_choice(c), c.key) for c in resolver.of_task(task)),
     ]
 
 
 def _choice(checkpoint: Checkpoint) -> str:
-    missing = "not installed" if checkpoint.tier == "package" else "download"
-    state = "at hand" if resolver.is_at_hand(checkpoint) else missing
+    missing = "not installed" if checkpoint.tier == "package" else "download needed"
+    state = "ready" if resolver.is_ready(checkpoint) else missing
     size = _megabytes(checkpoint.size_mb) if checkpoint.size_mb else ""
     facts = (checkpoint.tier, size, checkpoint.cost, state)
     return f"{checkpoint.title} ({', '.join(fact for fact in facts if fact)})"
@@ -100,7 +100,7 @@ def describe(key: str, task: Task, scale: int | None = None) -> str:
     else:
         checkpoint = resolver.find(key, task)
         resolver.picked(checkpoint)
-    state = "" if resolver.is_at_hand(checkpoint) else _how_to_get(checkpoint)
+    state = "" if resolver.is_ready(checkpoint) else _how_to_get(checkpoint)
     facts = [
         f"{checkpoint.params_m:.3g} M parameters" if checkpoint.params_m else "",
         _megabytes(checkpoint.size_mb) if checkpoint.size_mb else "",

@@ -1,4 +1,4 @@
-"""A picture input that hands on a picture by name, so that no click decodes the file again."""
+"""A picture input that passes a picture on by name, so that no click decodes the file again."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typing import Any
 import gradio as gr
 
 from demos.shell import picture, ui
-from demos.shell.hub import Hub
+from demos.shell.shared import SharedPicture
 
 _WORKING = '<p class="placeholder" role="status" data-working>Working on the picture.</p>'
 _CANCELLED = '<p class="placeholder" role="status">Cancelled. Run it again when you like.</p>'
@@ -49,7 +49,7 @@ class Answer:
 
     def wire(
         self,
-        hub: Hub,
+        shared: SharedPicture,
         controls: Sequence[Any],
         fn: Callable[..., Any],
         inputs: Sequence[Any],
@@ -71,7 +71,7 @@ class Answer:
         for part in outputs if hides is None else hides:
             part.elem_classes = [*(part.elem_classes or []), "answer"]
         self._parts = list(outputs)
-        turn = hub.turns[self.tab]
+        turn = shared.turns[self.tab]
         self._event = ui.on_device(
             [turn.change, *controls],
             self.answering(fn, outputs, at_once, leave),

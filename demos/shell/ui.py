@@ -159,6 +159,11 @@ def area(name: str) -> gr.Column:
     return gr.Column(min_width=0, elem_classes=f"lab-{name}")
 
 
+def more() -> gr.Accordion:
+    """The fold for controls that few people need."""
+    return gr.Accordion("More settings", open=False, elem_classes="more-settings")
+
+
 def hint(text: str) -> gr.HTML:
     """What the starter does well and badly among the examples."""
     return gr.HTML(f'<p class="about">{html.escape(text)}</p>')

@@ -1,7 +1,7 @@
 """The page's one picture, and what the tabs do with it.
 
 A visitor chooses a picture once. Each picture has a number, its turn, and each tab a hidden text
-with the turn of the picture that it has seen last. The browser (hub.js) sets the text of the tab
+with the turn of the picture that it has seen last. The browser (shared.js) sets the text of the tab
 that is open when the picture changes, and that of a tab when it is opened; a tab runs when its text
 changes. So a tab runs once for each picture, a tab that is never opened computes nothing, and a tab
 keeps its answer.
@@ -22,7 +22,7 @@ from demos.shell import examples, ui
 from demos.shell.picture import PictureIn
 
 Objects = Sequence[dict[str, Any]]
-_SCRIPT = Path(__file__).with_name("hub.js").read_text(encoding="utf-8")
+_SCRIPT = Path(__file__).with_name("shared.js").read_text(encoding="utf-8")
 _ADDRESS = (
     '<details class="address"><summary>From an address</summary>'
     '<form id="address"><input type="url" required aria-label="Address of a picture" '
@@ -41,7 +41,7 @@ class Prompts:
     objects: Objects
 
 
-class Hub:
+class SharedPicture:
     """The picture, the turns of the tabs, and the ways between them; make it inside the Blocks.
 
     Args:

@@ -85,8 +85,8 @@
   }
 
   // ---- the tray
-  function remember() {
-    if (current) {
+  function remember(adds = true) {
+    if (current && adds) {
       const known = tray.findIndex((one) => pathOf(one) === pathOf(current));
       if (known < 0) tray.unshift(current);
       tray.length = Math.min(tray.length, MOST);
@@ -97,6 +97,7 @@
     place.replaceChildren(...tray.map((one, index) => {
       const button = document.createElement("button"), image = document.createElement("img");
       button.type = "button";
+      image.addEventListener("error", () => forget(one)); // what was refused is no picture
       image.src = one.url;
       image.alt = "Go back to picture " + (tray.length - index);
       button.title = one.orig_name || "";
@@ -108,6 +109,13 @@
       button.append(image);
       return button;
     }));
+  }
+
+  function forget(one) {
+    const at = tray.indexOf(one);
+    if (at < 0) return;
+    tray.splice(at, 1);
+    remember(false);
   }
 
   // ---- the examples
