@@ -94,7 +94,7 @@ def _boxes_listed(found: Detections) -> gr.Dropdown:
     """The boxes shown, to choose among."""
     pairs = enumerate(zip(found.labels, found.scores, strict=True))
     choices = [(f"{i + 1}. {name} {score:.2f}", i) for i, (name, score) in pairs]
-    return gr.Dropdown(choices=choices, value=[])
+    return gr.Dropdown(choices=choices, value=[], visible=bool(choices))
 
 
 def _boxes(

@@ -85,7 +85,11 @@ def page_of(
         context.set_default_timeout(1000 * PATIENCE)
         page = context.new_page()
         errors = watch_errors(page)
-        yield page
+        try:
+            yield page
+        except BaseException:
+            print("the page logged:", errors)  # often why the test failed
+            raise
         assert not errors, errors
     finally:
         context.close()
