@@ -28,6 +28,7 @@ RestoreTask = Literal["denoise", "super_resolve", "deblur"]
 Steps = Generator[float, None, Restoration]
 TILES = (512, 256, 128)  # input tile sides in pixels; smaller when memory runs out
 CPU_TILE_OUTPUT = 1024  # on a CPU, the largest side of an output tile
+HUGE_PIXELS, HUGE_TILE = 24_000_000, 384  # above it picture and result leave less memory for tiles
 MAX_OUTPUT_PIXELS = 64_000_000
 LIMITS = {
     "denoise": guard.DENOISE,
@@ -156,7 +157,7 @@ class _Job:
 
 def _restored(job: _Job, rgb: RGB, factor: int) -> Generator[float, None, RGB]:
     """The whole picture, in the largest tiles that fit into memory."""
-    *larger, smallest = tile_sides(factor)
+    *larger, smallest = tile_sides(factor, rgb.shape[0] * rgb.shape[1])
     for side in larger:
         try:
             return (yield from tiles.restored(rgb, factor, side, job.tile))
@@ -165,16 +166,17 @@ def _restored(job: _Job, rgb: RGB, factor: int) -> Generator[float, None, RGB]:
     return (yield from tiles.restored(rgb, factor, smallest, job.tile))
 
 
-def tile_sides(factor: int) -> tuple[int, ...]:
-    """The sides of tiles to try, largest first.
+def tile_sides(factor: int, pixels: int = 0) -> tuple[int, ...]:
+    """The sides of tiles to try for a picture of that many pixels, largest first.
 
     On a CPU an enlarging network gets smaller tiles: its steps take seconds, and jobs are cancelled
     between steps. Even smaller ones would compute more of the picture twice: 6 to 17 % of the time
-    with 288 pixels.
+    with 288 pixels. A huge picture gets smaller ones too, for the sake of memory.
     """
     if runtime.device().type != "cpu":
         return TILES
-    most = max(TILES[-1], min(TILES[0], CPU_TILE_OUTPUT // factor))
+    largest = HUGE_TILE if pixels > HUGE_PIXELS else TILES[0]
+    most = max(TILES[-1], min(largest, CPU_TILE_OUTPUT // factor))
     return (most, *(side for side in TILES if side < most))
 
 

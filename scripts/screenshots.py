@@ -21,8 +21,18 @@ SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 LIMIT = 90_000  # milliseconds
 
 
-def _upload(page: Any, key: str, name: str) -> None:
-    page.locator(f"#{key}-image input[type=file]").first.set_input_files(str(EXAMPLES / name))
+def _choose(page: Any, key: str, name: str) -> None:
+    """Upload a picture while the tab `key` is open, and wait for its answer."""
+    answer = f"#{key}-said [data-turn]:not([data-working])"
+    page.locator(answer).wait_for(state="attached")  # of the picture before
+    before = page.locator(answer).get_attribute("data-turn")
+    page.locator("#picture input[type=file]").first.set_input_files(str(EXAMPLES / name))
+    page.wait_for_function(
+        "([answer, before]) => {"
+        " const found = document.querySelector(answer);"
+        " return found && found.dataset.turn !== before; }",
+        arg=[answer, before],
+    )
 
 
 def _open(page: Any, title: str) -> None:
@@ -31,23 +41,24 @@ def _open(page: Any, title: str) -> None:
 
 def classify(page: Any) -> None:
     """The cat and its classes."""
-    _upload(page, "classify", "chelsea.jpg")
+    _choose(page, "classify", "chelsea.jpg")
     page.locator("#classify-result .bars li").first.wait_for()
 
 
 def detect(page: Any) -> None:
     """Boxes on a photograph."""
     _open(page, "Detect")
-    _upload(page, "detect", "face.jpg")
+    _choose(page, "detect", "face.jpg")
     page.locator("#detect-result img").wait_for()
 
 
 def segment(page: Any) -> None:
     """One click on the astronaut."""
     _open(page, "Segment")
-    _upload(page, "segment", "astronaut.jpg")
+    _choose(page, "segment", "astronaut.jpg")
     ready = "document.querySelector('#segment-canvas .pp-status').innerText.includes('Ready')"
     page.wait_for_function(ready)
+    page.locator("#segment-canvas").scroll_into_view_if_needed()
     canvas = page.locator("#segment-canvas .pp-canvas")
     box = canvas.bounding_box()
     canvas.click(position={"x": box["width"] * 0.42, "y": box["height"] * 0.65})
@@ -58,7 +69,7 @@ def segment(page: Any) -> None:
 def reconstruct(page: Any) -> None:
     """The three views."""
     _open(page, "Reconstruct")
-    _upload(page, "reconstruct", "chelsea.jpg")
+    _choose(page, "reconstruct", "chelsea.jpg")
     page.locator("#reconstruct-pasted img").wait_for()
 
 
@@ -80,7 +91,7 @@ def deblur(page: Any) -> None:
 def _restore(page: Any, title: str, key: str, name: str) -> None:
     _open(page, "Restore")
     _open(page, title)
-    _upload(page, key, name)
+    _choose(page, key, name)
     page.locator(f"#{key}-info .info").wait_for()
 
 
