@@ -249,7 +249,7 @@ def test_the_lessons_open_on_the_prompts_and_follow_them(hand: Hand) -> None:
     page.locator("#lesson-which-click-helped-refresh").click()
     page.wait_for_function(f"{rows} === 2")
     page.locator("#lesson-which-click-helped-take").click()
-    page.locator("#lesson-which-click-helped-said").get_by_text("is the reference now").wait_for()
+    page.locator("#lesson-which-click-helped-said").get_by_text("is now the reference").wait_for()
     page.locator("#lesson-which-click-helped-refresh").click()
     page.locator("#lesson-which-click-helped").get_by_text("helped most").wait_for()
     page.locator("#picture [aria-label='Remove Image']").click()
