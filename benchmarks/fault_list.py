@@ -26,22 +26,22 @@ Inject = Callable[[Path], AbstractContextManager[Any]]
 class Fault:
     """One way to break the app.
 
-    `inject` breaks it and gets its own folder to write into; the visitor's answer must match
-    `says`; `endpoint` and `checkpoint` are what that visitor asks. `alike` are tabs that cannot do
-    without what is broken either.
+    `inject` breaks it and gets its own folder for files; the visitor's answer must match `says`;
+    `endpoint` and `checkpoint` are the visitor's request. `alike` lists other tabs that the fault
+    affects too.
     """
 
     name: str
     inject: Inject
     says: str
     endpoint: str = "/classify"
-    checkpoint: str = ""  # "": as `faults.ENDPOINTS` says
+    checkpoint: str = ""  # "": as in `faults.ENDPOINTS`
     alike: tuple[str, ...] = ()
 
 
 @contextmanager
 def _failing_model(error: BaseException, times: int = 10**6) -> Iterator[None]:
-    """The model of Classify raises `error`, so many times."""
+    """Classify's model raises `error`, `times` times."""
     left = [times]
 
     def before(*_: Any) -> None:
@@ -90,7 +90,7 @@ def _errors(number: int) -> Callable[..., Any]:
 
 
 def _unwritable(number: int) -> Inject:
-    """Results cannot be written: a full disk, a folder that is read-only."""
+    """Results cannot be written: a full disk, or a read-only folder."""
     real, fail = Path.open, _errors(number)
 
     def open_(self: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
@@ -127,7 +127,7 @@ def _no_memory_to_decode(_: Path) -> AbstractContextManager[Any]:
 
 @contextmanager
 def _no_room_to_decode(_: Path) -> Iterator[None]:
-    """Large pictures of others take all the room, and to this budget every picture is large."""
+    """Others' large pictures use up the budget; with this budget, every picture counts as large."""
     from core.imaging.decoding import budget
 
     taken = budget.Budget(limit=1, small=0, patience=0.1)
@@ -136,7 +136,7 @@ def _no_room_to_decode(_: Path) -> Iterator[None]:
 
 
 def _starter(change: Callable[[Path], object]) -> Inject:
-    """The weight file of Classify's starter is changed on the disk."""
+    """Classify's starter file is changed on disk."""
 
     @contextmanager
     def inject(folder: Path) -> Iterator[None]:
@@ -166,7 +166,7 @@ def _overwrite(path: Path) -> None:
 
 @contextmanager
 def _own(folder: Path, content: bytes) -> Iterator[None]:
-    """The owner's folder of checkpoints holds a damaged file."""
+    """The owner's checkpoint folder contains a damaged file."""
     (folder / "mine.safetensors").write_bytes(content)
     with changed_settings(VISION_HUB_CHECKPOINTS=str(folder)):
         yield
@@ -219,7 +219,7 @@ def _connections(count: int, content: bytes, keep: bool) -> Inject:
             for _number in range(count):
                 connection = socket.create_connection((host or "", port or 80), 30)
                 kept.enter_context(connection)
-                with suppress(OSError):  # refused before the end, as it should be
+                with suppress(OSError):  # refused early, as it should be
                     connection.sendall(content)
                 if not keep:
                     connection.close()
@@ -229,7 +229,7 @@ def _connections(count: int, content: bytes, keep: bool) -> Inject:
 
 
 def _request(path: str, said: int, content: bytes) -> bytes:
-    """A request whose body is `said` bytes long, and what comes of it."""
+    """The start of a request that declares a body of `said` bytes."""
     kind = "multipart/form-data; boundary=x" if path.endswith("upload") else "application/json"
     head = f"POST {path} HTTP/1.1\r\nHost: hub\r\nContent-Type: {kind}\r\nContent-Length: {said}"
     return head.encode() + b"\r\n\r\n" + content
@@ -242,7 +242,7 @@ def _model(error: BaseException, times: int = 10**6) -> Inject:
     return lambda _: _failing_model(error, times)
 
 
-# Whose answers are files; Classify's is none.
+# Endpoints that write result files; Classify writes none.
 WRITERS = ("/detect", "/segment", "/reconstruct", "/denoise", "/super_resolve", "/deblur")
 DAMAGED = "damaged|not a safetensors"
 FAULTS = (
