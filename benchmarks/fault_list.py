@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.startup import ROOT
 
-ANSWERED = "(answered as if nothing had happened)"
+ANSWERED = "(answered as usual)"
 Inject = Callable[[Path], AbstractContextManager[Any]]
 
 
@@ -210,7 +210,7 @@ MEGABYTE = 2**20
 
 
 def _connections(count: int, content: bytes, keep: bool) -> Inject:
-    """So many clients send `content`; they then say nothing more, or break off."""
+    """`count` clients send `content`; then they send nothing more, or disconnect."""
 
     @contextmanager
     def inject(_: Path) -> Iterator[None]:
@@ -246,29 +246,29 @@ def _model(error: BaseException, times: int = 10**6) -> Inject:
 WRITERS = ("/detect", "/segment", "/reconstruct", "/denoise", "/super_resolve", "/deblur")
 DAMAGED = "damaged|not a safetensors"
 FAULTS = (
-    Fault("the device's memory ends once", _model(MemoryError(), 1), re.escape(ANSWERED)),
-    Fault("the device's memory ends at every try", _model(MemoryError()), "too little memory"),
+    Fault("the device runs out of memory once", _model(MemoryError(), 1), re.escape(ANSWERED)),
+    Fault("the device runs out of memory at every try", _model(MemoryError()), "too little memory"),
     Fault(
         "GPU out of memory",
         _model(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")),
         "too little memory",
     ),
     Fault("CUDA device-side assert", _lost_gpu, "graphics card failed"),
-    Fault("the model gives not-a-number", _not_a_number, "not numbers"),
-    Fault("a library fails in a way nobody foresaw", _model(KeyError("x")), "Something went wrong"),
-    Fault("no memory to decode the picture", _no_memory_to_decode, "not enough memory"),
+    Fault("the model returns NaN", _not_a_number, "not numbers"),
+    Fault("a library raises an unexpected error", _model(KeyError("x")), "Something went wrong"),
+    Fault("no memory for decoding the picture", _no_memory_to_decode, "not enough memory"),
     Fault(
-        "large pictures of others take all the room",
+        "others' large pictures use up the memory",
         _no_room_to_decode,
         "other large pictures",
         alike=WRITERS,
     ),
-    Fault("a bit of the weights is flipped", _starter(_flip), DAMAGED),
-    Fault("the weights are cut off", _starter(_truncate), DAMAGED),
-    Fault("the weights are no weights", _starter(_overwrite), DAMAGED),
-    Fault("the weights are gone", _starter(Path.unlink), "is ready|not there"),
+    Fault("a bit of the weight file is flipped", _starter(_flip), DAMAGED),
+    Fault("the weight file is truncated", _starter(_truncate), DAMAGED),
+    Fault("the weight file is not a weight file", _starter(_overwrite), DAMAGED),
+    Fault("the weight file is missing", _starter(Path.unlink), "is ready|not there"),
     Fault(
-        "an own checkpoint is damaged",
+        "the owner's checkpoint is damaged",
         lambda folder: _own(folder, b"\x10" + b"\0" * 7 + b"{broken header!}"),
         r"mine\.safetensors is damaged",
         checkpoint="own:mine.safetensors",
@@ -280,7 +280,7 @@ FAULTS = (
         "/denoise",
         alike=WRITERS,
     ),
-    Fault("the folder of results is read-only", _no_folder, "read-only", "/denoise", alike=WRITERS),
+    Fault("the results folder is read-only", _no_folder, "read-only", "/denoise", alike=WRITERS),
     Fault(
         "Hugging Face does not answer",
         _silent_hub,
@@ -302,7 +302,7 @@ FAULTS = (
         re.escape(ANSWERED),
     ),
     Fault(
-        "two hundred heads never end",
+        "two hundred requests have endless headers",
         _connections(200, b"GET / HTTP/1.1\r\nX-A: ", keep=True),
         re.escape(ANSWERED),
     ),

@@ -136,7 +136,7 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         numbers = (row.picture, row.result, row.above, row.left, row.seconds)
         cells = " | ".join(f"{number:.0f}" for number in numbers)
-        word = "holds" if row.holds else "**passed**"
+        word = "holds" if row.holds else "**exceeded**"
         lines.append(f"| `/{row.endpoint}` | {cells} | {word} |")
     return "\n".join(lines)
 

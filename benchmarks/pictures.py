@@ -30,7 +30,7 @@ Check = Callable[[Found, Path], bool]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One file: what came of it `before`, what is `right`, and how to tell."""
+    """One file: the result `before`, the `right` one, and how to compare."""
 
     file: str
     before: str

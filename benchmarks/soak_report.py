@@ -59,7 +59,7 @@ class Report:
 
     def markdown(self) -> str:
         """The report for the documentation."""
-        words = {True: "holds", False: "**passed**", None: "run too short to tell"}
+        words = {True: "holds", False: "**exceeded**", None: "run too short to tell"}
         rows = [f"| {a} | {b} | {c} | {words[d]} |" for a, b, c, d in self.verdicts()]
         asked = ", ".join(f"{name} {count}" for name, count in sorted(self.answers.items()))
         lines = [
