@@ -1,4 +1,4 @@
-"""Pictures for a run: all different, so that no result comes from a cache."""
+"""Pictures for a run, all different so that no result comes from a cache."""
 
 from __future__ import annotations
 

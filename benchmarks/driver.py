@@ -75,7 +75,7 @@ def closed_loop(
             began = time.perf_counter()
             try:
                 ask(number)
-            except Exception as error:  # whatever failed is counted and shown
+            except Exception as error:  # count and show any failure
                 errors.append(f"{type(error).__name__}: {error}")
                 return
             latencies.append(time.perf_counter() - began)
@@ -103,9 +103,9 @@ def cpu_seconds(pid: int | None) -> float | None:
 
 
 def upload(url: str, pictures: Sequence[bytes], suffix: str = "jpg") -> list[str]:
-    """Upload pictures to a Gradio app; return the paths that requests use.
+    """Upload pictures to a Gradio app; return the paths for use in requests.
 
-    Each request carries a few, since the app limits its size.
+    Each request uploads a few, since the app limits its size.
     """
     if len(pictures) > FILES_A_REQUEST:
         first, rest = pictures[:FILES_A_REQUEST], pictures[FILES_A_REQUEST:]
@@ -153,7 +153,7 @@ def picture(path: str) -> dict[str, Any]:
 def _request(
     url: str, method: str, path: str, body: str | bytes | None = None, kind: str = "text/plain"
 ) -> bytes:
-    """The body of the answer, on a connection of its own."""
+    """The body of the response, over a new connection."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=300)
     try:
@@ -168,7 +168,7 @@ def _request(
 
 
 def _answer(stream: str) -> Any:
-    """The data of the event that says that the work is complete."""
+    """The data of the event that reports completion."""
     for line in stream.splitlines():
         if line.startswith("data: ") and '"process_completed"' in line:
             message = json.loads(line.removeprefix("data: "))

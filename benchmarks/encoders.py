@@ -2,10 +2,10 @@
 
     python -m benchmarks.encoders [--rounds 3] [sam-vit-l …]
 
-Processor seconds of one encoder pass through `core.segment.embed` in fp32, on random weights, since
-the time does not depend on them; the starter with its own. The encoders take turns, so that other
-work on the machine reaches all of them, and the least of each counts. Without names the large
-ViT-L and ViT-H are left out.
+CPU seconds of one encoder pass through `core.segment.embed` in fp32, with random weights, since the
+time does not depend on them; the starter has its own. The encoders take turns, so that other work
+on the machine affects all of them, and the minimum of each counts. Without names, the large ViT-L
+and ViT-H are skipped.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def write_random(name: str, folder: Path) -> None:
-    """Random weights of a checkpoint of the catalogue, readable as an own checkpoint."""
+    """Random weights for a checkpoint in the catalogue, readable as a user's own checkpoint."""
     import torch
 
     if name == "segment-starter":
@@ -60,7 +60,7 @@ def write_random(name: str, folder: Path) -> None:
 
 
 def network(name: str) -> Any:
-    """The network of a full segment checkpoint, not yet filled."""
+    """The network of a full segment checkpoint, without weights."""
     if name == "slimsam-50":
         from transformers import SamConfig, SamModel
 
@@ -75,7 +75,7 @@ def network(name: str) -> Any:
 
 
 def measure(names: list[str], rounds: int) -> dict[str, float]:
-    """The least processor seconds of a pass of each, after one that warms up."""
+    """The minimum CPU seconds of a pass for each encoder, after a warm-up pass."""
     from core.sam import models
     from core.serving import runtime
     from core.sources import resolver

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.startup import ROOT
 
-ANSWERED = "(answered as if nothing had happened)"
+ANSWERED = "(answered as usual)"
 Inject = Callable[[Path], AbstractContextManager[Any]]
 
 
@@ -26,22 +26,22 @@ Inject = Callable[[Path], AbstractContextManager[Any]]
 class Fault:
     """One way to break the app.
 
-    `inject` breaks it and gets its own folder to write into; the visitor's answer must match
-    `says`; `endpoint` and `checkpoint` are what that visitor asks. `alike` are tabs that cannot do
-    without what is broken either.
+    `inject` breaks it and gets its own folder for files; the visitor's answer must match `says`;
+    `endpoint` and `checkpoint` are the visitor's request. `alike` lists other tabs that the fault
+    affects too.
     """
 
     name: str
     inject: Inject
     says: str
     endpoint: str = "/classify"
-    checkpoint: str = ""  # "": as `faults.ENDPOINTS` says
+    checkpoint: str = ""  # "": as in `faults.ENDPOINTS`
     alike: tuple[str, ...] = ()
 
 
 @contextmanager
 def _failing_model(error: BaseException, times: int = 10**6) -> Iterator[None]:
-    """The model of Classify raises `error`, so many times."""
+    """Classify's model raises `error`, `times` times."""
     left = [times]
 
     def before(*_: Any) -> None:
@@ -90,7 +90,7 @@ def _errors(number: int) -> Callable[..., Any]:
 
 
 def _unwritable(number: int) -> Inject:
-    """Results cannot be written: a full disk, a folder that is read-only."""
+    """Results cannot be written: a full disk, or a read-only folder."""
     real, fail = Path.open, _errors(number)
 
     def open_(self: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
@@ -127,7 +127,7 @@ def _no_memory_to_decode(_: Path) -> AbstractContextManager[Any]:
 
 @contextmanager
 def _no_room_to_decode(_: Path) -> Iterator[None]:
-    """Large pictures of others take all the room, and to this budget every picture is large."""
+    """Others' large pictures use up the budget; with this budget, every picture counts as large."""
     from core.imaging.decoding import budget
 
     taken = budget.Budget(limit=1, small=0, patience=0.1)
@@ -136,7 +136,7 @@ def _no_room_to_decode(_: Path) -> Iterator[None]:
 
 
 def _starter(change: Callable[[Path], object]) -> Inject:
-    """The weight file of Classify's starter is changed on the disk."""
+    """Classify's starter file is changed on disk."""
 
     @contextmanager
     def inject(folder: Path) -> Iterator[None]:
@@ -166,7 +166,7 @@ def _overwrite(path: Path) -> None:
 
 @contextmanager
 def _own(folder: Path, content: bytes) -> Iterator[None]:
-    """The owner's folder of checkpoints holds a damaged file."""
+    """The owner's checkpoint folder contains a damaged file."""
     (folder / "mine.safetensors").write_bytes(content)
     with changed_settings(VISION_HUB_CHECKPOINTS=str(folder)):
         yield
@@ -210,7 +210,7 @@ MEGABYTE = 2**20
 
 
 def _connections(count: int, content: bytes, keep: bool) -> Inject:
-    """So many clients send `content`; they then say nothing more, or break off."""
+    """`count` clients send `content`; then they send nothing more, or disconnect."""
 
     @contextmanager
     def inject(_: Path) -> Iterator[None]:
@@ -219,7 +219,7 @@ def _connections(count: int, content: bytes, keep: bool) -> Inject:
             for _number in range(count):
                 connection = socket.create_connection((host or "", port or 80), 30)
                 kept.enter_context(connection)
-                with suppress(OSError):  # refused before the end, as it should be
+                with suppress(OSError):  # refused early, as it should be
                     connection.sendall(content)
                 if not keep:
                     connection.close()
@@ -229,7 +229,7 @@ def _connections(count: int, content: bytes, keep: bool) -> Inject:
 
 
 def _request(path: str, said: int, content: bytes) -> bytes:
-    """A request whose body is `said` bytes long, and what comes of it."""
+    """The start of a request that declares a body of `said` bytes."""
     kind = "multipart/form-data; boundary=x" if path.endswith("upload") else "application/json"
     head = f"POST {path} HTTP/1.1\r\nHost: hub\r\nContent-Type: {kind}\r\nContent-Length: {said}"
     return head.encode() + b"\r\n\r\n" + content
@@ -242,33 +242,33 @@ def _model(error: BaseException, times: int = 10**6) -> Inject:
     return lambda _: _failing_model(error, times)
 
 
-# Whose answers are files; Classify's is none.
+# Endpoints that write result files; Classify writes none.
 WRITERS = ("/detect", "/segment", "/reconstruct", "/denoise", "/super_resolve", "/deblur")
 DAMAGED = "damaged|not a safetensors"
 FAULTS = (
-    Fault("the device's memory ends once", _model(MemoryError(), 1), re.escape(ANSWERED)),
-    Fault("the device's memory ends at every try", _model(MemoryError()), "too little memory"),
+    Fault("the device runs out of memory once", _model(MemoryError(), 1), re.escape(ANSWERED)),
+    Fault("the device runs out of memory at every try", _model(MemoryError()), "too little memory"),
     Fault(
         "GPU out of memory",
         _model(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")),
         "too little memory",
     ),
     Fault("CUDA device-side assert", _lost_gpu, "graphics card failed"),
-    Fault("the model gives not-a-number", _not_a_number, "not numbers"),
-    Fault("a library fails in a way nobody foresaw", _model(KeyError("x")), "Something went wrong"),
-    Fault("no memory to decode the picture", _no_memory_to_decode, "not enough memory"),
+    Fault("the model returns NaN", _not_a_number, "not numbers"),
+    Fault("a library raises an unexpected error", _model(KeyError("x")), "Something went wrong"),
+    Fault("no memory for decoding the picture", _no_memory_to_decode, "not enough memory"),
     Fault(
-        "large pictures of others take all the room",
+        "others' large pictures use up the memory",
         _no_room_to_decode,
         "other large pictures",
         alike=WRITERS,
     ),
-    Fault("a bit of the weights is flipped", _starter(_flip), DAMAGED),
-    Fault("the weights are cut off", _starter(_truncate), DAMAGED),
-    Fault("the weights are no weights", _starter(_overwrite), DAMAGED),
-    Fault("the weights are gone", _starter(Path.unlink), "is ready|not there"),
+    Fault("a bit of the weight file is flipped", _starter(_flip), DAMAGED),
+    Fault("the weight file is truncated", _starter(_truncate), DAMAGED),
+    Fault("the weight file is not a weight file", _starter(_overwrite), DAMAGED),
+    Fault("the weight file is missing", _starter(Path.unlink), "is ready|not there"),
     Fault(
-        "an own checkpoint is damaged",
+        "the owner's checkpoint is damaged",
         lambda folder: _own(folder, b"\x10" + b"\0" * 7 + b"{broken header!}"),
         r"mine\.safetensors is damaged",
         checkpoint="own:mine.safetensors",
@@ -280,7 +280,7 @@ FAULTS = (
         "/denoise",
         alike=WRITERS,
     ),
-    Fault("the folder of results is read-only", _no_folder, "read-only", "/denoise", alike=WRITERS),
+    Fault("the results folder is read-only", _no_folder, "read-only", "/denoise", alike=WRITERS),
     Fault(
         "Hugging Face does not answer",
         _silent_hub,
@@ -302,7 +302,7 @@ FAULTS = (
         re.escape(ANSWERED),
     ),
     Fault(
-        "two hundred heads never end",
+        "two hundred requests have endless headers",
         _connections(200, b"GET / HTTP/1.1\r\nX-A: ", keep=True),
         re.escape(ANSWERED),
     ),

@@ -1,4 +1,4 @@
-"""Break the app in every known way; record what a visitor reads and what still works.
+"""Break the app in every known way; record the visitor's message and what still works.
 
     python -m benchmarks.faults [--write]
 
@@ -26,7 +26,7 @@ from benchmarks.goals import with_part
 from benchmarks.startup import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
-ENDPOINTS: dict[str, dict[str, Any]] = {  # and what they ask beside a picture
+ENDPOINTS: dict[str, dict[str, Any]] = {  # and their other arguments
     "/classify": {"checkpoint": "classify-starter"},  # whose model and file the faults change
     "/detect": {},
     "/segment": {"points": [[20, 20, 1]]},
@@ -39,7 +39,7 @@ ENDPOINTS: dict[str, dict[str, Any]] = {  # and what they ask beside a picture
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What came of one fault."""
+    """The effects of one fault."""
 
     fault: Fault
     said: str
@@ -48,20 +48,20 @@ class Row:
 
     @property
     def met(self) -> bool:
-        """Whether a clear sentence, the next request and the other tabs were as they should be."""
+        """Whether the message was clear, and the next request and the other tabs worked."""
         clear = re.search(self.fault.says, self.said) is not None and is_clear(self.said)
         return clear and self.next_right and self.others_right
 
 
 def is_clear(sentence: str) -> bool:
-    """One line that ends like a sentence and shows no path, class or traceback."""
+    """Whether this is one line that ends like a sentence, without a path, class or traceback."""
     leaks = ("Traceback", "Error:", "Exception", "/tmp", "/home", "/root", str(ROOT), "0x")
     one_line = "\n" not in sentence.strip() and sentence.rstrip().endswith((".", "…", ")"))
     return one_line and not any(leak in sentence for leak in leaks)
 
 
 class Hub:
-    """The served app, and what it answers while nothing is broken."""
+    """The served app, and its answers while nothing is broken."""
 
     def __init__(self, address: str, folder: Path) -> None:
         from gradio_client import Client
@@ -73,10 +73,10 @@ class Hub:
         self.right = {endpoint: self.ask(endpoint) for endpoint in ENDPOINTS}
 
     def ask(self, endpoint: str, checkpoint: str = "", fresh: bool = False) -> Any:
-        """What an endpoint answers, without how it was made; its note, where it has one.
+        """An endpoint's answer without run details, and its note, if any.
 
         Args:
-            fresh: with a picture that no answer is kept for.
+            fresh: use a picture without a cached answer.
         """
         from gradio_client import handle_file
 
@@ -164,7 +164,7 @@ def write_section(page: Path, name: str, content: str) -> None:
 
 
 def main() -> int:
-    """Print the table; 1 where a fault is not met."""
+    """Print the table; return 1 if a fault is not handled."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--write", action="store_true", help="also into docs/reliability.md")
     write = parser.parse_args().write

@@ -68,7 +68,7 @@ def with_part(page: str, name: str, content: str) -> str:
     """The page with the part between `<!-- name -->` and `<!-- /name -->` replaced.
 
     Raises:
-        ValueError: the page has no such marks.
+        ValueError: the page lacks these marks.
     """
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.guard --benchmarks DIR [--every 4] [--sheet FILE.png]
 
-Prints three tables and exits with 1 if a row falls short. `--benchmarks` is a folder with
-`set5`, `set14` and `cbsd68` as PNG; `--every` takes every n-th of their pictures, `--sheet` shows
-broken pictures: input, answer of the network, result. One pass of the network serves both columns.
+Prints three tables and exits with 1 if a row misses its goal. `--benchmarks` is a folder with
+`set5`, `set14` and `cbsd68` as PNG; `--every` takes every n-th of their pictures; `--sheet` shows
+broken pictures: input, network output, result. Both columns share one pass of the network.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STARTERS = {
 WORST_MEAN = 20.0  # grey levels between the means of an 8 x 8 cell before and after
 WORST_CONTRAST = 2.0  # times that of bicubic interpolation, or of the input, by cell
 MOST_COST = 0.03  # of the network's time
-SIGMA = 25.0  # that the denoiser is told for pictures without a level of their own
+SIGMA = 25.0  # level passed to the denoiser for pictures without a known one
 ROUNDS = 5
 
 
@@ -57,7 +57,7 @@ class Starter:
         self.net = restore.Net(load(self.weights / f"{self.name}-starter.safetensors"))
 
     def answer(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
-        """What the network makes of (1, 3, h, w), in 0..1."""
+        """The network's output for (1, 3, h, w), in 0..1."""
         return self.net.answer(x, sigma)
 
 
@@ -106,7 +106,7 @@ def broken(starters: list[Starter], sheet: Path | None) -> Iterator[tuple[list[s
             means = [max(worst_mean(*pair) for pair in those) for those in pairs]
             contrasts = [max(contrast(*pair) for pair in those) for those in pairs]
             share = float(np.mean([f[3] for f in found]))
-            # A denoiser that is told of noise takes it from the means, too.
+            # A denoiser with a noise level also changes the means.
             most_mean = WORST_MEAN if starter.name != "denoise" else WORST_MEAN + SIGMA / 2
             good = means[1] <= most_mean and contrasts[1] <= WORST_CONTRAST
             cells = [f"{a:.1f}" for a in means] + [f"{a:.2f}" for a in contrasts]
@@ -201,7 +201,7 @@ def _table(head: list[str], rows: Iterator[tuple[list[str], bool]]) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the tables; 1 where a row falls short."""
+    """Print the tables; return 1 if a row misses its goal."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--benchmarks", type=Path, default=Path("data/benchmarks"))
     parser.add_argument("--weights", type=Path, default=ROOT / "weights")

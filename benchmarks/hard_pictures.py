@@ -1,4 +1,4 @@
-"""Pictures that restoration networks were not trained on: saturated, graphic, noisy."""
+"""Pictures unlike the training data of restoration networks: saturated, graphic, noisy."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A classical detector: one linear SVM a class on HOG windows that slide over a picture pyramid.
 
 Dalal and Triggs, "Histograms of Oriented Gradients for Human Detection", 2005, with a round of
-hard negatives and non-maximum suppression. It is trained on what the detect starter was trained on.
+hard negatives and non-maximum suppression. It has the same training data as the detect starter.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torchvision.ops import nms
 from training.detect_data import Boxes, Picture, Stock, Thing
 
 CELL = 8  # px
-AREA = 80 * 80  # px of a window, whatever its shape
-LONGEST = (88, 112, 144, 184, 232)  # sides of the pyramid: a window covers all of it, to a third
-SCENES = 600  # pictures without the class, in which windows are taken
-HARD = 4000  # windows of a class, at most, which its first SVM takes for it
+AREA = 80 * 80  # px of a window of any shape
+LONGEST = (88, 112, 144, 184, 232)  # sides of the pyramid, for objects from a third to all of it
+SCENES = 600  # pictures without the class, for negative windows
+HARD = 4000  # maximum hard negatives per class, from its first SVM
 KEPT = 30  # boxes of a class and picture
 Features = NDArray[np.float64]
 
@@ -35,12 +35,12 @@ def blocks(picture: Picture) -> Features:
 
 
 def resized(picture: Picture, width: int, height: int) -> Picture:
-    """The picture at another size, whatever its shape was."""
+    """The picture resized to any shape."""
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
 
 
 class HogSvm:
-    """Trains on the stock; called with a picture it gives boxes, classes and scores."""
+    """Trains on the stock; calling it with a picture returns boxes, classes and scores."""
 
     def __init__(self, stock: Stock, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
@@ -124,7 +124,7 @@ def _pyramid(picture: Picture) -> Iterator[tuple[Features, float]]:
 
 
 def _places(features: Features, window: tuple[int, int]) -> Features:
-    """(rows, columns, r, c, 36): what each place of a window sees."""
+    """(rows, columns, r, c, 36): the blocks under each window position."""
     rows, columns = _blocks_of(window)
     if features.shape[0] < rows or features.shape[1] < columns:
         return np.zeros((0, 0, rows, columns, features.shape[2]))
@@ -135,7 +135,7 @@ def _places(features: Features, window: tuple[int, int]) -> Features:
 def _random_windows(
     levels: list[Features], window: tuple[int, int], rng: np.random.Generator
 ) -> Features:
-    """What windows see at random places of pictures that do not show the class."""
+    """Features of random windows in pictures without the class."""
     found: list[Features] = []
     for features in levels:
         places = _places(features, window)
@@ -148,7 +148,7 @@ def _random_windows(
 def _hard_windows(
     levels: list[Features], window: tuple[int, int], weight: Features, bias: float
 ) -> Features:
-    """What a first SVM takes for the class where it is not."""
+    """Windows that a first SVM mistakes for the class (hard negatives)."""
     found: list[Features] = []
     for features in levels:
         places = _places(features, window)

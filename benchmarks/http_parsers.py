@@ -2,9 +2,9 @@
 
     python -m benchmarks.http_parsers
 
-The machine's speed cancels out: the result is the ratio within one run. The app is empty, so that
-this is nearly all uvicorn; Gradio adds the same to both. Exits with 1 where httptools, which needs
-`demos/server/http.py` to bound a head, saves less than a fifth.
+The machine's speed cancels out: the result is the ratio within one run. The app is empty, so almost
+all of the time is uvicorn's; Gradio adds the same to both. httptools needs `demos/server/http.py`
+to limit header size; exits with 1 if it saves less than a fifth.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HEADERS = {  # what a browser sends
 
 
 async def empty(scope: Any, _: Any, send: Any) -> None:
-    """Answers 200 with nothing."""
+    """Responds with an empty 200."""
     if scope["type"] == "http":
         headers = [(b"content-length", b"2"), (b"content-type", b"text/plain")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -1,11 +1,11 @@
-"""Memory for a picture of 48 megapixels in each endpoint, and how soon it is returned.
+"""Memory for a 48-megapixel picture in each endpoint, and how soon it is released.
 
     python -m benchmarks.memory [--only segment] [--side 8000] [--write]
 
-The app runs in a process of its own. Each endpoint is asked first with a small picture, so that its
-libraries and model are there, and then with the large one. The kernel says how far the memory of
-the process rose meanwhile and where it was a minute later. `--write` puts the table into
-docs/reliability.md. Exits with 1 where a goal is missed. Needs Linux.
+The app runs in a separate process. Each endpoint first gets a small picture, which loads its
+libraries and model, and then the large one. The kernel reports the peak memory of the process
+meanwhile and its memory a minute later. `--write` puts the table into docs/reliability.md. Exits
+with 1 if a goal is missed. Needs Linux.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from core.cpu import allocator
 
 MB = 1e6
 MOST = 400.0  # MB above picture and result while a request is answered
-LEFT = 50.0  # MB that may stay; the heap of a process is never quite what it was
-MINUTE = 60.0  # seconds in which the rest is to come back
-SIDE = 8000  # pixels, by three quarters of it
+LEFT = 50.0  # MB that may remain; a heap never shrinks back completely
+MINUTE = 60.0  # seconds for releasing the rest
+SIDE = 8000  # pixels of the longer side; the shorter one is three quarters of it
 SMALL = 320
-# The values beside the picture, and how many times its size a result is in memory.
+# The other arguments, and a result's memory in multiples of the picture's.
 ENDPOINTS: dict[str, tuple[list[Any], float]] = {
     "classify": (["auto", 5, 1.0], 0),
     "detect": (["auto", 0.7], 1),
@@ -51,7 +51,7 @@ SHARE = {"super_resolve": 0.575}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Megabytes: `rise` at most while it was answered, `left` after `seconds`."""
+    """Megabytes: `rise` at the peak, `left` after `seconds`."""
 
     endpoint: str
     picture: float
@@ -62,7 +62,7 @@ class Row:
 
     @property
     def above(self) -> float:
-        """What it took above picture and result."""
+        """Peak memory beyond picture and result."""
         return self.rise - self.picture - self.result
 
     @property
@@ -97,7 +97,7 @@ def in_memory(pid: int, name: str) -> float:
 
 
 def forget_peak(pid: int) -> None:
-    """Let "VmHWM" begin again at what there is now."""
+    """Reset "VmHWM" to the current memory."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
@@ -112,7 +112,7 @@ def settled(pid: int, seconds: float, aim: float = 0.0) -> tuple[float, float]:
 
 
 def measured(caller: Caller, pid: int, endpoint: str, side: int) -> Row:
-    """One endpoint, warmed with a small picture, then asked with the large one."""
+    """Measure one endpoint: warm it up with a small picture, then send the large one."""
     values, times = ENDPOINTS[endpoint]
     side = int(side * SHARE.get(endpoint, 1))
     content = photograph(side)
@@ -136,13 +136,13 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         numbers = (row.picture, row.result, row.above, row.left, row.seconds)
         cells = " | ".join(f"{number:.0f}" for number in numbers)
-        word = "holds" if row.holds else "**passed**"
+        word = "holds" if row.holds else "**exceeded**"
         lines.append(f"| `/{row.endpoint}` | {cells} | {word} |")
     return "\n".join(lines)
 
 
 def main() -> int:
-    """Print the table; 1 where a goal is missed."""
+    """Print the table; return 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--only", action="append", choices=ENDPOINTS)
     parser.add_argument("--side", type=int, default=SIDE, help="pixels of the longer side")
@@ -152,7 +152,7 @@ def main() -> int:
     rows = []
     with tempfile.TemporaryDirectory() as name, running(port, Path(name)) as process:
         caller = Caller(port, 0, seconds=900)
-        for endpoint, (values, _) in ENDPOINTS.items():  # what the start loads, it has loaded then
+        for endpoint, (values, _) in ENDPOINTS.items():  # by then startup has loaded everything
             caller.ask_about(endpoint, values, photograph(SMALL))
         for endpoint in options.only or ENDPOINTS:
             rows.append(measured(caller, process.pid, endpoint, options.side))

@@ -1,7 +1,7 @@
 """The usual Gradio demo of each model, as in tutorials: the baseline for the app.
 
-It loads the model in the function, returns pictures as Gradio's default WebP, and keeps nothing
-between requests, not even SAM's embedding.
+It loads the model inside the function, returns pictures as Gradio's default WebP, and caches
+nothing between requests, not even SAM's embedding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks import networks
 def demo(task: str, folder: Path | None, keep: bool = False, device: str = "cpu") -> gr.Interface:
     """The demo of a task; with `folder` None it runs on the stand-in device.
 
-    `keep` is for a demo of the stand-in that is better than usual: it loads nothing.
+    `keep` makes a better demo of the stand-in that keeps its model loaded.
     """
     where = folder or Path()
 

@@ -1,7 +1,7 @@
 """Networks of the published sizes with random weights, since time does not depend on the values.
 
-`write` puts their files into a folder that the app reads as own checkpoints; `load` reads the same
-files with the calls from the libraries' documentation.
+`write` puts their files into a folder, which the app reads as the owner's checkpoints; `load` reads
+the same files with the calls from the libraries' documentation.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _save(model: Any, folder: Path, config: Any, shown: Any = None) -> None:
 
 
 def load(task: str, folder: Path, device: str = "cpu") -> Answer:
-    """A function from a picture to the model's answer, as the library's own page has it."""
+    """A function from a picture to the model's answer, as in the library's documentation."""
     return _LOADERS[task](folder / task, device)
 
 
@@ -187,7 +187,7 @@ _LOADERS = {
 
 
 def load_starter(task: str) -> None:
-    """Build the starter of a task and read its weights, as a demo that loads in its function."""
+    """Build a task's starter and read its weights, for a demo that loads inside its function."""
     from core import checkpoints
     from core.nets import vit
 

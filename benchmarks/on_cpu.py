@@ -63,7 +63,7 @@ def keys(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def hub(folder: Path, device: str = "cpu") -> Iterator[servers.Server]:
-    """The app with the files of `folder` as own checkpoints."""
+    """The app with the files in `folder` as the owner's checkpoints."""
     settings = {"VISION_HUB_CHECKPOINTS": str(folder), "VISION_HUB_DEVICE": device}
     with servers.started("hub", VISION_HUB_STORE_MB="64", **settings) as server:
         yield server
@@ -74,11 +74,12 @@ def overhead(
 ) -> tuple[Goal, Goal]:
     """Extra milliseconds of a request through the server over decoding and one forward pass.
 
-    By turns on the same pictures, one client; the median of the differences, because a machine's
-    speed drifts by more than they are. The limit is 5 % of the bare forward or 10 ms.
+    Both run in turns on the same pictures with one client; takes the median of the differences,
+    because the machine's speed drifts by more than that. The limit is 5 % of the bare forward or
+    10 ms.
 
-    The second row has no limit: what of the answer is neither the network nor preparing its input.
-    It shows the server's cost if the app's network is faster than the library's.
+    The second row has no limit: the time of an answer without the network and its input's
+    preparation. It shows the server's cost even if the app's network is faster than the library's.
     """
     files = collage.jpegs(rounds + 1, *size)
     bare = networks.load(task, folder, device)
@@ -122,7 +123,7 @@ def _open(content: bytes) -> Image.Image:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """How long it takes, once the helper threads of whoever computed before it are asleep."""
+    """Time the call once the helper threads of earlier computations are asleep."""
     time.sleep(PAUSE)
     started = time.perf_counter()
     work()
@@ -138,7 +139,7 @@ def loads(
     budget: float,
     device: str = "cpu",
 ) -> tuple[driver.Load, driver.Load]:
-    """Naive demo and app with that many clients, at most `budget` seconds each."""
+    """Run naive demo and app with that many clients, for at most `budget` seconds each."""
     count = max(4, 2 * clients)
     files = collage.jpegs(count + 1, *size)
     found = []
@@ -158,7 +159,7 @@ def loads(
 def against_naive(
     task: str, folder: Path, key: str, size: tuple[int, int], clients: int, budget: float
 ) -> list[str]:
-    """One row: the app over the naive demo, as ratios."""
+    """One row: the app relative to the naive demo."""
     naive_load, hub_load = loads(task, folder, key, size, clients, budget)
     cpu = [f"{x.cpu_seconds:.2f}" if x.cpu_seconds else "?" for x in (naive_load, hub_load)]
     return [
@@ -254,9 +255,9 @@ def measure(
     """The sections of docs/performance.md; `folder` is empty and takes the weight files.
 
     Args:
-        load_seconds: for each row of the comparison with the usual demo, at most; every client has
-            one answer at least.
-        parts: of `PARTS`, those that are measured.
+        load_seconds: maximum for each row of the comparison with the usual demo; every client gets
+            at least one answer.
+        parts: the members of `PARTS` to measure.
     """
     tasks = ("classify", "denoise") if quick else networks.TASKS
     networks.write(folder, small=quick)
@@ -285,17 +286,17 @@ def _overhead_section(
 ) -> Section:
     section = Section("cpu-overhead")
     section.say(
-        ("Small networks, to see that it works. " if quick else "Networks of the published sizes. ")
-        + "Random weights; time does not depend on them. Pictures are new in every request; only "
-        "with SAM people click again on the same two."
+        ("Small networks, as a smoke test. " if quick else "Networks of the published sizes. ")
+        + "Random weights; time does not depend on them. Every request has a new picture, except "
+        "that SAM gets clicks on the same two."
     )
     rounds = 3 if quick else 15
     section.check(*overheads(tasks, folder, known, size, rounds))
     section.say(
-        "Below zero the app is faster than the libraries' own calls, by its allocator settings and "
-        "by its linear layers (`core/cpu/linear.py`). The server's cost is in the rows without a "
-        "goal: reading the picture, which the bare forward does as well, Gradio, and drawing and "
-        "writing what comes back."
+        "Below zero, the app is faster than the libraries' own calls, thanks to its allocator "
+        "settings and linear layers (`core/cpu/linear.py`). The rows without a goal show the "
+        "server's cost: reading the picture, which the bare forward does too, Gradio, and drawing "
+        "and writing the result."
     )
     return section
 
@@ -309,7 +310,7 @@ def _demo_section(
     load_seconds: float,
 ) -> Section:
     section = Section("cpu-demo")
-    section.say("Against the usual demo, which loads its model in the function:")
+    section.say("Compared with the usual demo, which loads its model in the function:")
     rows = [
         against_naive(task, folder, known[task], size, clients, load_seconds)
         for task in tasks

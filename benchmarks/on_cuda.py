@@ -37,7 +37,7 @@ def sync(where: torch.device) -> None:
 
 
 def timed(work: Callable[[], object], where: torch.device, rounds: int) -> float:
-    """Median milliseconds of `work`, the device's own work included, after two to warm up."""
+    """Median milliseconds of `work`, including the device's work, after two warm-up calls."""
     times = []
     for i in range(rounds + 2):
         sync(where)
@@ -124,7 +124,7 @@ def reload_ms(task: str, key: str, where: torch.device, rounds: int) -> tuple[fl
 
 
 def measure(folder: Path, quick: bool, device: str = "cuda") -> Section:
-    """The section of docs/performance.md. `device` "cpu" only shows that the script works."""
+    """The section of docs/performance.md. `device` "cpu" is only for testing the script."""
     from core.serving import runtime
 
     where, rounds = torch.device(device), 2 if quick else 20
@@ -159,7 +159,7 @@ def measure(folder: Path, quick: bool, device: str = "cuda") -> Section:
         f"All {len(tasks)} in memory at once: {len(status['models'])} models, "
         f"{status['used_mb']} MB of weights, {_allocated(where):.0f} MB allocated."
     )
-    runtime.models().drop_idle()  # the servers are processes of their own and want the memory
+    runtime.models().drop_idle()  # the servers are separate processes and need the memory
     _served(section, folder, known, quick, device)
     return section
 
@@ -172,7 +172,7 @@ def _served(
     tasks = ("classify",) if quick else networks.TASKS
     rounds = 3 if quick else 30
     section.check(*on_cpu.overheads(tasks, folder, known, size, rounds, device))
-    section.say("Beside the usual demo, which loads its model in the function:")
+    section.say("Compared with the usual demo, which loads its model in the function:")
     rows = []
     for task in tasks:
         for clients in (4,) if quick else (1, 4, 16):

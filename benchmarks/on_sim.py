@@ -13,7 +13,7 @@ from benchmarks import collage, driver, servers, standin
 from benchmarks.goals import Goal, Section
 
 EFFICIENCY, PENALTY_MS, GAIN, BESIDE_LONG = 0.95, 1.0, 3.5, 3.0
-# Of the pictures. Those of a camera cost more processor time to read than the device takes.
+# Picture sizes. Reading a camera picture takes more CPU time than the device takes for it.
 SMALL, LARGE = (640, 480), (1024, 768)
 HEAD = (
     *("task", "picture", "demo's model", "clients", "demo/s", "hub/s", "times"),
@@ -27,10 +27,10 @@ ENDPOINTS: dict[str, tuple[Any, ...]] = {
 
 
 def efficiency(clients: int = 16, requests: int = 400) -> float:
-    """Pictures a second in process, as a share of what the device alone does in full batches.
+    """Pictures per second in process, relative to the device alone with full batches.
 
-    The device is timed by itself in the same run, before and after: where the machine is busy, its
-    naps are longer than asked for.
+    The device alone is timed in the same run, before and after: on a busy machine, its sleeps take
+    longer than requested.
     """
     from core.serving import runtime
     from core.serving.batching import Batcher
@@ -81,10 +81,10 @@ def penalty(requests: int = 40) -> float:
 
 
 def beside_long(requests: int = 40, jobs: int = 4) -> float:
-    """p95 of short requests while `jobs` long ones keep the device full, as a share of that alone.
+    """p95 of short requests while `jobs` long ones keep the device busy, relative to no long jobs.
 
-    A step of a long job takes the device as long as a short request does. Both take the one queue
-    that a GPU has; a processor has two.
+    A step of a long job takes as long as a short request. Both use the one queue of a GPU; a CPU
+    has two.
     """
     from core.serving import runtime
 
@@ -123,7 +123,7 @@ def through_gradio(
 ) -> tuple[driver.Load, driver.Load]:
     """(naive demo, hub), `requests` each at most; every picture is new.
 
-    `keep` is for a demo that keeps its model in memory, as the better ones do.
+    `keep` makes the demo keep its model in memory, as better ones do.
     """
     files = collage.jpegs(max(requests) + 1, *size)
     settings = {"VISION_HUB_BATCH": str(standin.BATCH), "VISION_HUB_DEVICE": "cpu"}
@@ -152,8 +152,8 @@ def measure(quick: bool) -> Section:
     section.say(
         f"A device that takes {1000 * standin.PASS_SECONDS:.0f} ms and "
         f"{1000 * standin.PICTURE_SECONDS:g} ms more per picture, one batch at a time: at best "
-        f"{standin.IDEAL:.0f} pictures a second in batches of {standin.BATCH}. It shows what the "
-        "serving layer makes of a GPU, whatever the machine."
+        f"{standin.IDEAL:.0f} pictures a second in batches of {standin.BATCH}. It shows how well "
+        "the serving layer uses a GPU, independent of the machine."
     )
     section.check(
         Goal("in process, 16 clients, of the ideal", efficiency(), EFFICIENCY),
@@ -161,12 +161,12 @@ def measure(quick: bool) -> Section:
         Goal("short requests beside 4 long jobs, p95", beside_long(), BESIDE_LONG, False, " times"),
     )
     section.say(
-        "Through Gradio, against the usual demo, which loads its model (here a starter) in the "
-        "function, and against one that keeps it in memory; both send pictures as WebP and make "
-        "no batches. Clients, demo and app share this machine's cores: where they are few, reading "
-        "the pictures and Gradio's own work are the limit and not the device, the more so the "
-        "larger the pictures are. For Reconstruct the app sends three lossless pictures where the "
-        "demo sends one that is not."
+        "Through Gradio, compared with the usual demo, which loads its model (here a starter) in "
+        "the function, and with one that keeps it in memory; both send pictures as WebP and make "
+        "no batches. Clients, demo and app share this machine's cores: with few cores, reading the "
+        "pictures and Gradio itself are the bottleneck rather than the device, especially for "
+        "large pictures. For Reconstruct the app sends three lossless pictures, the demo a single "
+        "lossy one."
     )
     rows, goals = [], []
     some = (16,) if quick else (1, 4, 16)

@@ -1,4 +1,4 @@
-"""Picture files that were once read wrongly: the right result and today's result for each.
+"""Picture files that were once decoded wrongly: the right and the current result for each.
 
     python -m benchmarks.pictures [FOLDER]
 
@@ -30,7 +30,7 @@ Check = Callable[[Found, Path], bool]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One file: what came of it `before`, what is `right`, and how to tell."""
+    """One file: the result `before`, the `right` one, and how to compare."""
 
     file: str
     before: str
@@ -138,7 +138,7 @@ ROWS = (
 
 
 def now(path: Path) -> Found:
-    """What `decode` makes of a file, or of every address in a list of them."""
+    """The result of `decode` for a file, or for every address in a list."""
     try:
         if path.suffix != ".txt":
             return np.asarray(images.decode(path))
@@ -158,7 +158,7 @@ def shown(found: Found) -> str:
 
 
 def main() -> int:
-    """Print the table; 1 where a row is wrong."""
+    """Print the table; return 1 if a row is wrong."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
     if not folder.is_dir():
         print(f"The files are not here: {folder}")

@@ -35,7 +35,7 @@ SIZE = (768, 1024)
 
 
 def main() -> int:
-    """Print seconds and ratios; 1 where a goal is missed."""
+    """Print seconds and ratios; return 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--clicks", type=int, default=15)
     parser.add_argument("--encodings", type=int, default=2, help="clicks of the usual demo")
@@ -46,7 +46,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         _random_sam(Path(folder) / "sam_vit_b_random.safetensors")
         os.environ["VISION_HUB_CHECKPOINTS"] = folder
-        os.environ.setdefault("VISION_HUB_PRECISION", "fp32")  # as the bare library has it
+        os.environ.setdefault("VISION_HUB_PRECISION", "fp32")  # as in the bare library
         get_settings.cache_clear()
         section = _section(*_measure(options.clicks, options.encodings), pages)
     section.say(f"`python -m benchmarks.segment`, on {before} at the start.")
@@ -110,7 +110,7 @@ def _measure(clicks: int, encodings: int) -> tuple[list[float], list[float], lis
 
     with torch.inference_mode():
         usual = [_seconds(demo, number) for number in range(encodings)]
-        for warm in (bare, ours):  # what runs first pays for memory
+        for warm in (bare, ours):  # the first run pays for memory allocation
             _seconds(warm, encodings)
         numbers = range(encodings + 1, encodings + 1 + clicks)
         pairs = [(_seconds(ours, number), _seconds(bare, number)) for number in numbers]
@@ -122,10 +122,11 @@ def _section(
 ) -> Section:
     section = Section("segment")
     section.say(
-        f"SAM ViT-B with random weights, a picture of {SIZE[1]} x {SIZE[0]}; a click of the usual "
-        "demo encodes the picture, the bare library and the app keep its embedding. The page is "
-        "Segment with the starter in a headless Chromium, from the button going up to the frame "
-        "with the mask; where a person aims, the preview has decoded that place before."
+        f"SAM ViT-B with random weights, a picture of {SIZE[1]} x {SIZE[0]}; the usual demo "
+        "encodes the picture at every click, while the bare library and the app keep its "
+        "embedding. The page is Segment with the starter in a headless Chromium, timed from the "
+        "button going up to the frame with the mask; if the user aims first, the preview has "
+        "already decoded that point."
     )
     click = statistics.median(ours)
     against_bare = statistics.median(mine / theirs for mine, theirs in zip(ours, bare, strict=True))

@@ -21,8 +21,8 @@ GOAL_MS = 120.0
 PICTURE = Path(__file__).resolve().parent.parent / "examples" / "astronaut.jpg"
 LIMIT_MS = 120_000
 AIM_MS = 500
-# The clock starts when the button goes up. The canvas names the gesture whose mask it has painted
-# in `data-painted`; the frame after that is the one that a person sees.
+# The clock starts when the button goes up. The canvas puts the gesture of the painted mask into
+# `data-painted`; the user sees the next frame.
 CLOCK = """() => {
   const root = document.querySelector('#segment-canvas .pp');
   const canvas = root.querySelector('.pp-canvas');
@@ -38,7 +38,7 @@ CLOCK = """() => {
 
 
 def by_page(clicks: int) -> dict[str, list[float]]:
-    """Milliseconds of clicks on the served page, by whether a person aimed before."""
+    """Milliseconds of clicks on the served page, with and without aiming first."""
     os.environ.setdefault("VISION_HUB_OFFLINE", "1")
     from playwright.sync_api import sync_playwright
 
@@ -75,7 +75,7 @@ def measure(page: Any, clicks: int, aim: int) -> list[float]:
     for i in range(clicks + 1):
         box = canvas.bounding_box()
         x, y = (
-            box["width"] * (0.15 + 0.7 * i / (clicks + 1)) + bool(aim),  # a place of its own
+            box["width"] * (0.15 + 0.7 * i / (clicks + 1)) + bool(aim),  # a new place
             box["height"] * (0.3 + 0.04 * i % 0.4),
         )
         page.mouse.move(box["x"] + x, box["y"] + y)
@@ -91,7 +91,7 @@ def measure(page: Any, clicks: int, aim: int) -> list[float]:
 
 
 def main() -> int:
-    """Print the times; 1 where the goal is missed."""
+    """Print the times; return 1 if the goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--clicks", type=int, default=15)
     clicks = parser.parse_args().clicks

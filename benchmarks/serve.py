@@ -23,7 +23,7 @@ PAGE = ROOT / "docs" / "performance.md"
 
 
 def main() -> int:
-    """Measure, print, write; 1 where a goal is missed, 2 where the device is not there."""
+    """Measure, print, write; return 1 if a goal is missed, 2 if there is no such device."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--device", choices=("sim", "cpu", "cuda"), default="sim")
     parser.add_argument("--quick", action="store_true", help="small networks, few requests")
@@ -52,7 +52,7 @@ def main() -> int:
 def measure(
     device: str, quick: bool, load_seconds: float, part: str | None = None
 ) -> list[Section] | None:
-    """The sections of a device, on a processor only one `part`; None where it is not there."""
+    """The sections of a device, on a CPU optionally one `part`; None if there is no such device."""
     if device == "sim":
         from benchmarks import on_sim
 
@@ -73,7 +73,7 @@ def measure(
 
 
 def tell(section: Section, write: bool) -> int:
-    """Print a section, `write` it into docs/performance.md; 1 where a goal of it is missed."""
+    """Print a section and `write` it into docs/performance.md; return 1 if it misses a goal."""
     print("\n".join(section.lines))
     if write:
         PAGE.write_text(with_section(PAGE.read_text("utf-8"), section), "utf-8")
@@ -86,7 +86,7 @@ def with_section(page: str, section: Section) -> str:
     """The page with the part between that section's marks replaced.
 
     Raises:
-        ValueError: the page has no such marks.
+        ValueError: the page lacks these marks.
     """
     return with_part(page, section.name, "\n".join(section.lines).strip())
 

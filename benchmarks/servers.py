@@ -31,10 +31,10 @@ class Server:
 
 @contextmanager
 def started(kind: str, *arguments: str, **environment: str) -> Iterator[Server]:
-    """A server that is up; it ends with the `with` block.
+    """A running server; it stops with the `with` block.
 
     Raises:
-        RuntimeError: it did not come up.
+        RuntimeError: it did not start.
     """
     port = free_port()
     url = f"http://{HOST}:{port}/"
@@ -87,7 +87,7 @@ def _hub(port: int, sim: bool) -> None:
     from core.settings import get_settings
     from demos import _page
 
-    allocator.tune()  # all as app.main does
+    allocator.tune()  # as in app.main
     collector.spare_libraries()
     if not get_settings().expects_gpu:
         compute_threads.dedicate()

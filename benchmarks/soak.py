@@ -3,8 +3,8 @@
     python -m benchmarks.soak [--seconds 300] [--write]
 
 First Classify is measured alone, then beside long jobs that fill their queue. After the soak the
-app is killed while busy and restarted. All traffic stays on this machine. Exits with 1 where a
-limit is passed; `--write` puts the report into docs/reliability.md.
+app is killed while busy and restarted. All traffic stays on this machine. Exits with 1 if a
+limit is exceeded; `--write` puts the report into docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from benchmarks.soak_report import CLIENTS, FILES_MB, Report
 from benchmarks.startup import ROOT, free_port, wait_for
 from demos.server.files import size
 
-STORE_MB = 64  # small, to be full before the second minute: a cache that fills is no leak
-# The same round for every client, each starting at another place of it.
+STORE_MB = 64  # small, to be full before the second minute: a filling cache is not a leak
+# Every client repeats the same round, from a different starting point.
 ROUND: tuple[tuple[str, list[Any], int], ...] = (
     ("classify", ["auto", 5, 1.0], 480),
     ("segment", [[[20, 20, 1]], None, "auto", True], 320),
@@ -62,7 +62,7 @@ class Caller:
         self._rng = np.random.default_rng(seed)
 
     def ask(self, endpoint: str, values: list[Any], side: int, fresh: bool = True) -> Any:
-        """What an endpoint answers; raises RuntimeError with what else it said."""
+        """An endpoint's answer; raises RuntimeError with any other response."""
         return self.ask_about(endpoint, values, self._picture(side, fresh))
 
     def ask_about(self, endpoint: str, values: list[Any], content: bytes) -> Any:
@@ -109,7 +109,7 @@ class Caller:
 
 @contextmanager
 def running(port: int, folder: Path, **more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The app in a process of its own; killed at the end."""
+    """The app in a separate process; killed at the end."""
     env = {
         **os.environ,
         "VISION_HUB_PORT": str(port),
@@ -130,7 +130,7 @@ def running(port: int, folder: Path, **more: str) -> Iterator[subprocess.Popen[b
 
 
 def resident_mb(pid: int) -> float:
-    """Memory of a process; 0 where the system has no /proc."""
+    """Memory of a process; 0 on systems without /proc."""
     statm = Path(f"/proc/{pid}/statm")
     if not statm.exists():
         return 0.0
@@ -147,7 +147,7 @@ def until(end: float, port: int, seed: int, times: list[float]) -> None:
 
 
 def beside_long_jobs(port: int, seconds: float, report: Report) -> None:
-    """Classify alone, and then while four visitors ask for long jobs."""
+    """Classify alone, then while four visitors run long jobs."""
     until(time.monotonic() + seconds, port, 1000, report.alone)
     end = time.monotonic() + seconds
 
@@ -181,7 +181,7 @@ def visit(port: int, number: int, end: float, report: Report) -> None:
 
 
 def soak(port: int, pid: int, folder: Path, report: Report) -> None:
-    """All clients at once; memory is looked at every second, files every tenth and last."""
+    """All clients at once; checks memory every second, files every tenth second and at the end."""
     started = time.monotonic()
     end = started + report.seconds
     report.served = [0] * CLIENTS
@@ -200,7 +200,7 @@ def soak(port: int, pid: int, folder: Path, report: Report) -> None:
 
 
 def answers(port: int, endpoints: int = 3) -> list[Any]:
-    """What the first endpoints say of one known picture, without times and paths."""
+    """The first endpoints' answers for a known picture, without times and paths."""
     found = []
     for endpoint, values, side in ROUND[:endpoints]:
         answer = Caller(port, 0).ask(endpoint, values, side, fresh=False)
@@ -237,7 +237,7 @@ def _ignore_errors(caller: Caller, job: tuple[str, list[Any], int]) -> None:
 
 
 def main() -> int:
-    """Print the report; 1 where a limit is passed."""
+    """Print the report; return 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--write", action="store_true", help="also into docs/reliability.md")

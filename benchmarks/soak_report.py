@@ -13,7 +13,7 @@ import numpy as np
 CLIENTS = 8
 FILES_MB = 128
 LIMITS = {"jain": 0.95, "slope": 5.0, "beside": 3.0, "restart": 10.0, "files": 1.1 * FILES_MB}
-LONG_ENOUGH = 240  # seconds; below it a slope and a percentile are noise and are not judged
+LONG_ENOUGH = 240  # seconds; in shorter runs a slope and a percentile are noise and are not judged
 
 
 @dataclass(slots=True)
@@ -29,10 +29,10 @@ class Report:
     alone: list[float] = field(default_factory=list)  # seconds of Classify
     beside: list[float] = field(default_factory=list)  # the same while long jobs run
     restart: float = 0.0  # seconds until the page was back
-    same: bool = False  # whether the answers were the same after it
+    same: bool = False  # whether the answers were the same after the restart
 
     def verdicts(self) -> list[tuple[str, str, str, bool | None]]:
-        """(what, measured, limit, whether it holds; None where the run was too short)."""
+        """(what, measured, limit, whether it holds; None if the run was too short)."""
         long = self.seconds >= LONG_ENOUGH
         ratio, slope = p95(self.beside) / p95(self.alone), slope_mb_per_minute(self.memory)
         peak = max(mb for _, mb in self.memory)
@@ -59,7 +59,7 @@ class Report:
 
     def markdown(self) -> str:
         """The report for the documentation."""
-        words = {True: "holds", False: "**passed**", None: "run too short to tell"}
+        words = {True: "holds", False: "**exceeded**", None: "run too short to tell"}
         rows = [f"| {a} | {b} | {c} | {words[d]} |" for a, b, c, d in self.verdicts()]
         asked = ", ".join(f"{name} {count}" for name, count in sorted(self.answers.items()))
         lines = [

@@ -34,7 +34,7 @@ class Classifier(torch.nn.Module):
 
 
 class Detector(torch.nn.Module):
-    """(B, 3, h, w) -> five sure boxes for each picture, as DETR gives them."""
+    """(B, 3, h, w) -> five confident boxes per picture, in DETR's output format."""
 
     def forward(self, pixel_values: torch.Tensor) -> Any:
         count = len(pixel_values)
@@ -48,7 +48,7 @@ class Detector(torch.nn.Module):
 
 
 class Reconstructor(torch.nn.Module):
-    """A masked autoencoder that fills every patch with its own mean, as ViTMAE answers."""
+    """A masked autoencoder that fills every patch with its own mean, in ViTMAE's output format."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Reconstructor(torch.nn.Module):
 
 
 def install() -> None:
-    """Let the tasks of this process build stand-ins, whatever the file; for a server of its own."""
+    """Make this process's tasks build stand-ins for any file; for a separate server."""
     from core import classify, detect, reconstruct
     from core.nets import transforms
     from core.serving.model_cache import Built

@@ -1,4 +1,4 @@
-"""Rows of `benchmarks.starters` for what a starter may cost: seconds and bytes."""
+"""Rows of `benchmarks.starters` for the cost of a starter: seconds and bytes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ LARGEST_MB, TOGETHER_MB = 10.0, 40.0
 
 
 def seconds(options: argparse.Namespace) -> Iterator[Row]:
-    """CPU seconds of one call of the library for one picture, the model being loaded.
+    """CPU seconds of one library call for one picture, with the model loaded.
 
     One thread, 512x512 pixels; super-resolution gets 256x256, so that x2 gives 512x512. Every
-    round has a picture of its own, since answers to a known one are kept.
+    round has a new picture, since answers are cached.
     """
     from core import classify, detect, reconstruct, restore
 
@@ -57,7 +57,7 @@ def _cpu_seconds(
 
 
 def sizes(options: argparse.Namespace) -> Iterator[Row]:
-    """Megabytes of every shipped file, and of all of them."""
+    """Megabytes of every shipped file, and their sum."""
     files = sorted(options.weights.glob("*-starter*.safetensors"))
     megabytes = {file.stem: file.stat().st_size / 1e6 for file in files}
     for name, size in megabytes.items():

@@ -48,7 +48,7 @@ def bm3d(noisy: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def super_resolve(options: argparse.Namespace) -> Iterator[Row]:
-    """Set5, Y channel, and how much more that is than bicubic; Set14 for comparison."""
+    """Set5, Y channel, and the gain over bicubic; Set14 for comparison."""
     for scale, (goal, gain) in SUPER_RESOLVE_GOALS.items():
         path = options.weights / f"super-resolve-x{scale}-starter.safetensors"
         name = f"super-resolve x{scale}"

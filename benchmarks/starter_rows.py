@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Row:
-    """One measured figure, the goal it is held against, and classical methods to be beaten.
+    """One measured figure, its goal, and the classical methods to beat.
 
     Raises:
         ValueError: `at_most` with classical methods, which are compared only where more is better.
@@ -28,7 +28,7 @@ class Row:
 
     @property
     def met(self) -> bool:
-        """Is the goal reached, and every classical method beaten?"""
+        """Whether it reaches the goal and beats every classical method."""
         if self.goal is not None and not (
             self.value <= self.goal if self.at_most else self.value >= self.goal
         ):

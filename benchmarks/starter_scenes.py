@@ -97,7 +97,7 @@ def grabcut(image: np.ndarray, mask: np.ndarray, box: bool) -> float:
         cv2.circle(seeds, (x, y), min(size) // 4, cv2.GC_PR_FGD, -1)
         cv2.circle(seeds, (x, y), 3, cv2.GC_FGD, -1)
     if (seeds == cv2.GC_BGD).any() or not box:
-        # A box that leaves nothing of one side has no colours to learn from.
+        # A box that covers everything or nothing leaves one side without colours to learn from.
         with contextlib.suppress(cv2.error):
             cv2.grabCut(  # type: ignore[call-overload]
                 small, seeds, None, None, None, GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK

@@ -2,11 +2,11 @@
 
     python -m benchmarks.starters --data DIR --benchmarks DIR [--only denoise classify …]
 
-Prints one table and exits with 1 if a row falls short of its goal or of a classical method.
-`--data` is the folder that training/DATA.md describes, `--benchmarks` one with `set5`, `set14` and
-`cbsd68` as PNG; what cannot be measured without them falls short. The classical methods come from
-the packages in requirements-bench.txt. BM3D takes most of the time, about a quarter of a minute a
-picture; `--bm3d-every 8` runs it on every eighth.
+Prints one table and exits with 1 if a row misses its goal or loses to a classical method.
+`--data` is the folder described in training/DATA.md, `--benchmarks` one with `set5`, `set14` and
+`cbsd68` as PNG; rows that need missing data fail. The classical methods come from the packages in
+requirements-bench.txt. BM3D takes most of the time, about 15 seconds per picture; `--bm3d-every 8`
+runs it on every eighth.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def sections() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
-    """What can be measured, by the word for `--only`; imported late, as each needs much."""
+    """The measurements by their name for `--only`; imported late because of heavy dependencies."""
     from benchmarks import starter_limits, starter_recognition, starter_restore, starter_scenes
 
     return {
@@ -44,7 +44,7 @@ def sections() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
 def measured(
     name: str, section: Callable[[argparse.Namespace], Iterator[Row]], options: argparse.Namespace
 ) -> Iterator[Row]:
-    """The rows of a section; where data are missing, a row that says so and falls short."""
+    """The rows of a section; if data are missing, a failing row that says so."""
     try:
         yield from section(options)
     except (SystemExit, FileNotFoundError) as missing:
@@ -52,7 +52,7 @@ def measured(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print, and tell by the exit code whether every goal is reached."""
+    """Measure, print, and return 0 if every goal is reached."""
     known = sections()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -80,7 +80,7 @@ def measure() -> tuple[float, float]:
 
 
 def main() -> int:
-    """Print the table; 1 where a goal is missed."""
+    """Print the table; return 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--runs", type=int, default=3)
     runs = [measure() for _ in range(parser.parse_args().runs)]

@@ -1,11 +1,11 @@
-"""What it costs to read the trunk's feature maps of a picture second, against reading them first.
+"""The cost of reading a picture's trunk feature maps second, compared with first.
 
     python -m benchmarks.trunk [--rounds 5]
 
-The reader puts the class layer on every position of the last map. First means an empty output
-store; second means that another has read the maps of that picture before. Both take turns on the
-same decoded pictures in one run, so that other work on the machine reaches both. Exit status 1
-where the second costs more than the goal.
+The reader applies the class layer to every position of the last map. First means an empty output
+store; second means that another reader has read the maps of that picture before. Both take turns on
+the same decoded pictures in one run, so that other work on the machine affects both. Exits with 1
+if the second costs more than the goal.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def measure(size: int, rounds: int) -> tuple[float, float]:
 
 
 def dense(rgb: np.ndarray, view: object) -> str:
-    """Classes of every position of the map (r, r, 1000); whether the maps were there."""
+    """Classes of every position of the map (r, r, 1000); whether the maps were cached."""
     from core.nets import trunk
     from core.serving import runtime
 

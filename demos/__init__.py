@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Tab:
     """One tab. `build` fills it inside an open Blocks and names its public endpoints.
 
-    `about` is the line that says what the tab does; `inner` names the tabs inside it, if any.
+    `about` is a line that describes the tab; `inner` lists the keys of its inner tabs, if any.
     """
 
     key: str  # in links, `?tab=key`
@@ -30,7 +30,7 @@ class Tab:
 
 
 def discover() -> list[Tab]:
-    """Every tab of this package, in the order in which it is shown."""
+    """Every tab of this package, in display order."""
     names = [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
     modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
     return sorted((m.TAB for m in modules if hasattr(m, "TAB")), key=lambda tab: tab.order)

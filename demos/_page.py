@@ -1,4 +1,4 @@
-"""The whole page: header, the discovered tabs, the meter, and the endpoints about the hub."""
+"""The whole page: header, discovered tabs, meter, and the endpoints about the app itself."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ HEAD = """
 
 
 class Page(gr.Blocks):
-    """Blocks whose every error is a sentence, and whose queue keeps room for short requests.
+    """Blocks whose errors are all sentences, and whose queue keeps room for short requests.
 
-    Handlers see to their errors by `_ui.guarded`. What fails before and after them, in Gradio's
-    components, would reach the visitor as an empty error.
+    `ui.guarded` covers errors in handlers. Without this class, errors before and after them, in
+    Gradio's components, would reach the visitor empty.
     """
 
     places: _queue.Places
@@ -53,15 +53,15 @@ class Page(gr.Blocks):
         try:
             values = await super().preprocess_data(*args, **options)
         except gr.Error as error:
-            error.print_exception = False  # the caller's fault, and no news for the log
-            if "is not in the list of choices" in error.message:  # Python values, and no sentence
+            error.print_exception = False  # the caller's fault, so not for the log
+            if "is not in the list of choices" in error.message:  # it lists Python values
                 error.message = answer.UNFIT
             if refused := result.refused(fn.fn, error.message, len(fn.inputs)):
                 return refused
             raise
         except (OSError, MemoryError):
             raise
-        except Exception:  # callers can send anything, and each component fails in its own way
+        except Exception:  # callers can send anything, and components fail in many ways
             raise gr.Error(answer.UNFIT, print_exception=False) from None
         for block, value in zip(fn.inputs, values, strict=False):
             if isinstance(block, gr.Dataset) and value is None:  # Gradio's handler unpacks it
@@ -70,18 +70,18 @@ class Page(gr.Blocks):
 
     async def process_api(self, block_fn: Any, *args: Any, **options: Any) -> Any:
         """A whole call, from JSON to JSON."""
-        if getattr(block_fn, "fn", self) is None:  # of an event that runs in the browser alone
+        if getattr(block_fn, "fn", self) is None:  # the event runs only in the browser
             raise gr.Error(answer.UNFIT, print_exception=False)
         try:
             return await super().process_api(block_fn, *args, **options)
         except Exception as error:
             raise ui.as_gradio_error(error) from None
         finally:
-            _trimmer.note()  # pictures, tensors and masks of the call are free now
+            _trimmer.note()  # the call's pictures, tensors and masks are free now
 
 
 def build() -> Page:
-    """The Blocks with every tab, queue configured, ready to launch."""
+    """Build the Blocks with every tab and a configured queue, ready to launch."""
     light.install()
     with Page(title="Vision Hub", analytics_enabled=False, delete_cache=(3600, 6 * 3600)) as page:
         gr.HTML(HEAD, padding=False)
@@ -108,14 +108,14 @@ def build() -> Page:
         api.add("status", status, (), ("json",))
         for script in (*_SCRIPTS, examples.NAME_THUMBNAILS):
             page.load(None, None, None, js=script, api_visibility="private")
-    # Without api_open=False a POST to /run passes the queue, and its limits, by.
+    # Without api_open=False a POST to /run bypasses the queue and its limits.
     page.queue(max_size=_queue.SIZE, api_open=False)
     check.check(page)
     return page
 
 
 def previews(page: gr.Blocks) -> frozenset[int]:
-    """The numbers of the events that a page sends while the mouse moves over a canvas."""
+    """The ids of the events that a page sends while the mouse moves over a canvas."""
     return frozenset(
         number
         for number, fn in page.fns.items()
@@ -135,7 +135,7 @@ def _own() -> None:
 
 
 def own_html() -> str:
-    """What was found in the folder of own checkpoints, and what could not be told apart."""
+    """The checkpoints found in the owner's folder, and the files that were not recognised."""
     from core.settings import get_settings
     from core.sources import own_files
 
@@ -150,12 +150,12 @@ def own_html() -> str:
         for c in scan.checkpoints
     )
     problems = "".join(f'<p class="note">{html.escape(text)}</p>' for text in scan.problems)
-    empty = "" if rows or problems else '<p class="about">The folder holds no weight files.</p>'
+    empty = "" if rows or problems else '<p class="about">The folder contains no weight files.</p>'
     return f'<table class="rows"><tbody>{rows}</tbody></table>{problems}{empty}'
 
 
 def warm_up() -> threading.Thread:
-    """Import the heavy libraries and load the starters behind the scenes, after the page is up."""
+    """Import the heavy libraries and load the starters in the background, once the page is up."""
 
     def work() -> None:
         from core.start import warm

@@ -1,4 +1,4 @@
-"""Classify tab: top-k bars of a classifier, with a temperature."""
+"""Classify tab: a classifier's top-k classes as bars, with a temperature."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _run(
 
 
 def bars_html(labels: tuple[str, ...], scores: list[float]) -> str:
-    """A bar per class, longest first; widths are the probabilities themselves."""
+    """A bar per class, longest first; the width is the probability."""
     rows = "".join(
         f'<li><span class="bar-name">{html.escape(name)}</span>'
         f'<span class="bar-track"><span class="bar-fill" style="width:{score:.2%}"></span></span>'

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = ("face.jpg", "astronaut.jpg", "hopper.jpg", "coins.jpg")
 HINT = (
-    "The first face shows the starter at its best. The coins are none of its six classes: it takes "
-    "them for watches."
+    "The first face shows the starter at its best. Coins are not among its six classes: it "
+    "takes them for watches."
 )
 
 
@@ -91,7 +91,7 @@ def _run(
 
 
 def _boxes_listed(found: Detections) -> gr.Dropdown:
-    """The boxes shown, to choose among."""
+    """The boxes shown, as choices."""
     pairs = enumerate(zip(found.labels, found.scores, strict=True))
     choices = [(f"{i + 1}. {name} {score:.2f}", i) for i, (name, score) in pairs]
     return gr.Dropdown(choices=choices, value=[], visible=bool(choices))
@@ -117,7 +117,7 @@ def _boxes(
 
 
 def _none_html(every_box: Detections) -> str:
-    """What to do when no box passes; all boxes are kept, so this runs no model."""
+    """A hint if no box passes; all boxes are cached, so this does not run the model."""
     best = f"the best box scores {every_box.scores[0]:.2f}" if len(every_box.scores) else "no box"
     return f'<p class="about">Nothing scores above the threshold: {best}. Lower it to see more.</p>'
 

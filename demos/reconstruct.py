@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = ("flower.jpg", "chelsea.jpg", "temple.jpg", "rocket.jpg", "astronaut.jpg")
 HINT = (
-    "Soft backgrounds such as the flower's show the starter at its best. Of the astronaut it "
-    "brings back the colours but neither the face nor the helmet."
+    "Soft backgrounds such as the flower's show the starter at its best. It restores the colours "
+    "of the astronaut, but neither the face nor the helmet."
 )
 VIEWS = ("masked", "image", "pasted")
 
@@ -29,7 +29,7 @@ def build(shared: SharedPicture) -> None:
     examples.suits("reconstruct", EXAMPLES)
     with ui.lab():
         with ui.area("out"):
-            answer = _result.Answer("reconstruct", "What the model makes of the hidden patches")
+            answer = _result.Answer("reconstruct", "The model's prediction of the hidden patches")
             with gr.Row(elem_classes=["answer"]):
                 pictures = [
                     ui.picture_output(label, f"reconstruct-{view}", lossless=True, min_width=150)
@@ -42,8 +42,8 @@ def build(shared: SharedPicture) -> None:
             info = gr.HTML(elem_id="reconstruct-info")
             gr.Markdown(
                 "The model sees only the patches of the first picture and predicts the others. "
-                "Visible patches were never trained, so their prediction looks worse: the third "
-                "picture keeps them as they are.",
+                "It was not trained on visible patches, so its prediction of them looks worse: the "
+                "third picture keeps the originals.",
                 elem_classes=["answer", "about"],
             )
             use = gr.Button(
@@ -128,5 +128,5 @@ TAB = Tab(
     "Reconstruct",
     40,
     build,
-    "How a masked autoencoder fills in the patches that are hidden from it.",
+    "How a masked autoencoder fills in hidden patches.",
 )

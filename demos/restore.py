@@ -1,4 +1,4 @@
-"""Restore tab: denoise, super-resolution and deblurring, with a lossless before-after slider."""
+"""Restore tab: denoising, super-resolution and deblurring, with a lossless before-after slider."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ EXAMPLES = {
     "deblur": ("blurred.png", "motion.png", "shaken.png"),
 }
 HINTS = {
-    "denoise": "The first cat shows the starter at its best: noise of the kind it learned from. "
-    "The blotches of the last picture are beyond it.",
-    "super_resolve": "The astronaut shows the starter at its best. In the last picture the lines "
-    "are finer than its pixels; no small network brings them back.",
-    "deblur": "The first cup shows the starter at its best: even softness. The last one was shaken "
-    "along a curve, which it has never seen.",
+    "denoise": "The first cat shows the starter at its best: noise like that in its training data. "
+    "It cannot remove the blotches of the last picture.",
+    "super_resolve": "The astronaut shows the starter at its best. The lines in the last picture "
+    "are finer than its pixels; no small network can restore them.",
+    "deblur": "The first cup shows the starter at its best: uniform softness. The last one was "
+    "shaken along a curve, which was not in the training data.",
 }
 TASKS: tuple[RestoreTask, ...] = ("denoise", "super_resolve", "deblur")
 TITLES = {"denoise": "Denoise", "super_resolve": "Super-resolution", "deblur": "Deblur"}
@@ -115,7 +115,7 @@ def _controls(task: RestoreTask) -> tuple[gr.Checkbox, gr.Slider, gr.Radio]:
         [2, 4],
         value=2,
         label="Enlarge by",
-        info="A checkpoint chosen by name brings its own scale.",
+        info="A checkpoint chosen by name uses its own scale.",
         visible=enlarging,
         render=False,
     )
@@ -149,7 +149,7 @@ def _handler(task: RestoreTask) -> Any:
 
 
 def _factor(task: RestoreTask, checkpoint: str, scale: int) -> int:
-    """The scale asked for; a checkpoint that was picked by name brings its own."""
+    """The requested scale; a checkpoint chosen by name has its own."""
     from core.sources import resolver
 
     if task == "super_resolve" and checkpoint != "auto":
@@ -170,8 +170,8 @@ def _shown(task: RestoreTask, image: images.RGB, result: Restoration) -> tuple[A
 
 
 def _repeated(image: images.RGB, scale: int) -> images.RGB:
-    """Each pixel `scale` x `scale` times, not interpolated: "before" shows what was sent and
-    nothing more."""
+    """Repeat each pixel `scale` x `scale` times, not interpolated, so that "before" shows exactly
+    the input."""
     if scale == 1:
         return image
     height, width, channels = image.shape
@@ -255,6 +255,6 @@ TAB = Tab(
     "Restore",
     50,
     build,
-    "Take noise or blur away, or enlarge; the slider compares before and after.",
+    "Remove noise or blur, or enlarge; the slider compares before and after.",
     inner=TASKS,
 )

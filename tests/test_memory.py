@@ -47,4 +47,4 @@ def test_the_table_tells_what_was_missed():
     assert [row.holds for row in (fine, high, kept)] == [True, False, False]
     lines = memory.table([fine, high, kept]).splitlines()
     assert lines[2] == "| `/classify` | 144 | 0 | 256 | 10 | 5 | holds |"
-    assert lines[4].endswith("| 300 | 60 | **passed** |")
+    assert lines[4].endswith("| 300 | 60 | **exceeded** |")

@@ -191,7 +191,7 @@ def test_verdicts():
     for values in worse:
         bad = report(**values)
         assert [holds for *_, holds in bad.verdicts()].count(False) == 1, values
-        assert "**passed**" in bad.markdown()
+        assert "**exceeded**" in bad.markdown()
     short = report(served=[9] * 7 + [1], beside=[0.4] * 9)
     short.seconds = 30
     assert False not in [holds for *_, holds in short.verdicts()]

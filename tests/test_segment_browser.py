@@ -226,7 +226,7 @@ def test_by_keyboard_alone(hand: Hand) -> None:
     press("Enter")
     assert len(hand.settled()["objects"][1]["points"]) == 1
     status = hand.page.locator("#segment-canvas [role=status]")
-    assert "own guess" in status.inner_text()
+    assert "Predicted IoU" in status.inner_text()
     assert "Object 2" in hand.canvas.get_attribute("aria-label")
 
 
@@ -249,7 +249,7 @@ def test_the_lessons_open_on_the_prompts_and_follow_them(hand: Hand) -> None:
     page.locator("#lesson-which-click-helped-refresh").click()
     page.wait_for_function(f"{rows} === 2")
     page.locator("#lesson-which-click-helped-take").click()
-    page.locator("#lesson-which-click-helped-said").get_by_text("is the reference now").wait_for()
+    page.locator("#lesson-which-click-helped-said").get_by_text("is now the reference").wait_for()
     page.locator("#lesson-which-click-helped-refresh").click()
     page.locator("#lesson-which-click-helped").get_by_text("helped most").wait_for()
     page.locator("#picture [aria-label='Remove Image']").click()

@@ -67,9 +67,7 @@ def test_the_picker_says_what_reading_a_picture_costs():
         cost = by_key(key).encode
         assert 0 < cost < 1
         assert f"encode {cost:g} x ViT-B" in labels[key]
-        assert f"in {cost:g} times the processor time of SAM ViT-B" in picker.describe(
-            key, "segment"
-        )
+        assert f"takes {cost:g} times the CPU time of SAM ViT-B" in picker.describe(key, "segment")
     assert "encode 1 x ViT-B" in labels["sam-vit-b"]
     assert not any("encode" in title for title, _ in picker._choices("classify"))
 

@@ -1,7 +1,7 @@
 """Classify: a timm VisionTransformer behind a convolutional stem, on CIFAR-10's ten classes.
 
-Cross-entropy with label smoothing, Muon with a cosine schedule, the average of the weights (EMA)
-is what gets exported. The data folder is described in `training.recognition_data`.
+Cross-entropy with label smoothing, Muon with a cosine schedule; exports the average of the weights
+(EMA). `training.recognition_data` describes the data folder.
 
     python -m training.classify --data DIR --minutes 40
     python -m training.classify --data DIR --evaluate
@@ -50,9 +50,9 @@ class Config:
     mlp_ratio: float = 2.0
     layer_scale: float = 0.1  # blocks start close to the identity
     batch: int = 128  # small: in a few CPU minutes the number of steps matters
-    shift: int = 2  # px that a picture is moved by at most
-    cropped: float = 0.1  # share of pictures of which a part is enlarged
-    softened: float = 0.1  # share of pictures shrunk and enlarged again, as photographs are soft
+    shift: int = 2  # largest shift of a picture, px
+    cropped: float = 0.1  # share of pictures replaced by an enlarged crop
+    softened: float = 0.1  # share of pictures shrunk and enlarged again, since photographs are soft
     colour: float = 0.1  # largest change of brightness and contrast
     smoothing: float = 0.1  # of the labels
     loop: LoopConfig = field(
@@ -62,7 +62,7 @@ class Config:
     )
 
     def arch(self, classes: int) -> dict[str, Any]:
-        """What `core.nets.vit.build` takes."""
+        """Arguments for `core.nets.vit.build`."""
         return {
             "image_size": SIDE,
             "stem_widths": list(self.stem_widths),
@@ -78,7 +78,7 @@ class Config:
 
 
 def shifted(pictures: Pictures, by: int, rng: np.random.Generator) -> Pictures:
-    """Each picture moved by up to `by` px both ways, what is missing mirrored, flipped or not."""
+    """Shift each picture by up to `by` px, with mirrored borders, and flip it at random."""
     count, side = len(pictures), pictures.shape[1]
     padded = np.pad(pictures, ((0, 0), (by, by), (by, by), (0, 0)), mode="reflect")
     rows = rng.integers(0, 2 * by + 1, (count, 1)) + np.arange(side)
@@ -89,7 +89,7 @@ def shifted(pictures: Pictures, by: int, rng: np.random.Generator) -> Pictures:
 
 
 def augment(pictures: Pictures, config: Config, rng: np.random.Generator) -> torch.Tensor:
-    """(B, 32, 32, 3) uint8 -> (B, 3, 32, 32) normalised, changed at random."""
+    """(B, 32, 32, 3) uint8 -> (B, 3, 32, 32) normalised, randomly augmented."""
     x = to_batch(shifted(pictures, config.shift, rng), MEAN, STD)
     cropped = round(config.cropped * len(x))
     if cropped:
@@ -165,7 +165,7 @@ def train(
 
 
 def export(model: nn.Module, config: Config, labels: list[str], path: Path) -> Path:
-    """Write the starter: weights and all that is needed to rebuild and feed the model."""
+    """Write the starter: the weights, and everything needed to rebuild and feed the model."""
     header = {
         "arch": config.arch(len(labels)),
         "labels": labels,
@@ -180,7 +180,7 @@ def export(model: nn.Module, config: Config, labels: list[str], path: Path) -> P
 
 
 def load(path: Path) -> nn.Module:
-    """The model of a starter file, from the file alone."""
+    """The model of a starter file, using only that file."""
     _, header = state_dicts.read_header(path)
     with torch.device("meta"):
         model = vit.build(header["arch"])
@@ -198,12 +198,12 @@ def predict(model: nn.Module, pictures: Pictures) -> NDArray[np.float32]:
 
 
 def accuracy(model: nn.Module, pictures: Pictures, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(N,) whether the most probable class is the right one."""
+    """(N,) whether the most probable class is correct."""
     return predict(model, pictures).argmax(axis=1) == labels
 
 
 def refuse_overlap(training: Pictures, *held_out: Pictures) -> None:
-    """Raise SystemExit where a held-out picture has the same pixels as a training picture."""
+    """Raise SystemExit if a held-out picture has the same pixels as a training picture."""
     known = digests(training)
     same = sum(len(digests(pictures) & known) for pictures in held_out)
     if same:

@@ -43,14 +43,14 @@ class LoopConfig:
     minutes: float = 10.0
     steps: int | None = None
     lr: float = 1e-3
-    plain_lr: float = 0.2  # of lr, for what Muon leaves to AdamW
+    plain_lr: float = 0.2  # of lr, for parameters that Muon leaves to AdamW
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     warmup_steps: int = 100
     final_lr: float = 0.01  # of lr
     ema: float = 0.999
     clip: float = 1.0  # largest norm of the gradient
-    bf16: bool | None = None  # None: where the processor computes with it, see `fast_bf16`
+    bf16: bool | None = None  # None: if the CPU supports it, see `fast_bf16`
     seed: int = 0
     save_seconds: float = 60.0
 
@@ -103,13 +103,13 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Share of the budget that is spent, 0 to 1."""
+        """Share of the budget already spent, 0 to 1."""
         if self.config.steps is not None:
             return self.step / self.config.steps
         return self.seconds / (60.0 * self.config.minutes)
 
     def fit(self, loss_of: LossFn, until_step: int | None = None) -> None:
-        """Train until the budget is spent (or until `until_step`), saving now and then.
+        """Train until the budget is spent (or until `until_step`), saving periodically.
 
         Does nothing if the resumed run has already spent the budget.
         """
@@ -182,7 +182,7 @@ class Trainer:
 
 
 def arguments(description: str, minutes: float) -> argparse.ArgumentParser:
-    """The options that all recipes have: data, minutes, runs, threads, seed."""
+    """The options of all recipes: data, minutes, runs, threads, seed."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -232,9 +232,9 @@ def destination(options: argparse.Namespace, key: str) -> Path:
 
 
 def deliver(path: Path) -> None:
-    """Log where a new starter is; if there is a `SHA256SUMS` beside it, update its line.
+    """Log the path of a new starter; if there is a `SHA256SUMS` beside it, update its line.
 
-    A shipped starter with a different sum would count as damaged.
+    A shipped starter with a different checksum would count as damaged.
     """
     sums = path.with_name("SHA256SUMS")
     if not sums.is_file():
@@ -250,7 +250,7 @@ def measured(scores: Callable[[], dict[str, float]], needed: bool) -> None:
     """Log the scores; after a training run, missing data only cause a warning.
 
     Raises:
-        SystemExit: data are missing, and the figures are `needed`.
+        SystemExit: data are missing, and the scores are `needed`.
     """
     try:
         found = scores()

@@ -48,9 +48,9 @@ class Config:
     encoders: tuple[int, ...] = (1, 1, 2, 4)
     middle: int = 2
     decoders: tuple[int, ...] = (1, 1, 1, 1)
-    batch: int = 12  # a step of Muon costs as much as eight patches, however many there are
+    batch: int = 12  # a step of Muon costs as much as eight patches, whatever the batch size
     patch: int = 64
-    motions: float = 0.7  # share of the patches that get motion; a Gaussian is learned sooner
+    motions: float = 0.7  # share of patches with motion; a Gaussian is learned sooner
     sigma: tuple[float, float] = (0.6, 2.4)  # of Gaussian blur, px
     length: tuple[float, float] = (3.0, 10.0)  # of motion, px
     first_length: float = 5.0  # longest motion at the start
@@ -76,7 +76,7 @@ def build(config: Config) -> nn.Module:
 
 
 def held_out(length: float, angle: float) -> bool:
-    """Is a motion close to one that is kept for measuring?"""
+    """Whether a motion is close to a held-out one."""
     return any(
         abs(length - kept) < 0.5 and abs((angle - turn + 90) % 180 - 90) < 5
         for kept, turn in HELD_OUT_MOTION
@@ -132,7 +132,7 @@ def train(
 def main() -> None:
     """Command line of this recipe."""
     parser = common.arguments(__doc__ or "", minutes=45.0)
-    parser.add_argument("--start", type=Path, help="starter file to begin with")
+    parser.add_argument("--start", type=Path, help="starter file to start from")
     options = common.read_options(parser, measured_on="benchmarks")
     if options.evaluate:
         path = common.measured_file(options, KEY)

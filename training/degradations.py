@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 SIDE = 17  # of every kernel, px
 
-# Measured on, never trained on: sigma of Gaussian blur in px; (length in px, degrees) of motion
+# For evaluation only: sigma of Gaussian blur in px; (length in px, degrees) of motion
 HELD_OUT_GAUSSIAN = (1.0, 1.5, 2.0)
 HELD_OUT_MOTION = ((5.0, 20.0), (7.0, 65.0), (9.0, 110.0), (9.0, 155.0))
 
@@ -55,6 +55,6 @@ def reduce(picture: np.ndarray, scale: int) -> np.ndarray:
 
 
 def crop_to_multiple(picture: np.ndarray, scale: int) -> np.ndarray:
-    """Cut rows and columns off until both sides divide by `scale`."""
+    """Crop until both sides are divisible by `scale`."""
     height, width = picture.shape[:2]
     return np.ascontiguousarray(picture[: height - height % scale, : width - width % scale])

@@ -33,7 +33,7 @@ from training.detect_data import CLASSES, MEAN, STD, normalise
 from training.muon import MuonTrainer
 
 KEY = "detect-starter"
-#: weight of queries that find nothing; with few queries the usual one leaves duplicates
+#: weight of queries without an object; with few queries the usual weight leaves duplicates
 EOS, USUAL_EOS = 0.3, 0.1
 NOT_MUON = ("position_embeddings", "classifier", "bbox_predictor", "token_")
 SIZE = {"shortest_edge": 144, "longest_edge": 224}
@@ -41,9 +41,9 @@ SIZE = {"shortest_edge": 144, "longest_edge": 224}
 
 @dataclass(frozen=True)
 class Config:
-    """Pictures of a step, and the canvases (H, W) they may have; one shape a step.
+    """Pictures per step, and the possible canvases (H, W); one shape per step.
 
-    For the first `warm_up` of the run only the backbone learns, from the head on the tokens.
+    During the first `warm_up` of the run only the backbone learns, from the head on the tokens.
     """
 
     batch: int = 8
@@ -53,12 +53,12 @@ class Config:
     )  # fmt: skip
     token_loss: float = 2.0
     warm_up: float = 0.2
-    ground: float = 0.4  # weight of tokens that lie on no object
-    whole: float = 0.3  # share of pictures that are photographs as they are, not scenes
+    ground: float = 0.4  # weight of tokens outside all objects
+    whole: float = 0.3  # share of unmodified photographs among the pictures
 
 
 def detr_config() -> DetrConfig:
-    """The architecture; nothing in it asks for a download."""
+    """The architecture; building it downloads nothing."""
     return DetrConfig(
         backbone_config={
             "model_type": "timm_backbone",
@@ -83,7 +83,7 @@ def detr_config() -> DetrConfig:
 
 
 def set_batch_norm(module: nn.Module) -> None:
-    """Put batch norms that learn where transformers put frozen ones; the names stay."""
+    """Replace the frozen batch norms of transformers with trainable ones, keeping the names."""
     for name, child in module.named_children():
         if type(child).__name__ == "DetrFrozenBatchNorm2d":
             setattr(module, name, nn.BatchNorm2d(len(child.state_dict()["weight"])))
@@ -92,9 +92,9 @@ def set_batch_norm(module: nn.Module) -> None:
 
 
 def start_weights(detr: DetrForObjectDetection) -> None:
-    """Start as the paper's own code does: transformers' normal(0, 0.02) takes far longer to leave.
+    """Initialise like the paper's code: training from transformers' normal(0, 0.02) is far slower.
 
-    Above all the queries must differ from the first step on.
+    Above all, the queries must differ from the first step.
     """
     for module in detr.modules():
         if isinstance(module, nn.Linear):
@@ -106,7 +106,7 @@ def start_weights(detr: DetrForObjectDetection) -> None:
 
 
 class Learner(nn.Module):
-    """The DETR with what only training needs: batch norm and the head on the tokens."""
+    """The DETR with the parts for training only: batch norm and the head on the tokens."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,8 +123,8 @@ class Learner(nn.Module):
     def exported(self) -> dict[str, torch.Tensor]:
         """The state of a plain `DetrForObjectDetection`, whose batch norms are frozen.
 
-        The odds of "no object" are taken back to those of the usual weight, so that a threshold
-        means what it does with other DETRs.
+        The odds of "no object" are converted to those of the usual weight, so that a threshold
+        means the same as for other DETRs.
         """
         state = {name: value.clone() for name, value in self.detr.state_dict().items()}
         state["class_labels_classifier.bias"][-1] -= math.log(EOS / USUAL_EOS)
@@ -142,7 +142,7 @@ class Learner(nn.Module):
 
 @dataclass
 class Batch:
-    """`pixels` (B, 3, H, W) normalised; `targets` as DETR's loss takes them, cxcywh in 0..1."""
+    """`pixels` (B, 3, H, W) normalised; `targets` in the format of DETR's loss, cxcywh in 0..1."""
 
     pixels: torch.Tensor
     targets: list[dict[str, torch.Tensor]]
@@ -178,9 +178,9 @@ def to_corners(boxes: torch.Tensor) -> torch.Tensor:
 def token_targets(
     target: dict[str, torch.Tensor], grid: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each token the class and box of the smallest object that it lies on.
+    """For each token, the class and box of the smallest object under it.
 
-    Returns (h*w,) classes, len(CLASSES) for the ground, and (h*w, 4) boxes.
+    Returns (h*w,) classes, len(CLASSES) for the background, and (h*w, 4) boxes.
     """
     h, w = grid
     y, x = torch.meshgrid((torch.arange(h) + 0.5) / h, (torch.arange(w) + 0.5) / w, indexing="ij")
@@ -276,7 +276,7 @@ def export(trainer: Trainer, path: Path) -> None:
 def main() -> None:
     """Command line."""
     parser = common.arguments(__doc__ or "", minutes=40)
-    parser.add_argument("--start", type=Path, help="starter file to begin with")
+    parser.add_argument("--start", type=Path, help="starter file to start from")
     options = common.read_options(parser)
     if options.evaluate:
         detect_eval.report(common.measured_file(options, KEY), options.data)

@@ -1,9 +1,9 @@
 """Pictures with boxes for the detect recipe: six classes of Caltech-101.
 
 DATA.md describes the data folder. Only the airplanes' boxes come as a table. The others are
-derived: a face from where the picture of `Faces_easy` lies in that of `Faces`; motorbikes, watches,
-umbrellas and laptops from pictures taken on a plain ground, where the outline of the object can be
-separated from the ground.
+derived: a face from the position of the `Faces_easy` picture in that of `Faces`; motorbikes,
+watches, umbrellas and laptops from pictures with a plain background, which can be separated from
+the object.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Boxes = NDArray[np.float64]
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 CLASSES = ("face", "airplane", "motorbike", "watch", "umbrella", "laptop")
 FOLDERS = {"motorbike": "Motorbikes", "watch": "watch", "umbrella": "umbrella", "laptop": "laptop"}
-#: what a face covers of its `Faces_easy` picture: left, top, right, bottom
+#: box of a face in its `Faces_easy` picture: left, top, right, bottom
 FACE_PART = (0.2, 0.08, 0.8, 0.86)
-FIRST_HELD_OUT_FACE = 366  # files go by person, and here a new one begins
-#: pictures that show one of the classes, or something that may pass for it, are no background
+FIRST_HELD_OUT_FACE = 366  # files are sorted by person, and a new one begins here
+#: pictures of one of the classes, or of something similar, are not backgrounds
 NOT_BACKGROUND = {
     *("Faces", "Faces_easy", "airplanes", "Motorbikes", "watch", "umbrella", "laptop"),
     *("helicopter", "buddha", "cougar_face", "snoopy", "garfield", "inline_skate"),
@@ -40,7 +40,7 @@ BACKGROUNDS_PER_CLASS = 12
 
 @dataclass
 class Thing:
-    """A picture (H, W, 3) with one object: `box` xyxy pixels, `mask` (H, W) where it is known."""
+    """A picture (H, W, 3) with one object: `box` xyxy pixels, `mask` (H, W) if known."""
 
     name: str
     label: int
@@ -51,7 +51,7 @@ class Thing:
 
 @dataclass
 class Stock:
-    """What scenes are made of. `distractors` are cut-outs of other classes."""
+    """The parts of scenes. `distractors` are cut-outs of other classes."""
 
     things: list[list[Thing]] = field(default_factory=list)  # by class
     backgrounds: list[Picture] = field(default_factory=list)
@@ -71,7 +71,7 @@ def _open(path: Path, longest: int = 320) -> tuple[Picture, float]:
 
 
 def plain_ground_mask(image: Picture) -> NDArray[np.bool_] | None:
-    """The object of a picture on a ground of one colour, (H, W); None for other pictures."""
+    """The object in a picture with a background of one colour, (H, W); None for other pictures."""
     x = ndimage.gaussian_filter(image.astype(np.float32), (1, 1, 0))
     border = np.concatenate([x[2], x[-3], x[:, 2], x[:, -3]])
     colour = np.median(border, axis=0)
@@ -94,7 +94,7 @@ def plain_ground_mask(image: Picture) -> NDArray[np.bool_] | None:
 
 
 def mask_box(mask: NDArray[np.bool_]) -> Boxes:
-    """xyxy pixels; right and bottom lie behind the last column and row."""
+    """xyxy pixels; right and bottom are one past the last column and row."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
 
@@ -122,7 +122,7 @@ def _airplanes(root: Path) -> Iterator[tuple[bool, Thing]]:
     with (root.parent / "airplanes.csv").open() as file:
         for row in list(csv.reader(file))[1:]:
             top, bottom, left, right = (float(v) for v in row[2:6])
-            if bottom <= top or right <= left:  # the list has a box without area
+            if bottom <= top or right <= left:  # the list contains a box without area
                 continue
             image, scale = _open(root / "airplanes" / row[1])
             box = np.array([left, top, right, bottom]) * scale
@@ -142,7 +142,7 @@ def load(data: Path) -> tuple[Stock, Stock]:
     """(training, held out): no picture, face or background is in both.
 
     Raises:
-        SystemExit: the pictures or the table of boxes are not there.
+        SystemExit: the pictures or the table of boxes are missing.
     """
     root = data / "caltech101" / "101_ObjectCategories"
     for needed in (root / "Faces", root.parent / "airplanes.csv"):

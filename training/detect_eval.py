@@ -1,9 +1,9 @@
 """Score a detect starter: AP at IoU 0.5 on held-out pictures and scenes, with a baseline.
 
-Pictures are held-out photographs as they are, mostly of one object; faces are the last files,
-which begin with a new person. Scenes put up to four held-out objects on held-out backgrounds. The
-baseline describes the whole picture by HOG and answers with label and box of the most similar
-training picture; where it has only one answer for a scene of many objects it cannot do well.
+Pictures are unmodified held-out photographs, mostly of one object; faces are the last files, which
+begin with a new person. Scenes put up to four held-out objects on held-out backgrounds. The
+baseline describes the whole picture by HOG and returns label and box of the most similar training
+picture; a single box cannot score well in scenes of several objects.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Detector:
 
 
 class NearestPicture:
-    """Label and box of the training picture that is most alike by HOG."""
+    """Label and box of the most similar training picture by HOG."""
 
     def __init__(self, stock: Stock) -> None:
         self.things = [thing for group in stock.things for thing in group]
@@ -156,7 +156,7 @@ def report(path: Path, data: Path) -> dict[str, dict[str, float]]:
     pictures, scenes = sets["pictures"][0], sets["scenes"][0]
     chosen = np.random.default_rng(1).permutation(len(pictures))[:18]
     shown = [np.ascontiguousarray(pictures[i]) for i in chosen]
-    # Beside the training run, not beside the weights: others' pictures are not shipped.
+    # Beside the training run, not the weights: data set pictures are not shipped.
     target = Path("runs/detect/held-out.jpg")
     page(Detector(path), shown + scenes[:6], target)
     figures = {}

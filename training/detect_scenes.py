@@ -1,4 +1,4 @@
-"""Scenes for the detect recipe: objects on grounds, whole or cut out, with their boxes."""
+"""Scenes for the detect recipe: objects on backgrounds, whole or cut out, with their boxes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Scene:
         self.labels.append(label)
 
     def free(self, box: Boxes) -> bool:
-        """Whether a new object would leave those under it in view."""
+        """Whether the objects under a new one would remain visible."""
         for other in self.boxes:
             corner = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
             if np.prod(np.clip(corner, 0, None)) > 0.2 * np.prod(other[2:] - other[:2]):
@@ -69,7 +69,7 @@ def put_picture(
 
 
 def put_cut_out(scene: Scene, thing: Thing, rng: np.random.Generator) -> None:
-    """Only the object, turned a little, over what is there; skipped where no room is left."""
+    """Only the object, slightly rotated, over the canvas; skipped if there is no room."""
     assert thing.mask is not None
     h, w = scene.image.shape[:2]
     left, top, right, bottom = (int(v) for v in thing.box)
@@ -108,7 +108,7 @@ def _cells(h: int, w: int, count: int, rng: np.random.Generator) -> list[tuple[i
 
 
 def colours(image: Picture, rng: np.random.Generator) -> Picture:
-    """Random gain, offset and saturation, now and then grey."""
+    """Random gain, offset and saturation, sometimes grey."""
     x = image.astype(np.float32)
     grey = x.mean(axis=2, keepdims=True)
     x = grey + (x - grey) * (0.0 if rng.random() < 0.07 else rng.uniform(0.5, 1.4))
@@ -117,7 +117,7 @@ def colours(image: Picture, rng: np.random.Generator) -> Picture:
 
 
 def whole_photograph(stock: Stock, h: int, w: int, rng: np.random.Generator) -> Scene | None:
-    """A photograph as it is, stretched a little to the canvas; None where none of a few fits."""
+    """An unmodified photograph, slightly stretched to the canvas; None if none of a few fits."""
     for _ in range(6):
         group = stock.things[rng.integers(len(stock.things))]
         thing = group[rng.integers(len(group))]

@@ -14,7 +14,7 @@ from torch import nn
 from training.common import LoopConfig, Trainer, fast_bf16
 
 if not fast_bf16(torch.device("cpu")) and not torch.cuda.is_available():
-    # timm orthogonalises in bfloat16 always: without such instructions that takes longer than the
+    # timm always orthogonalises in bfloat16: without such instructions that takes longer than the
     # forward and backward passes of a small network together
     timm.optim.muon.zeropower_via_newtonschulz = functools.partial(
         timm.optim.muon.zeropower_via_newtonschulz, dtype=torch.float32
@@ -53,6 +53,6 @@ class MuonTrainer(Trainer):
             self.optimizer = muon(model, config, plain)  # type: ignore[assignment]
 
     def load(self) -> None:
-        """Go on from `last.pt`, whose optimizer state is Muon's."""
+        """Resume from `last.pt`, which contains Muon's optimizer state."""
         self.optimizer = muon(self.model, self.config, self.plain)  # type: ignore[assignment]
         super().load()

@@ -20,7 +20,7 @@ def tile(picture: Picture) -> Picture:
 
 
 def save(tiles: list[Picture], columns: int, out: Path, quality: int) -> None:
-    """Whole rows of `columns` tiles as one JPEG; its folder is made."""
+    """Write full rows of `columns` tiles as one JPEG, creating its folder."""
     rows = [np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)]
     out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)).save(out, quality=quality)

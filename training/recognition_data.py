@@ -32,7 +32,7 @@ def read_square(path: Path, side: int) -> Pictures:
 
 
 def cached(path: Path, make: Callable[[], Pictures]) -> Pictures:
-    """The array at `path`, memory-mapped; made and written there when it is missing."""
+    """The array at `path`, memory-mapped; computed and written there if missing."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".part.npy")
@@ -50,7 +50,7 @@ def cifar10(data: Path, part: str) -> tuple[Pictures, NDArray[np.int64], list[st
     """(N, 32, 32, 3) pictures, (N,) class numbers and the class names of `train` or `test`.
 
     Raises:
-        SystemExit: the folder is not there.
+        SystemExit: the folder is missing.
     """
     folder = data / "cifar10" / part
     if not folder.is_dir():
@@ -73,16 +73,16 @@ def held_out(data: Path, side: int, count: int = 100) -> Pictures:
 
 
 def bsds_files(data: Path, part: str) -> list[Path]:
-    """The pictures of BSDS500's `train`, `test` or `val`, which its own tree has below `images`."""
+    """The pictures of BSDS500's `train`, `test` or `val`, in `images` in the original tree."""
     root = data / "bsds500"
     return sorted(p for place in (root, root / "images") for p in (place / part).glob("*.jpg"))
 
 
 def photographs(data: Path, side: int) -> Pictures:
-    """(N, side, side, 3) training photographs, without any that is also a held-out one.
+    """(N, side, side, 3) training photographs, without held-out ones.
 
     Raises:
-        SystemExit: none of the folders is there.
+        SystemExit: none of the folders exists.
     """
 
     files = [p for name in PHOTOGRAPHS for p in picture_files(data / name)]
@@ -95,14 +95,14 @@ def photographs(data: Path, side: int) -> Pictures:
         log.info("%d photographs, %d left out as held-out ones", len(pictures), len(same))
         return np.delete(pictures, same, axis=0)
 
-    # Other files, or others held out, are another collection, which is checked again.
+    # Different training or held-out files are a new collection and checked again.
     names = "\n".join(map(str, [*files, *bsds_files(data, "val")]))
     mark = hashlib.sha256(names.encode()).hexdigest()[:12]
     return cached(data / ".cache" / f"photographs-{side}-{mark}.npy", make)
 
 
 def epoch_order(count: int, batch: int, step: int, seed: int) -> NDArray[np.int64]:
-    """(batch,) indices of step `step`: every picture once an epoch, in an order of that epoch."""
+    """(batch,) indices of step `step`: every picture once per epoch, reshuffled each epoch."""
     steps = count // batch
     epoch, place = divmod(step, steps)
     order = np.random.default_rng([seed, epoch, 1]).permutation(count)
@@ -112,11 +112,11 @@ def epoch_order(count: int, batch: int, step: int, seed: int) -> NDArray[np.int6
 def crop_to(
     x: torch.Tensor, side: int, scale: tuple[float, float], ratio: float, rng: np.random.Generator
 ) -> torch.Tensor:
-    """A random part of each picture, flipped half the time: (B, 3, H, W) -> (B, 3, side, side).
+    """A random crop of each picture, flipped half the time: (B, 3, H, W) -> (B, 3, side, side).
 
     Args:
-        scale: the part's share of the area, from and to.
-        ratio: the part's sides differ by a factor of up to this.
+        scale: minimum and maximum share of the area.
+        ratio: maximum ratio of the crop's sides.
     """
     count = len(x)
     area = np.sqrt(rng.uniform(*scale, count))

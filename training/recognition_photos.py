@@ -1,7 +1,7 @@
 """A hundred photographs of CIFAR-10's classes from other sources, never trained on by classify.
 
 They come from Caltech-101 (`caltech101/`) and from one sample picture of each ImageNet class
-(`imagenet_sample/`) in the data folder. No deer is among them, and few cats, frogs and horses:
+(`imagenet_sample/`) in the data folder. They include no deer, and few cats, frogs and horses, so
 the mean over classes is reported as well.
 """
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from training.recognition_data import Pictures
 
-#: class -> patterns below the data folder, with how many pictures to take of each
+#: class -> patterns below the data folder, with the number of pictures from each
 SOURCES: dict[str, dict[str, int]] = {
     "airplane": {"caltech101/*/airplanes/*.jpg": 17},
     "automobile": {
@@ -74,7 +74,7 @@ def photographs_of(
     """The photographs, the number of each one's class among `names`, and their files.
 
     Raises:
-        SystemExit: a source is not there.
+        SystemExit: a source is missing.
     """
     files: list[Path] = []
     labels: list[int] = []

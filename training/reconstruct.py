@@ -1,8 +1,8 @@
 """Reconstruct: a small masked autoencoder (transformers' ViTMAE) trained on photographs.
 
 He et al., "Masked Autoencoders Are Scalable Vision Learners", 2022: three quarters of the patches
-are hidden, the encoder sees the rest, the decoder predicts the pixels of the hidden ones; the loss
-is the mean squared error on those. The data folder is described in `training.recognition_data`.
+are hidden, the encoder sees the rest, and the decoder predicts the hidden pixels; the loss is the
+mean squared error on those. `training.recognition_data` describes the data folder.
 
     python -m training.reconstruct --data DIR --minutes 30
     python -m training.reconstruct --data DIR --evaluate
@@ -34,7 +34,7 @@ log = logging.getLogger("training")
 KEY = "reconstruct-starter"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NOT_MUON = ("token", "decoder_pred")
-STORED = 144  # px of the pictures that crops are taken from
+STORED = 144  # px of the pictures before cropping
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Config:
     heads: int = 3
     mlp_ratio: int = 2
     batch: int = 32  # small: in a few CPU minutes the number of steps matters
-    scale: tuple[float, float] = (0.35, 1.0)  # area of the part that is cut out
+    scale: tuple[float, float] = (0.35, 1.0)  # area of the crop
     ratio: float = 1.6  # of its sides
-    ratios: tuple[float, float] = (0.4, 0.8)  # hidden share at first: what is seen more is easier
+    ratios: tuple[float, float] = (0.4, 0.8)  # hidden share at first: less is easier
     settled: float = 0.5  # share of the budget after which three quarters are hidden
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(
@@ -61,7 +61,7 @@ class Config:
     )
 
     def vit_mae(self) -> ViTMAEConfig:
-        """The library's own configuration of the model."""
+        """The library's configuration of the model."""
         return ViTMAEConfig(
             image_size=self.side,
             patch_size=self.patch,
@@ -98,8 +98,8 @@ def loss_of(
 def with_positions(model: ViTMAEForPreTraining) -> ViTMAEForPreTraining:
     """Write the fixed sine and cosine position embeddings into a model built from its config.
 
-    A model that transformers 5.23 builds from its config alone has zeros there: it cannot tell
-    places apart and learns only the mean colour.
+    transformers 5.23 leaves them zero in a model built from its config alone: it cannot distinguish
+    positions and learns only the mean colour.
     """
     embeddings = model.vit.embeddings
     projection: Any = embeddings.patch_embeddings.projection
@@ -137,7 +137,7 @@ def export(model: nn.Module, config: Config, path: Path) -> Path:
 
 
 def load(path: Path) -> ViTMAEForPreTraining:
-    """The model of a starter file, from the file alone; missing or surplus keys are refused."""
+    """The model of a starter file, using only that file; refuses missing or extra keys."""
     _, header = state_dicts.read_header(path)
     config = ViTMAEConfig.from_dict(header["vit_mae"])
     state = state_dicts.read(path)
@@ -168,7 +168,7 @@ def fill(
 
 
 def mean_of_visible(picture: NDArray[np.float64], hidden: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Every pixel the mean colour of the visible ones."""
+    """Fill with the mean colour of the visible pixels."""
     return np.broadcast_to(picture[~hidden].mean(axis=0), picture.shape)
 
 

@@ -14,9 +14,9 @@ log = logging.getLogger("training")
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 FOLDERS = ("bsds500", "wallpapers")  # of the data folder
-SMALLEST = 128  # px of the shorter side: a patch that is reduced to 32 px must fit
+SMALLEST = 128  # px of the shorter side: a patch to be reduced to 32 px must fit
 NEVER = {"val", "validation"}  # BSDS500/val holds BSD68, a benchmark
-# Parts of these two of BSDS500 are a picture of Set12 (04) and of Set5 (the fifth)
+# Set12 (04) and Set5 (the fifth) contain parts of these two pictures of BSDS500
 CUT_FOR_BENCHMARKS = {"12003", "302003"}
 
 
@@ -49,7 +49,7 @@ def fingerprint(picture: np.ndarray) -> np.ndarray:
 def overlaps(
     pictures: Sequence[np.ndarray], benchmarks: Iterable[np.ndarray], bits: int = 24
 ) -> list[int]:
-    """Indices of `pictures` that also are a benchmark picture, mirrored or turned or not."""
+    """Indices of `pictures` that match a benchmark picture, in any rotation or reflection."""
     table = np.stack([fingerprint(p) for p in pictures])
     found = set[int]()
     for benchmark in benchmarks:
@@ -60,7 +60,7 @@ def overlaps(
 
 
 def symmetries(picture: np.ndarray) -> list[np.ndarray]:
-    """The eight ways to turn and mirror a picture."""
+    """The eight rotations and reflections of a picture."""
     turns = [np.rot90(picture, k) for k in range(4)]
     return [np.ascontiguousarray(t) for turn in turns for t in (turn, turn[:, ::-1])]
 
@@ -68,10 +68,10 @@ def symmetries(picture: np.ndarray) -> list[np.ndarray]:
 def training_pictures(
     folder: Path, benchmarks: Path | None, longest: int = 1100
 ) -> list[np.ndarray]:
-    """Photographs of `FOLDERS` below `folder`, without any that is among the `benchmarks`.
+    """Photographs of `FOLDERS` below `folder`, without those in the `benchmarks`.
 
     Raises:
-        SystemExit: no picture is there.
+        SystemExit: there are none.
     """
     files = [path for name in FOLDERS for path in picture_files(folder / name)]
     pictures = [
@@ -92,10 +92,10 @@ def training_pictures(
 
 
 class Patches:
-    """Draws random patches, each pixel of the collection equally likely, turned and mirrored.
+    """Draws random patches, each pixel equally likely, randomly rotated and mirrored.
 
-    `pyramids` holds one tuple a picture: the picture and, if wanted, copies reduced by whole
-    factors, from which the matching patch is cut.
+    `pyramids` has one tuple per picture: the picture and, optionally, copies reduced by integer
+    factors, which give the matching patches.
     """
 
     def __init__(self, pyramids: Sequence[tuple[np.ndarray, ...]]) -> None:

@@ -25,7 +25,7 @@ from training.restore_export import load
 Scores = dict[str, float]
 Denoiser = Callable[[np.ndarray, float], np.ndarray]  # (H, W, 3) in 0..1 and sigma of 255
 SIGMAS = (15, 25, 50)
-NLM_PICTURES = 6  # a few: non-local means takes seconds a picture
+NLM_PICTURES = 6  # a few: non-local means takes seconds per picture
 DEBLUR_EVERY = 7  # every seventh picture of CBSD68
 DEBLUR_NOISE = 1.0  # sigma of the noise added after the blur, of 255
 GUESS = 1.5  # sigma in px of the Gaussian that the classical deblurring methods assume
@@ -35,7 +35,7 @@ def benchmark(folder: Path, name: str) -> list[np.ndarray]:
     """The pictures of one benchmark below `folder`, (H, W, 3) uint8.
 
     Raises:
-        SystemExit: none are there.
+        SystemExit: there are none.
     """
     files = sorted((folder / name).glob("*.png"))
     if not files:
@@ -44,7 +44,7 @@ def benchmark(folder: Path, name: str) -> list[np.ndarray]:
 
 
 def psnr(result: np.ndarray, truth: np.ndarray) -> float:
-    """Of a float picture in 0..1, rounded to 8 bits, against a uint8 one."""
+    """PSNR of a float picture in 0..1, rounded to 8 bits, against a uint8 one."""
     rounded = np.round(np.clip(result, 0, 1) * 255).astype(np.uint8)
     return metrics.psnr(rounded, truth)
 
@@ -70,7 +70,7 @@ def denoise_scores(
 ) -> list[Scores]:
     """PSNR of each method on every n-th picture of CBSD68, and of the noisy picture itself.
 
-    The noise is seeded by level and number of the picture, Gaussian, and not clipped.
+    The noise is Gaussian, not clipped, and seeded by level and picture number.
     """
     rows = list[Scores]()
     for index, truth in enumerate(benchmark(benchmarks, "cbsd68")):
@@ -92,12 +92,12 @@ def nlm(noisy: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def luma(picture: np.ndarray, border: int) -> np.ndarray:
-    """Y of YCbCr (16..235) of a uint8 picture, without `border` px at each side."""
+    """Y of YCbCr (16..235) of a uint8 picture, without `border` px on each side."""
     return rgb2ycbcr(picture)[border:-border, border:-border, 0]
 
 
 def evaluate_super_resolve(path: Path, benchmarks: Path) -> Iterator[tuple[str, Scores]]:
-    """Set5 and Set14, Y channel, a border of `scale` px left out, reduced by Pillow's bicubic."""
+    """Set5 and Set14, Y channel, without a border of `scale` px, reduced by Pillow's bicubic."""
     descriptor = load(path)
     scale = descriptor.scale
     for name in ("set5", "set14"):
@@ -120,7 +120,7 @@ def evaluate_super_resolve(path: Path, benchmarks: Path) -> Iterator[tuple[str, 
 
 
 def held_out_kernels() -> dict[str, np.ndarray]:
-    """The blurs that training leaves out, by name."""
+    """The held-out blurs by name."""
     gaussians = {f"gaussian {s} px": gaussian(s) for s in degradations.HELD_OUT_GAUSSIAN}
     motions = {
         f"motion {n:g} px {a:g} deg": degradations.motion(n, a)
@@ -174,12 +174,12 @@ def lucy_guess(channel: np.ndarray) -> np.ndarray:
 
 
 def by_channel(method: Callable[[np.ndarray], np.ndarray], picture: np.ndarray) -> np.ndarray:
-    """Apply a method for grey pictures to each colour, mirrored 16 px beyond the edges."""
+    """Apply a method for grey pictures to each channel, with 16 px of mirrored padding."""
     wide = np.pad(picture, ((16, 16), (16, 16), (0, 0)), mode="reflect")
     return np.stack([method(wide[..., c]) for c in range(3)], axis=2)[16:-16, 16:-16]
 
 
 def report(rows: Iterator[tuple[str, Scores]]) -> None:
-    """Print one line a row."""
+    """Print one line per row."""
     for name, scores in rows:
         print(f"{name}: " + ", ".join(f"{key} {value:.2f} dB" for key, value in scores.items()))

@@ -12,10 +12,10 @@ from core.sources import state_dicts
 
 
 def export(model: nn.Module, task: str, path: Path) -> Path:
-    """Save `model` as the safetensors file `path` (fp16), and check that spandrel knows it.
+    """Save `model` as the safetensors file `path` (fp16), and check that spandrel recognises it.
 
     Raises:
-        ValueError: spandrel takes the weights for another architecture.
+        ValueError: spandrel recognises another architecture.
     """
     state_dicts.save_starter(path, model.state_dict(), task, {"task": task})
     known = load(path).model

@@ -2,9 +2,9 @@
 
 `training.segment_data` describes the layout of `DIR`. Clicks and boxes are simulated as in Segment
 Anything: a first click inside a mask (or its box, jittered), then corrective clicks where the
-prediction is wrong, with the logits of the round before fed back. All four mask tokens learn: the
-single mask from every prompt, the best of the other three where prompts are ambiguous. The side of
-the pictures grows from 128 to 256 px on the way, which makes early steps four times cheaper.
+prediction is wrong, with the logits of the previous round as input. All four mask tokens learn: the
+single mask from every prompt, the best of the other three from ambiguous prompts. The side of the
+pictures grows from 128 to 256 px during training, which makes early steps four times cheaper.
 `--start FILE` starts a new run from a starter's weights instead of random ones.
 
 `--evaluate` scores the exported file on the held-out pictures, with baselines given the same
@@ -48,7 +48,7 @@ MODEL: dict[str, Any] = {
 }
 
 
-GOING_ON = ((0.5, 192), (1.1, 256))  # sides of a run that starts with a starter's weights
+GOING_ON = ((0.5, 192), (1.1, 256))  # sides of a run that starts from a starter's weights
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Config:
     """Sides of the pictures by share of the run, and prompts of a step."""
 
     sides: tuple[tuple[float, int], ...] = ((0.65, 128), (0.85, 192), (1.1, 256))
-    batch: int = 12  # pictures; prompts cost five times as much as they do, and teach less
+    batch: int = 12  # pictures; a prompt costs five times as much and teaches less
     prompts: int = 2  # for each picture
     max_rounds: int = 4  # the first prompt and up to three corrections
     boxes: float = 0.6  # share of steps that start from a box
@@ -107,7 +107,7 @@ def decode(
 
 
 def inner_click(region: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float]:
-    """A place well inside `region` as (x, y) cells: its deepest place, or a random inner one."""
+    """A point well inside `region` as (x, y) cells: the deepest one, or a random inner one."""
     depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
     if rng.random() < 0.5:
         flat = int(depth.argmax())
@@ -119,7 +119,7 @@ def inner_click(region: NDArray[np.bool_], rng: np.random.Generator) -> tuple[fl
 def corrective_click(
     wrong: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[float, float] | None:
-    """A place in the largest connected part of `wrong`; None where nothing is wrong."""
+    """A point in the largest connected part of `wrong`; None if nothing is wrong."""
     parts, count = ndimage.label(wrong)
     if count == 0:
         return None
@@ -166,9 +166,9 @@ def make_batch(
 
 
 def _jittered_box(mask: NDArray[np.bool_], rng: np.random.Generator) -> list[float]:
-    """Each side moved by up to a tenth of the box, some boxes more than others.
+    """Move each side by up to a tenth of the box, some boxes more than others.
 
-    People draw boxes loosely, programs exactly; only the exact ones say where the mask ends.
+    People draw boxes loosely, programs exactly; only exact ones show where the mask ends.
     """
     box = tight_box(mask)
     spread = 0.1 * rng.random() * np.tile(np.maximum(box[2:] - box[:2], 1), 2)
@@ -273,7 +273,7 @@ def export(trainer: Trainer, data: Path, path: Path) -> None:
 def main() -> None:
     """Command line."""
     parser = common.arguments(__doc__ or "", minutes=60)
-    parser.add_argument("--start", type=Path, help="starter file to begin with")
+    parser.add_argument("--start", type=Path, help="starter file to start from")
     options = common.read_options(parser)
     if options.evaluate:
         segment_eval.report(common.measured_file(options, KEY), options.data)

@@ -1,7 +1,7 @@
 """Pictures with masks for the segment recipe: loading, held-out sets, augmentation, composites.
 
-DATA.md describes the data folder: ecssd and bsds500 are needed, coco128, pennfudan and
-caltech101 (of which only pictures on a white ground are used) help.
+DATA.md describes the data folder: ecssd and bsds500 are required; coco128, pennfudan and
+caltech101 (only its pictures with a white background) are optional.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from training.recognition_data import bsds_files
 Picture = NDArray[np.uint8]
 LabelMap = NDArray[np.uint8]
 
-STORED_SIDE = 352  # pictures are kept at this longer side; crops are cut from them
+STORED_SIDE = 352  # longer side of stored pictures, before cropping
 HELD_OUT = 200  # ECSSD pictures
-CALTECH_PER_CLASS = 40  # white-ground cut-outs, so that motorbikes do not drown the rest
+CALTECH_PER_CLASS = 40  # cut-outs per class, so that motorbikes do not dominate
 
 
 @dataclass
@@ -70,7 +70,7 @@ def bsds(root: Path, splits: tuple[str, ...]) -> Iterator[Sample]:
 
 
 def coco(root: Path) -> Iterator[Sample]:
-    """Polygons drawn large to small, so that what lies in front stays whole."""
+    """Polygons drawn from large to small, so that objects in front stay whole."""
     for path in sorted((root / "coco128" / "images").glob("*2017/*.jpg")):
         labels = root / "coco128/instance_segmentation/labels" / path.parent.name
         text = labels / f"{path.stem}.txt"
@@ -96,7 +96,7 @@ def penn(root: Path) -> Iterator[Sample]:
 
 
 def white_ground_mask(image: Picture) -> NDArray[np.bool_] | None:
-    """The object of a picture taken on a white ground, (H, W); None for other pictures."""
+    """The object in a picture with a white background, (H, W); None for other pictures."""
     white = image.min(axis=2) >= 238
     border = np.concatenate([white[2], white[-3], white[:, 2], white[:, -3]])
     if border.mean() < 0.9:
@@ -118,7 +118,7 @@ def white_ground_mask(image: Picture) -> NDArray[np.bool_] | None:
 
 
 def caltech(root: Path) -> Iterator[Sample]:
-    """Objects on white grounds, up to CALTECH_PER_CLASS of a class."""
+    """Objects on white backgrounds, up to CALTECH_PER_CLASS per class."""
     for folder in sorted((root / "caltech101" / "101_ObjectCategories").glob("*")):
         taken = 0
         for path in sorted(folder.glob("*.jpg")):
@@ -138,9 +138,9 @@ def _thumbnail(image: Picture) -> NDArray[np.float32]:
 
 
 def drop_copies(samples: list[Sample], held_out: list[Sample]) -> list[Sample]:
-    """Training samples without the pictures (or their mirror) that are held out in another set.
+    """Training samples without pictures (or their mirror) that are held out in another set.
 
-    ECSSD took some of its pictures from BSDS.
+    Some ECSSD pictures come from BSDS.
     """
     tests = np.stack([_thumbnail(s.image).ravel() for s in held_out])
     kept = []
@@ -154,10 +154,10 @@ def drop_copies(samples: list[Sample], held_out: list[Sample]) -> list[Sample]:
 
 @functools.cache
 def load_held_out(root: Path) -> tuple[list[Sample], list[Sample]]:
-    """(ECSSD held out, BSDS500 val); read once, as every score and page asks for them.
+    """(ECSSD held out, BSDS500 val), cached, since every score and page uses them.
 
     Raises:
-        SystemExit: one of them is not there.
+        SystemExit: one of them is missing.
     """
     for folder in ("ecssd", "bsds500"):
         if not (root / folder).is_dir():
@@ -180,7 +180,7 @@ def load_training(root: Path) -> dict[str, list[Sample]]:
 
 
 def _crop(sample: Sample, rng: np.random.Generator) -> tuple[Picture, LabelMap]:
-    """A random part of the picture with one annotator's map."""
+    """A random crop of the picture with one annotator's map."""
     label = sample.maps[rng.integers(len(sample.maps))]
     h, w = label.shape
     part = rng.uniform(0.55, 1.0) if rng.random() < 0.7 else 1.0
@@ -209,7 +209,7 @@ def _resize(image: Picture, label: LabelMap, longest: int) -> tuple[Picture, Lab
 def paste(
     image: Picture, label: LabelMap, source: Sample, rng: np.random.Generator
 ) -> tuple[Picture, LabelMap]:
-    """Copy-paste: a mask of `source` onto the picture, as one more mask in its map."""
+    """Copy-paste: put a mask of `source` onto the picture and add it to its map."""
     if label.max() == 255:
         return image, label
     cut, mask = _resize(source.image, source.maps[0], int(max(label.shape) * rng.uniform(0.3, 0.8)))

@@ -1,8 +1,8 @@
 """Score a segment starter on held-out pictures, with baselines that get the same prompts.
 
 ECSSD: 200 pictures, one object each. BSDS500 val: up to five human segments of a picture, those of
-the first annotator that cover at least 1 %. The first click is the deepest place of the mask; the
-next ones lie deepest in the largest region that is wrong, and get the logits of the round before.
+the first annotator that cover at least 1 %. The first click is the deepest point of the mask; the
+next ones are deepest in the largest wrong region, with the logits of the previous round as input.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def load(path: Path) -> Sam:
 
 
 def deepest(region: Mask) -> tuple[int, int]:
-    """(x, y) of the place farthest from the region's edge."""
+    """(x, y) of the point farthest from the region's edge."""
     depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
     return int(x), int(y)
@@ -81,7 +81,7 @@ def one_click(predictor: SamPredictor, mask: Mask) -> Click:
 
 
 def many_clicks(predictor: SamPredictor, mask: Mask, count: int) -> float:
-    """IoU after `count` clicks; from the second on the single mask, as Segment Anything advises."""
+    """IoU after `count` clicks; from the second on, the single mask, as in Segment Anything."""
     points, labels = [deepest(mask)], [1]
     masks, scores, low = predictor.predict(np.array(points, float), np.array(labels))
     shown, fed = masks[int(scores.argmax())], low[int(scores.argmax())][None]
@@ -184,7 +184,7 @@ def baseline_pictures(
 
 
 def baselines(root: Path, limit: int) -> dict[str, float]:
-    """The same prompts to random walker and flood fill, on the first `limit` pictures."""
+    """Random walker and flood fill with the same prompts, on the first `limit` pictures."""
     first, human = baseline_pictures(root, limit)
     figures = {
         "ecssd_click_walker": [walker(image, mask, box=False) for image, mask in first],
@@ -265,7 +265,7 @@ def held_out_page(model: Sam, root: Path, out: Path, seed: int = 0) -> None:
 
 def report(path: Path, root: Path) -> None:
     """Log the figures of the starter at `path`; write a page of examples beside it and one of
-    held-out pictures, which stay out of the repository, into `runs`."""
+    held-out pictures, which is not for the repository, into `runs`."""
     model = load(path)
     page(model, Path("examples"), path.with_suffix(".jpg"))
     held_out_page(model, root, HELD_OUT_PAGE)

@@ -1,8 +1,8 @@
-"""Fit the last layer of the predicted IoU in closed form, after the training by steps.
+"""Fit the last layer of the predicted IoU in closed form, after training.
 
-The steps see crops and composites, where one click tells little about the size of what is meant.
-People bring whole photographs: so the predicted IoU, by which a mask is chosen from the three, is
-fitted once more on whole training pictures, by ridge regression on the features of the IoU head.
+Training uses crops and composites, where one click says little about the intended size. Users
+segment whole photographs, so the predicted IoU, which selects one of the three masks, is refitted
+on whole training pictures by ridge regression on the features of the IoU head.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def fit(model: Sam, samples: list[Sample], ridge: float = 1e-2) -> None:
     """Replace weight and bias of the last layer of the IoU head; changes `model`.
 
     Args:
-        ridge: penalty on the move away from the weights that training left, as a share of the
-            features' mean square.
+        ridge: penalty on the distance from the trained weights, relative to the features' mean
+            square.
     """
     features, truths = collect(model, samples)
     last = model.mask_decoder.iou_prediction_head.layers[-1]

@@ -2,7 +2,7 @@
 
 The architecture is SRVGGNetCompact (Wang et al., Real-ESRGAN, 2021); trained with L1 on small
 patches, which gives more steps in the same time. Pictures are reduced by Pillow's bicubic filter
-(antialiased, a = -0.5). `--start FILE` begins a new run with the weights of a starter.
+(antialiased, a = -0.5). `--start FILE` starts a new run from a starter's weights.
 
     python -m training.super_resolve --scale 2 --data DIR --benchmarks DIR --minutes 25
     python -m training.super_resolve --evaluate --benchmarks DIR
@@ -40,22 +40,22 @@ class Config:
     features: int = 48
     convs: int = 12
     batch: int = 8
-    patch: int = 32  # side of the reduced patch; in smaller ones most pixels see its border
+    patch: int = 32  # side of the reduced patch; in smaller ones the border affects most pixels
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(minutes=25.0, lr=1.5e-3, final_lr=0.0)
     )
 
 
 def build(config: Config) -> nn.Module:
-    """A Compact that starts close to the repeated pixels which it adds its output to.
+    """A Compact whose output starts close to the repeated pixels that it is added to.
 
-    He's initialisation keeps the size of the signal through all layers; with PyTorch's default it
-    fades within a dozen, and nothing is learned.
+    He initialisation preserves the signal's scale through all layers; with PyTorch's default it
+    vanishes within a dozen, and the network does not learn.
     """
     model = Compact(num_feat=config.features, num_conv=config.convs, upscale=config.scale)
     convolutions = [layer for layer in model.body if isinstance(layer, nn.Conv2d)]
     for layer in convolutions:
-        nn.init.kaiming_normal_(layer.weight, a=0.25)  # the slope that PReLU starts with
+        nn.init.kaiming_normal_(layer.weight, a=0.25)  # PReLU's initial slope
         nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     with torch.no_grad():
         convolutions[-1].weight.mul_(0.05)
@@ -95,10 +95,10 @@ def main() -> None:
     """Command line of this recipe."""
     parser = common.arguments(__doc__ or "", minutes=25.0)
     parser.add_argument("--scale", type=int, choices=sorted(KEYS), nargs="+", default=sorted(KEYS))
-    parser.add_argument("--start", type=Path, help="starter file of that scale to begin with")
+    parser.add_argument("--start", type=Path, help="starter file of that scale to start from")
     options = common.read_options(parser, measured_on="benchmarks")
     if (options.start or options.weights) and len(options.scale) != 1:
-        parser.error("--start and --weights are the file of one scale: name that one with --scale.")
+        parser.error("--start and --weights belong to a single scale: choose it with --scale.")
     if options.evaluate:
         for scale in options.scale:
             path = common.measured_file(options, KEYS[scale])

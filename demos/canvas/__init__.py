@@ -1,1 +1,1 @@
-"""The picture that answers clicks: its component, what it sends and what it gets."""
+"""The canvas for point prompts: its component, its gestures, and the answers to them."""

@@ -1,4 +1,4 @@
-"""What the point-prompt canvas gets: pictures, objects and answers as JSON."""
+"""Values for the point-prompt canvas: pictures, objects and answers as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core import images
 from demos.canvas.gestures import Gesture, Painted, parse_box, parse_point
 from demos.shell import ui
 
-SHOWN_SIDE = 1024  # pixels of the longer side that travel to the page
+SHOWN_SIDE = 1024  # pixels of the longer side of pictures sent to the page
 THUMBNAIL_SIDE = 256
 
 
@@ -26,10 +26,10 @@ def canvas_picture(
     """A picture to click on, for the `picture` argument of `PointPrompter`.
 
     Args:
-        rgb: (H, W, 3) uint8, upright. A JPEG of at most 1024 pixels a side travels to the page;
-            coordinates stay those of `rgb`.
-        alt: what the picture shows, for those who do not see it.
-        objects: what `canvas_object` gives, to begin with; they raise `prompt` at once.
+        rgb: (H, W, 3) uint8, upright. The page gets a JPEG of at most 1024 pixels a side;
+            coordinates still refer to `rgb`.
+        alt: description for screen readers.
+        objects: initial objects from `canvas_object`; they trigger `prompt` at once.
     """
     height, width = rgb.shape[:2]
     return {
@@ -43,9 +43,9 @@ def canvas_picture(
 
 
 def served(rgb: images.RGB, side: int) -> str:
-    """A picture for the canvas as the path of a JPEG with sides of at most `side`, by random name.
+    """Write a JPEG with sides of at most `side` under a random name, and return its path.
 
-    Not as a data URL: with every event the page copies all that it was sent.
+    Not a data URL, because the page copies all its values with every event.
     """
     path = ui.result_path("shown.jpg")
     return str(images.save_jpeg(images.resize_max(rgb, side), path, quality=88))
@@ -58,10 +58,10 @@ def canvas_object(
     box: Sequence[float] | None = None,
     given: str | None = None,
 ) -> dict[str, Any]:
-    """An object that Python puts on the canvas; the page chooses its number and its colour.
+    """An object to add to the canvas; the page chooses its number and colour.
 
     Raises:
-        InputError: points or box are not what `parse_object` accepts.
+        InputError: `parse_object` would not accept the points or the box.
     """
     return {
         "name": name[:60],
@@ -72,7 +72,7 @@ def canvas_object(
 
 
 def canvas_command(picture: str, objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Adds objects to those of the picture with that id: the `command` of `PointPrompter`."""
+    """Value for `command` of `PointPrompter`: add objects to the picture with that id."""
     return {"id": secrets.token_hex(8), "picture": picture, "objects": list(objects)}
 
 
@@ -86,12 +86,12 @@ def canvas_answer(
     """The answer to one gesture, as the component's value.
 
     Args:
-        gesture: tells the page what is answered: a mask of a state that is gone, or of another
-            picture, is not painted.
-        masks: those of the objects that were asked for.
-        status: sentence under the picture, read out by screen readers; None leaves the one that
-            is there.
-        flush: every mask that the page keeps was made with other settings and is forgotten.
+        gesture: the gesture answered; the page drops masks of an outdated state or another
+            picture.
+        masks: masks of the requested objects.
+        status: sentence below the picture, announced by screen readers; None keeps the current
+            one.
+        flush: discard all masks that the page has cached, as the settings have changed.
     """
     return {
         "seq": gesture.seq,
@@ -123,7 +123,7 @@ def _painted(one: Painted) -> dict[str, Any]:
 
 def mask_url(mask: NDArray[np.bool_], side: int = SHOWN_SIDE) -> str:
     """(H, W) bool as the data URL of a 1-bit PNG, transparent where False, at most `side` wide."""
-    # Every step-th pixel first: to shrink all of a large mask takes longer than to decode it.
+    # Subsample first: shrinking all of a large mask takes longer than decoding it.
     step = max(1, max(mask.shape) // (2 * side))
     shown = Image.fromarray(np.ascontiguousarray(mask[step // 2 :: step, step // 2 :: step]))
     height, width = mask.shape

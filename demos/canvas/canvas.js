@@ -1,8 +1,8 @@
-// The last part: what Python sends, and the start.
+// The last part: messages from Python, and startup.
 let segments = null; // the coloured masks of everything mode, laid over the picture
-let veiled = false; // they are hidden for a while
+let veiled = false; // they are temporarily hidden
 let lastCommand = null;
-let running = false, begun = 0; // everything mode is at work, and since when
+let running = false, begun = 0; // everything mode is running, and since when
 
 const actions = {
   include: () => setMode("include"),
@@ -11,7 +11,7 @@ const actions = {
   veil: () => { veiled = !veiled; setMode(veiled ? "include" : "pick"); },
   everything: () => {
     if (!running) startEverything();
-    else if (performance.now() - begun > 600) stopEverything(); // no half of a double click
+    else if (performance.now() - begun > 600) stopEverything(); // not the second half of a double click
   },
   preview: () => { previewOn = !previewOn; cancelPreview(); refresh(); },
   undo: () => travel(-1),
@@ -32,7 +32,7 @@ function setPicture(next) {
   dropSegments();
   if (running) stopEverything();
   sequence += 1;
-  shown = sequence; // answers to the picture before are too old now
+  shown = sequence; // drop answers to the previous picture
   cross = corner = drag = null;
   masks = new Map();
   view = { x: 0, y: 0, k: 1 };
@@ -62,7 +62,7 @@ function dropSegments() {
   delete root.dataset.segments;
 }
 function setSegments(next) {
-  if (next && picture && next.picture !== picture.id) return; // of a picture that is gone
+  if (next && picture && next.picture !== picture.id) return; // of an earlier picture
   if (!next || !picture) {
     dropSegments();
     if (mode === "pick") setMode("include");
@@ -94,7 +94,7 @@ function stopEverything() {
   setRunning(false);
   trigger("stop", { picture: picture ? picture.id : null });
 }
-function obey(command) { // objects that Python adds to those that are there
+function obey(command) { // add objects from Python
   if (!command || !picture || command.picture !== picture.id || command.id === lastCommand) return;
   lastCommand = command.id;
   insertObjects(command.objects, "insert");

@@ -1,8 +1,8 @@
 """The point-prompt canvas: a picture to click on, with the masks of several objects over it.
 
-The browser keeps the prompts and their undo history (`*.js`); Python gets all of them with
-every gesture and answers with masks and a sentence. The picture travels once, in a prop of its
-own, so that an answer is only a few kilobytes.
+The browser keeps the prompts and their undo history (`*.js`). It sends all prompts with every
+gesture, and Python answers with masks and a sentence. The picture is sent only once, in a separate
+prop, so an answer takes only a few kilobytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import gradio as gr
 
 _HERE = Path(__file__).resolve().parent
-# Joined into one text, so one scope; the last one starts what the others define.
+# Concatenated, so they share one scope; the last one runs what the others define.
 _SCRIPTS = (
     "state.js",
     "view.js",
@@ -32,19 +32,19 @@ EVENTS = ("prompt", "hover", "detail", "pick", "everything", "stop")
 class PointPrompter(gr.HTML):
     """A canvas with include and exclude points and a box for each of several objects.
 
-    Events; each handler takes an `evt: gr.EventData` whose `_data` is plain JSON that anybody can
-    send, so read it with `demos.canvas.gestures`:
+    Events; each handler takes an `evt: gr.EventData`. Its `_data` is plain JSON that anyone can
+    send, so parse it with `demos.canvas.gestures`:
 
-    - `prompt`: a gesture (`parse_gesture`). Listen with `trigger_mode="multiple"`: without it
-      Gradio drops the clicks made while an answer is under way. Return `canvas_answer(…)`.
-    - `hover`: the mouse is on `point` [x, y, label] of the active `object`. The page asks one
-      question at a time, so listen with `trigger_mode="multiple"` (others drop some). Return
+    - `prompt`: a gesture (`parse_gesture`). Listen with `trigger_mode="multiple"`: otherwise
+      Gradio drops clicks made while it waits for an answer. Return `canvas_answer(…)`.
+    - `hover`: the mouse is on `point` [x, y, label] of the active `object`. The page
+      waits for each answer, so listen with `trigger_mode="multiple"` (others drop some). Return
       `PointPrompter(preview={"picture", "seq", "mask"})`, with the mask as `mask_url` or None.
-    - `detail`: the page looks at `rect` [x1, y1, x2, y2] in more pixels than it has, `size` [w, h].
+    - `detail`: the page needs `rect` [x1, y1, x2, y2] at a higher resolution, `size` [w, h].
       Return `PointPrompter(detail={"picture", "rect", "src"})`.
-    - `everything`: all masks are asked for. Answer with values whose `everything` is True while
-      that is under way, False at its end, and `segments`.
-    - `stop`: not any more.
+    - `everything`: the user wants all masks. Answer with values whose `everything` is True during
+      the run and False at its end, and with `segments`.
+    - `stop`: the user cancels that run.
     - `pick`: a click at `x`, `y` while segments are shown. Return
       `PointPrompter(command=canvas_command(…))`.
 
@@ -73,7 +73,7 @@ class PointPrompter(gr.HTML):
         """
         Args:
             value: what `canvas_answer` or `canvas_message` gives.
-            picture: what `canvas_picture` gives; None shows the hint.
+            picture: a value from `canvas_picture`; None shows the hint.
             preview, detail, segments, command: answers to the events above.
             label: name of the canvas for screen readers, before the alt text.
             hint: sentence shown while there is no picture.
@@ -99,13 +99,13 @@ class PointPrompter(gr.HTML):
         )
 
     def __getattr__(self, name: str) -> Any:
-        # gr.HTML takes every quoted word of the script for an event, "picture" among them.
+        # gr.HTML treats every quoted word of the script as an event, such as "picture".
         if name not in EVENTS:
             raise AttributeError(f"PointPrompter has no attribute {name!r}")
         return super().__getattr__(name)
 
     def emptied(self) -> PointPrompter:
-        """The update that takes the picture away, and all that was done on it."""
+        """The update that removes the picture and everything on it."""
         return PointPrompter(picture=None, segments=None)
 
     def api_info(self) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _text(name: str) -> str:
 
 
 def _template(hint: str) -> str:
-    """The page part. Gradio runs it through Handlebars and a JavaScript template string."""
+    """Escape a part of the page for Handlebars and a JavaScript template string."""
     escaped = html.escape(hint)
     plain = "".join(f"&#{ord(c)};" if c in "{}$`\\" else c for c in escaped)
     return _text("canvas.html").replace("@hint@", plain)

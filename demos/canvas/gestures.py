@@ -1,6 +1,6 @@
-"""What the point-prompt canvas sends: gestures as checked values.
+"""Gestures from the point-prompt canvas as checked values.
 
-Anybody can send a gesture, so everything in it is checked here. Coordinates are pixels of the
+Anyone can send a gesture, so everything in it is checked here. Coordinates are pixels of the
 upright original picture.
 """
 
@@ -25,9 +25,9 @@ _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 class Prompted:
     """One object of the canvas: points [[x, y, label], …] with label 1 or 0, and a box or None.
 
-    `rev` is the number of this state of its prompts, under which the page keeps the mask. `choice`
-    is the index of the mask that was chosen among three, None where nobody chose. `given` is the
-    key of a mask that the object began with, None for most.
+    `rev` numbers this state of its prompts; the page caches the mask under it. `choice` is the
+    index of the mask chosen among three, or None. `given` is the key of the object's initial mask;
+    None for most objects.
     """
 
     id: int
@@ -41,13 +41,12 @@ class Prompted:
 
     @property
     def bare(self) -> bool:
-        """Whether nothing was asked yet."""
+        """Whether it has no prompt yet."""
         return not self.points and self.box is None and self.given is None
 
     @property
     def includes(self) -> bool:
-        """Whether anything is to be segmented: not where nothing, or only what to leave out, was
-        said."""
+        """Whether any prompt includes something, so that there is something to segment."""
         begun = self.box is not None or self.given is not None
         return begun or any(label for *_, label in self.points)
 
@@ -56,7 +55,7 @@ class Prompted:
 class Gesture:
     """A gesture on a picture: all objects, which one is active, and which `want` a mask.
 
-    `seq` rises by one with every gesture. `kind` is what was done, such as "include".
+    `seq` rises by one with every gesture. `kind` names the gesture, such as "include".
     """
 
     picture: str
@@ -67,13 +66,13 @@ class Gesture:
     want: tuple[int, ...]
 
     def object(self, number: int) -> Prompted | None:
-        """The object of that id."""
+        """The object with that id."""
         return next((one for one in self.objects if one.id == number), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several masks of an object: its name ("part") and its figures, in words."""
+    """One of several masks of an object, with its name ("part") and its figures as text."""
 
     mask: NDArray[np.bool_]
     name: str
@@ -82,7 +81,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """The mask of one state (`rev`) of an object; `note` is a word or two for the list."""
+    """The mask of one state (`rev`) of an object; `note` is a short text for the list."""
 
     rev: int
     mask: NDArray[np.bool_] | None
@@ -96,7 +95,7 @@ def parse_gesture(data: Any) -> Gesture:
     """Read the `evt._data` of `canvas.prompt`.
 
     Raises:
-        InputError: not of that form, or more than 64 points or 40 objects.
+        InputError: the form is wrong, or there are more than 64 points or 40 objects.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("objects"), list):
         raise InputError(_BROKEN)
@@ -117,11 +116,11 @@ def parse_gesture(data: Any) -> Gesture:
 
 
 def parse_object(data: Any) -> Prompted:
-    """Read one object of a gesture. Finite numbers; whether they lie inside the picture is for the
-    task to check.
+    """Read one object of a gesture. The numbers are finite; the task checks whether they are
+    inside the picture.
 
     Raises:
-        InputError: not of that form, or more than 64 points.
+        InputError: the form is wrong, or there are more than 64 points.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("points"), list):
         raise InputError(_BROKEN)
@@ -144,10 +143,10 @@ def parse_object(data: Any) -> Prompted:
 
 
 def picture_id(data: Any) -> str:
-    """The `id` that `canvas_picture` gave the picture on which a gesture was made.
+    """The `id` from `canvas_picture` of the picture under a gesture.
 
     Raises:
-        InputError: the gesture names none.
+        InputError: the gesture has none.
     """
     return _text(data.get("picture") if isinstance(data, Mapping) else None, 64)
 
@@ -166,12 +165,12 @@ def parse_box(box: Any) -> list[float] | None:
         return None
     x1, y1, x2, y2 = numbers(box, 4)
     if x1 >= x2 or y1 >= y2:
-        raise InputError("A box needs its left upper corner before its right lower one.")
+        raise InputError("A box needs its upper left corner before its lower right one.")
     return [x1, y1, x2, y2]
 
 
 def numbers(values: Any, count: int) -> list[float]:
-    """`count` finite numbers, as Python's own."""
+    """Check that these are `count` finite Python numbers."""
     if not isinstance(values, (list, tuple)) or len(values) != count:
         raise InputError(_BROKEN)
     for value in values:

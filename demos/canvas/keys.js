@@ -1,4 +1,4 @@
-// The keyboard: a cross-hair for those who use no mouse, and short cuts for those who do.
+// The keyboard: a cross-hair for use without a mouse, and shortcuts.
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const KEYS = {
   Enter: (event) => mark(event),
@@ -12,7 +12,7 @@ const KEYS = {
   "+": () => zoomBy(1.5), "=": () => zoomBy(1.5), "-": () => zoomBy(1 / 1.5), 0: () => look({ x: 0, y: 0, k: 1 }),
 };
 
-function startCross() { // in the middle of what is seen
+function startCross() { // in the middle of the view
   cross = cross || pixel([view.x + picture.w / view.k / 2, view.y + picture.h / view.k / 2]).map((v) => v + 0.5);
 }
 function moveCross(event) {

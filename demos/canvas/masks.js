@@ -1,6 +1,5 @@
-// Masks that Python answered with, kept by the `rev` of the prompts that they answer; and the
-// preview of what a click would give.
-const MOST_MASKS = 150; // a mask is a few kilobytes, and is asked for again where it is missing
+// Masks from Python, cached by the `rev` of their prompts; and the preview of a click's mask.
+const MOST_MASKS = 150; // a mask takes a few kilobytes; the page requests missing ones again
 let masks = new Map(), layers = new Map();
 let preview = null, previewNumber = 0, previewWaits = 0, previewTimer = 0, previewAt = null;
 let previewOn = true;
@@ -24,7 +23,7 @@ function receive(answer) {
     Promise.all(coming).then(() => {
       paint();
       if (answer.seq === shown) root.dataset.painted = String(shown);
-      setTimeout(refresh); // the mask comes first, what stands around it after
+      setTimeout(refresh); // paint the mask first, then update the panel
     });
     setBusy(shown < sequence);
   } else refresh();
@@ -51,7 +50,7 @@ function load(source) {
     loading.src = source.startsWith("data:") ? source : fileAddress(source);
   });
 }
-function fileAddress(path) { // of a file that the server made, also behind a proxy with a prefix
+function fileAddress(path) { // URL of a file from the server, also behind a proxy with a prefix
   const config = window.gradio_config || {};
   const start = (config.root || location.origin + location.pathname).replace(/\/$/, "");
   return start + (config.api_prefix || "/gradio_api") + "/file=" + path;
@@ -101,8 +100,8 @@ function outlined(onto, tint) { // a rim outside the mask: shifted copies less t
   onto.drawImage(tint, 0, 0);
 }
 
-// ---- preview: one question at a time, at most every 60 ms; an answer that is late is dropped
-const REST = 40; // ms before the first: a click in the middle of a move need not wait behind it
+// ---- preview: one request at a time, at most every 60 ms; late answers are dropped
+const REST = 40; // ms before the first, so that a click during a move does not wait behind it
 function hover(event) {
   if (!previewOn || event.pointerType !== "mouse" || event.buttons || !image) return;
   const spot = pixel(place(event));
@@ -147,10 +146,10 @@ function endPreview() {
   draw();
   delete root.dataset.preview;
 }
-function cancelPreview() { // the pointer left, or something was done: what is asked is stale
+function cancelPreview() { // the pointer left, or a gesture made the request stale
   clearTimeout(previewWaits);
   previewWaits = 0;
-  previewNumber += 2; // also what is being decoded
+  previewNumber += 2; // also a mask that is still being decoded
   previewAt = null;
   endPreview();
 }

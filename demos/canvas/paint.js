@@ -1,6 +1,6 @@
 // Drawing of the point-prompt canvas.
 let frame = 0;
-let base = null; // the picture as this view shows it: to scale it anew takes most of a frame
+let base = null; // the picture scaled for this view: scaling takes most of a frame
 
 function draw() {
   cancelAnimationFrame(frame);
@@ -29,7 +29,7 @@ function paintPicture(ratio) {
   if (!same || base.sheet.width !== canvas.width || base.sheet.height !== canvas.height) {
     const [made, onto] = sheet();
     onto.setTransform(ratio, 0, 0, ratio, 0, 0);
-    onto.imageSmoothingEnabled = scaleX() < 6; // far in, the pixels themselves are of interest
+    onto.imageSmoothingEnabled = scaleX() < 6; // when zoomed in far, show single pixels
     const [left, top] = toScreen([0, 0]);
     if (image) onto.drawImage(image, left, top, picture.w * scaleX(), picture.h * scaleY());
     if (detail && view.k > 1) {
@@ -40,7 +40,7 @@ function paintPicture(ratio) {
   }
   context.drawImage(base.sheet, 0, 0);
 }
-function paintLayer(layer, ratio) { // drawn for another view, it is moved until the view rests
+function paintLayer(layer, ratio) { // a layer drawn for another view is moved until the view rests
   if (!layer) return;
   const grown = view.k / layer.view.k;
   const [x, y] = toScreen([layer.view.x, layer.view.y]);
@@ -57,7 +57,7 @@ function paintPrompts() {
   object.points.forEach(([x, y, label]) => paintPoint(...toScreen([x + 0.5, y + 0.5]), label));
   if (cross && document.activeElement === canvas) paintCross(...toScreen(cross));
 }
-function twice(path, line, color = "#fff") { // a light line on a dark one shows on any picture
+function twice(path, line, color = "#fff") { // a light line on a dark one is visible on any picture
   for (const [style, more] of [["rgba(0,0,0,0.65)", 2], [color, 0]]) {
     context.strokeStyle = style;
     context.lineWidth = line + more;
@@ -84,7 +84,7 @@ function paintPoint(x, y, label) {
   context.lineWidth = 2;
   context.stroke(sign);
 }
-function paintCross(x, y) { // open in the middle, so that the pixel itself is seen
+function paintCross(x, y) { // open in the middle, to show the pixel itself
   const path = new Path2D();
   for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
     path.moveTo(x + dx * 5, y + dy * 5);

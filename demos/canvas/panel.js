@@ -1,4 +1,4 @@
-// What stands around the canvas: tools, the list of objects, the masks to choose among, words.
+// The parts around the canvas: tools, the list of objects, the masks to choose from, texts.
 let sayTimer = 0, busyTimer = 0, busyMotion = null, shownChoices = null;
 
 function say(text, delay = 0) { // for screen readers; delayed while a key repeats
@@ -32,7 +32,7 @@ function refresh() {
   setBusy(shown < sequence);
   draw();
 }
-function describe() { // what the active object was asked with, and all there is to see
+function describe() { // the prompts of the active object, and all objects in view
   const { points, box, given } = active();
   const excluded = points.filter((point) => !point[2]).length, parts = [];
   if (given) parts.push("1 picked mask");
@@ -58,7 +58,7 @@ function setBusy(on) {
     busy.hidden = false;
     const travelled = [{ left: "-30%" }, { left: "100%" }];
     busyMotion = busy.animate(travelled, { duration: 1100, iterations: Infinity });
-    busyTimer = setTimeout(() => setBusy(false), 60000); // an error leaves no answer behind
+    busyTimer = setTimeout(() => setBusy(false), 60000); // an error sends no answer
   }, 250);
 }
 
@@ -103,10 +103,10 @@ function objectRow(id) {
   return row;
 }
 
-// ---- the masks of one ambiguous click, side by side
+// ---- the masks of an ambiguous click, side by side
 function listChoices() {
   const found = maskOf(active()), holder = find("choices");
-  if (!found && !isBare(active()) && shownChoices) return; // until the answer is here
+  if (!found && !isBare(active()) && shownChoices) return; // until the answer arrives
   const choices = (found && found.choices) || [];
   if (choices === shownChoices) return markChoice(found);
   shownChoices = choices;
@@ -118,7 +118,7 @@ function markChoice(found) {
   const chosen = found ? found.choice : 0;
   [...find("choices").children].forEach((button, index) => {
     button.setAttribute("aria-checked", String(Boolean(found) && index === chosen));
-    button.tabIndex = index === chosen ? 0 : -1; // one stop; arrow keys go from mask to mask
+    button.tabIndex = index === chosen ? 0 : -1; // one tab stop; arrow keys move between masks
   });
 }
 function choiceButton({ mask, name, facts }, index) {
@@ -149,7 +149,7 @@ function words(tag, text) {
   made.textContent = text;
   return made;
 }
-function stain(onto, mask, { width: w, height: h }, color) { // the mask in colour, the rest dim
+function stain(onto, mask, { width: w, height: h }, color) { // the mask in colour, the rest dimmed
   const made = document.createElement("canvas");
   [made.width, made.height] = [w, h];
   const inside = made.getContext("2d");

@@ -1,5 +1,5 @@
 // Mouse, pen and touch. A short press adds or deletes a point, a drag draws a box; space, the
-// middle button or two fingers move the picture, the wheel or a pinch makes it larger.
+// middle button or two fingers move the picture, the wheel or a pinch zooms.
 const DRAG = 6, HIT = { mouse: 11, pen: 14, touch: 18 }; // CSS px
 const fingers = new Map();
 let pinch = null, lastAdd = { time: 0, x: 0, y: 0 }, space = false;
@@ -64,13 +64,13 @@ canvas.addEventListener("mousedown", (event) => { // no scrolling by the middle 
 canvas.addEventListener("wheel", (event) => {
   if (!picture) return;
   const closer = event.deltaY < 0;
-  if (!closer && view.k === 1 && !event.ctrlKey) return; // all is seen: the page scrolls on
+  if (!closer && view.k === 1 && !event.ctrlKey) return; // the whole picture is visible: let the page scroll
   event.preventDefault();
   const lines = event.deltaMode === 1 ? 16 : 1;
   zoomBy(Math.exp(clamp(-event.deltaY * lines, -240, 240) * (event.ctrlKey ? 0.01 : 0.0022)), spotOf(event));
 }, { passive: false });
 
-function spread() { // distance and middle of two fingers
+function spread() { // distance and midpoint of two fingers
   const [a, b] = [...fingers.values()];
   return { far: Math.max(1, Math.hypot(a[0] - b[0], a[1] - b[1])), mid: [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2] };
 }

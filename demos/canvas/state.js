@@ -1,10 +1,10 @@
 // The script of the point-prompt canvas, first part: the objects with their prompts, and the undo
 // history. Python joins the scripts of this folder in the order of component.py into the body of
-// gr.HTML's js_on_load, which hands in: element, trigger, props, watch. So they share one scope.
+// gr.HTML's js_on_load, which provides: element, trigger, props, watch. So they share one scope.
 //
-// A scene is never changed, only replaced: undo is a step back in a list of scenes. Every state of
-// an object's prompts has a number of its own, its `rev`; masks are kept under it, so that undo
-// paints at once and a late answer can neither lose a click nor paint over a newer mask.
+// A scene is never modified, only replaced: undo is a step back in a list of scenes. Every state of
+// an object's prompts has its own number, its `rev`. Masks are cached by `rev`, so undo paints at
+// once, and a late answer can neither lose a click nor paint over a newer mask.
 "use strict";
 const find = (name) => element.querySelector(".pp-" + name);
 const root = element.querySelector(".pp");
@@ -17,12 +17,12 @@ const COLORS = [
 ];
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
-let picture = null, image = null; // what Python sent, and its decoded pixels
+let picture = null, image = null; // from Python, and its decoded pixels
 let lastId = 0, lastRev = 0, sequence = 0, shown = 0;
 let scene = null, history = [], at = 0; // scene is always history[at]
 let mode = "include", cross = null, corner = null, drag = null;
 
-function freeColor(taken) { // the first that the fewest objects have
+function freeColor(taken) { // the first of the least used colours
   const uses = (color) => taken.filter((object) => object.color === color).length;
   const least = Math.min(...COLORS.map(uses));
   return COLORS.find((color) => uses(color) === least);
@@ -76,7 +76,7 @@ function show(gesture) {
 function send(gesture) {
   sequence += 1;
   cancelPreview();
-  const want = wanted(); // without a mask so far
+  const want = wanted(); // objects without a mask
   if (!want.length) { // nothing to wait for
     shown = sequence;
     find("status").textContent = maskOf(active()) ? maskOf(active()).status || "" : "";
@@ -102,7 +102,7 @@ function addPoint(x, y, label) {
 function deletePoint(index) {
   if (index < 0) return say("No point there");
   const object = active(), points = object.points.filter((_, i) => i !== index);
-  // Which of three masks was meant was said of the first click.
+  // The choice among three masks applied to the first click only.
   change(object, { points, choice: index ? object.choice : null }, "delete");
   say("Point removed");
 }
@@ -132,17 +132,17 @@ function nearest(x, y, reach) { // reach in CSS px; index of the nearest point, 
 function addObject() {
   if (scene.objects.length >= MOST_OBJECTS)
     return say("No more than " + MOST_OBJECTS + " objects");
-  const bare = scene.objects.find(isBare); // one that waits for its first click is enough
+  const bare = scene.objects.find(isBare); // one empty object is enough
   if (bare) return selectObject(bare.id);
   const made = newObject({}, scene.objects);
   commit({ objects: [...scene.objects, made], active: made.id }, "add");
   say(made.name + " added");
 }
-function insertObjects(found, gesture) { // from Python: boxes of another tab, a picked mask
+function insertObjects(found, gesture) { // from Python: boxes from another tab, a picked mask
   const room = MOST_OBJECTS - scene.objects.filter((object) => !isBare(object)).length;
   if (room < found.length) say("No more than " + MOST_OBJECTS + " objects");
   const kept = scene.objects.filter((object) => !isBare(object));
-  if (!kept.length) lastId = 0; // the one that waited for its first click gives its place
+  if (!kept.length) lastId = 0; // replace the empty object
   const made = [];
   for (const one of found.slice(0, Math.max(0, room))) made.push(newObject(one, [...kept, ...made]));
   if (!made.length) return;
@@ -163,7 +163,7 @@ function renameObject(id, name) {
   const changed = withObject({ ...object, name: text });
   commit({ ...changed, active: scene.active }, "rename");
 }
-function selectObject(id) { // where one is in the list is not a change that undo takes back
+function selectObject(id) { // undo does not affect the selection
   if (id === scene.active) return;
   scene = history[at] = { ...scene, active: id };
   corner = null;

@@ -1,6 +1,6 @@
-// Which part of the picture the canvas shows, and the way between the screen and its pixels.
+// The visible part of the picture, and the mapping between screen and picture pixels.
 let width = 1, height = 1; // of the canvas, in CSS pixels
-let view = { x: 0, y: 0, k: 1 }; // left upper corner in picture coordinates; 1 shows all of it
+let view = { x: 0, y: 0, k: 1 }; // upper left corner in picture coordinates; k = 1 shows all of it
 let detail = null, settleTimer = 0;
 
 const density = () => window.devicePixelRatio || 1;
@@ -25,7 +25,7 @@ function layout() {
   dropLayers();
   paint();
 }
-function look(next) { // never beside the picture
+function look(next) { // never outside the picture
   const k = clamp(next.k, 1, mostZoom());
   view = {
     k, x: clamp(next.x, 0, picture.w * (1 - 1 / k)), y: clamp(next.y, 0, picture.h * (1 - 1 / k)),
@@ -37,23 +37,23 @@ function look(next) { // never beside the picture
   settleTimer = setTimeout(settle, 160);
   draw();
 }
-function settle() { // the view rests: outlines are drawn sharp again, and finer pixels are asked for
+function settle() { // the view rests: redraw sharp outlines, and request finer pixels
   if (!picture) return;
   dropLayers();
   draw();
   askDetail();
 }
-function zoomBy(factor, spot) { // spot in CSS pixels of the canvas stays where it is
+function zoomBy(factor, spot) { // keeps spot, in CSS pixels of the canvas, in place
   const [sx, sy] = spot || (cross ? toScreen(cross) : [width / 2, height / 2]);
   const [x, y] = [view.x + sx / scaleX(), view.y + sy / scaleY()];
   const k = clamp(view.k * factor, 1, mostZoom());
   const grown = k / view.k;
   look({ k, x: x - sx / (scaleX() * grown), y: y - sy / (scaleY() * grown) });
 }
-function panBy(dx, dy) { // in CSS pixels, as the hand moves
+function panBy(dx, dy) { // in CSS pixels, following the hand
   look({ k: view.k, x: view.x - dx / scaleX(), y: view.y - dy / scaleY() });
 }
-function reveal([x, y]) { // pan just so far that the cross-hair is seen
+function reveal([x, y]) { // pan just far enough to show the cross-hair
   const [w, h] = [picture.w / view.k, picture.h / view.k];
   const margin = [w / 12, h / 12];
   look({
@@ -64,7 +64,7 @@ function reveal([x, y]) { // pan just so far that the cross-hair is seen
 }
 const toScreen = ([x, y]) => [(x - view.x) * scaleX(), (y - view.y) * scaleY()];
 
-function spotOf(event) { // CSS pixels of the canvas, also where the page itself is zoomed
+function spotOf(event) { // CSS pixels of the canvas, also if the page is zoomed
   const rect = canvas.getBoundingClientRect();
   return [
     ((event.clientX - rect.left) / rect.width) * width,
@@ -79,7 +79,7 @@ const pixel = ([x, y]) => [
   clamp(Math.floor(x), 0, picture.w - 1), clamp(Math.floor(y), 0, picture.h - 1),
 ];
 
-// ---- finer pixels than the first picture has, for the part that is looked at
+// ---- finer pixels than the first picture has, for the visible part
 function askDetail() {
   if (view.k === 1) { detail = null; return; }
   const have = image ? image.naturalWidth / picture.w : 1;

@@ -53,7 +53,7 @@ MODULES = (
 
 
 def check(page: gr.Blocks | None = None) -> None:
-    """Stop if this version of Gradio lacks a name that we use; names of a page need a page.
+    """Stop if this version of Gradio lacks a name that we use; a page's names need a page.
 
     Raises:
         RuntimeError: one sentence with every missing name and the file that uses it.
@@ -68,12 +68,12 @@ def check(page: gr.Blocks | None = None) -> None:
     if missing:
         raise RuntimeError(
             f"Gradio {gr.__version__} lacks names that Vision Hub uses: {', '.join(missing)}; "
-            "please install the version that requirements.txt names."
+            "please install the version in requirements.txt."
         )
 
 
 def _objects(page: gr.Blocks | None) -> dict[str, Any]:
-    """What the names begin with; None for an object that can no longer be created."""
+    """The objects that the names start from; None for one that cannot be created."""
     made: dict[str, Any] = {"page": page}
     for name in MODULES:
         made[name] = _made(import_module, f"gradio.{name}")
@@ -108,4 +108,4 @@ def _has(found: dict[str, Any], name: str) -> bool:
     return True
 
 
-check()  # when the room is imported, so before the modules that need these names
+check()  # at import, before the modules that need these names

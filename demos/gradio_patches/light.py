@@ -1,7 +1,7 @@
 """Skip Gradio's thread hops and file checks for small values.
 
 For each value of a call Gradio 6.31 switches to another thread and back, and for each file it
-checks some seventy times where the file lies (twice for results), on the one thread that serves
+checks some seventy times where the file is (twice for results), on the one thread that serves
 everybody. Each switch releases Python's lock, which handlers then take in turn: with 16 visitors on
 two cores a core was idle for a third of the time. None of this is needed for small values, for
 files that our handlers have just written, or for uploads, which `ImageIn` checks itself.
@@ -44,7 +44,7 @@ async def move_if_needed(
     check_in_upload_folder: bool = False,
     keep_in_cache: bool = False,
 ) -> Any:
-    """Gradio's file move, only where a file may need to be move_if_needed or refused."""
+    """Gradio's file move, only if a file may have to be moved or refused."""
     if isinstance(block, ImageIn) and check_in_upload_folder:
         return data  # it opens only uploads
     if postprocess:

@@ -1,1 +1,1 @@
-"""One file for each lesson, found by discovery."""
+"""One file per lesson, discovered automatically."""

@@ -10,20 +10,20 @@ from core import images
 from demos.shell import ui
 from demos.shell.lesson import Lesson, Show, code_of
 
-SIDE = 512  # pixels, about, of the picture that is shown
+SIDE = 512  # approximate side of the displayed picture, pixels
 
 
 def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, ...]:
     from core.lessons import encoder_features as lesson
 
     found = lesson.look(picture, checkpoint)
-    factor = max(1, SIDE // max(found.colours.shape[:2]))  # squares, so that each place is seen
+    factor = max(1, SIDE // max(found.colours.shape[:2]))  # a visible square per position
     large = np.repeat(np.repeat(found.colours, factor, 0), factor, 1)
     rows, columns = found.colours.shape[:2]
     shares = ", ".join(f"{share:.0%}" for share in found.explained)
     line = (
-        f'<p class="about">{columns} x {rows} places with {found.channels} numbers each. Red, '
-        f"green and blue carry {shares} of their variance.</p>"
+        f'<p class="about">{columns} x {rows} positions with {found.channels} numbers each. Red, '
+        f"green and blue explain {shares} of their variance.</p>"
     )
     return large, line + ui.info_html(found.info)
 
@@ -39,7 +39,7 @@ LESSON = Lesson(
     title="What the encoder sees",
     tab="segment",
     about="The embedding in colour: its three principal components as red, green and blue. The "
-    "encoder describes places of the same colour alike; a click tells SAM which of them you mean.",
+    "encoder describes positions of the same colour alike; a click selects among them.",
     run=_run,
     shows=(Show("lossless", "colours", "Embedding"), Show("html", "facts")),
     order=30,

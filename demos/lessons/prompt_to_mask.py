@@ -1,4 +1,4 @@
-"""Segment: every tensor on the way from a prompt to its mask."""
+"""Segment: every tensor between a prompt and its mask."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ LESSON = Lesson(
     key="prompt-to-mask",
     title="How a prompt becomes a mask",
     tab="segment",
-    about="Prompt encoder and mask decoder of the loaded model, read off one pass with the prompts "
-    "of the selected object: the shape of every tensor, and how many weights make it.",
+    about="The prompt encoder and mask decoder of the loaded model, recorded in one pass with the "
+    "prompts of the selected object: the shape of every tensor, and how many weights produce it.",
     needs=("picture", "checkpoint", "session"),
     run=_run,
     shows=(Show("html", "diagram"),),

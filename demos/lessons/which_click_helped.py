@@ -38,7 +38,7 @@ def _run(
 
 
 def _reference(session: Session | None, loaded: images.RGB | None) -> Any:
-    """(H, W) bool, the loaded mask before the taken one; None where there is neither."""
+    """(H, W) bool: the uploaded mask, or else the stored one; None if there is neither."""
     if loaded is not None:
         return loaded.mean(axis=2) > 127
     taken = session.reference if session is not None else None
@@ -48,16 +48,16 @@ def _reference(session: Session | None, loaded: images.RGB | None) -> Any:
 def _take(
     picture: images.Picture, checkpoint: str, smallest: float, session: Session | None
 ) -> str:
-    """Keep the mask of the chosen object, to compare the prompts of others with it.
+    """Store the mask of the selected object as the reference for later prompts.
 
-    The file that was the reference until now goes: the newest one counts.
+    It replaces an uploaded reference: the latest one counts.
     """
     picture, session = required(picture, session)
     one = active(session)
     mask, *_ = full_mask(picture, session, settings_of(picture, checkpoint, smallest), one)
     rle: Any = coco.encode(mask, 1.0)["rle"]
     session.reference = rle
-    return f"{one.name} is the reference now. Prompt the same thing in another way, then refresh."
+    return f"{one.name} is now the reference. Prompt the same object in another way, then refresh."
 
 
 def _code(picture: images.Picture, checkpoint: str, session: Session | None) -> str:

@@ -1,4 +1,4 @@
-"""Segment tab: click on the picture and SAM answers with a mask."""
+"""Segment tab: click on the picture to get a mask from SAM."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from demos.shell.shared import SharedPicture
 
 EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
 HINT = (
-    "The flower shows the starter at its best: one thing on a quiet ground. The coins are its "
-    "limit: some it cuts out alone, with others it takes a neighbour or the ground."
+    "The flower shows the starter at its best: one object on a plain background. The coins are its "
+    "limit: it cuts some out cleanly, but takes a neighbour or the background with others."
 )
 DETAIL_SIDE = 1600
 _NOTHING = (gr.skip(), gr.skip())
@@ -123,10 +123,10 @@ def _prompt(
     event: gr.EventData,
 ) -> tuple[Any, ...]:
     gesture = parse_gesture(event._data)
-    if session is None or picture is None:  # the server was started anew, or has too many visitors
+    if session is None or picture is None:  # the server has restarted, or has too many visitors
         return canvas_answer(gesture, status=FORGOTTEN), gr.skip()
     if gesture.picture != session.id:
-        return _NOTHING  # a click on a picture that is gone
+        return _NOTHING  # a click on an earlier picture
     session.note(gesture)
     settings = settings_of(picture, checkpoint, smallest)
     return outputs_of(*answer(picture, session, settings, gesture))
@@ -139,7 +139,7 @@ def _hover(
     session: Session | None,
     event: gr.EventData,
 ) -> Any:
-    """The mask that a click there would give; no sentence where there is none."""
+    """The mask that a click there would give; no message if there is none."""
     data: Any = event._data
     if session is None or picture is None or picture_id(data) != session.id:
         return gr.skip()
@@ -155,7 +155,7 @@ def _hover(
 
 
 def _detail(picture: images.Picture | None, session: Session | None, event: gr.EventData) -> Any:
-    """The pixels of a part of the picture, which the page looks at closely."""
+    """Pixels of the part of the picture that the page zooms in on."""
     data: Any = event._data
     if session is None or picture is None or picture_id(data) != session.id:
         return gr.skip()
@@ -177,14 +177,14 @@ def segment(
     checkpoint: str = "auto",
     multimask: bool = True,
 ) -> tuple[str, dict[str, object], dict[str, object]]:
-    """Segment what points or a box show, with SAM.
+    """Segment an object with SAM, from points or a box.
 
     Args:
         image: The picture.
         points: [[x, y, label], …] in pixels; label 1 includes, 0 excludes.
         box: [x1, y1, x2, y2] in pixels, or null.
         checkpoint: A key of /checkpoints, or "auto" for the best one available.
-        multimask: Three masks, of different sizes, while the prompt is a single point.
+        multimask: Return three masks of different sizes if the prompt is a single point.
 
     Returns:
         The picture with the best mask drawn, all masks as COCO run lengths, and how the answer was
@@ -208,4 +208,4 @@ def segment(
     return str(path), document, info.to_dict()
 
 
-TAB = Tab("segment", "Segment", 30, build, "Click on a thing, and SAM cuts it out.")
+TAB = Tab("segment", "Segment", 30, build, "Click on an object, and SAM cuts it out.")

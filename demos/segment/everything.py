@@ -1,6 +1,6 @@
-"""Everything mode of the Segment tab: a grid of points, and the masks that are worth keeping.
+"""Everything mode of the Segment tab: prompt with a grid of points and keep the good masks.
 
-The masks are laid over the canvas as they come; a click there picks one, which becomes an object.
+The canvas shows the masks as they arrive; clicking one turns it into an object.
 """
 
 from __future__ import annotations
@@ -31,40 +31,38 @@ if TYPE_CHECKING:
     from core.types import Mask
 
 OVERLAY_SIDE = 768
-OVERLAY_SECONDS = 0.7  # between two pictures of the masks so far
-NONE = "0 masks: lower the thresholds, or set more points"
+OVERLAY_SECONDS = 0.7  # between updates of the overlay
+NONE = "0 masks: lower the thresholds, or use more points"
 
 
 def build(
     image: ImageIn, checkpoint: gr.Dropdown, session: gr.State, canvas: PointPrompter
 ) -> list[Any]:
-    """Everything mode on the picture of the tab: the canvas has its button, settings stand below.
+    """Everything mode on the tab's picture: the button is on the canvas, the settings are below it.
 
-    Returns what has to be emptied for another picture.
+    Returns the components to clear for another picture.
     """
     line = gr.HTML(elem_id="everything-info", elem_classes=["answer"])
     with gr.Accordion(
         "Everything mode: settings and file", open=False, elem_id="segment-everything"
     ):
         gr.Markdown(
-            "The button Everything above prompts with a grid of points and keeps the masks that "
-            "are sure and stable. They lie over the picture: click one to turn it into an object."
+            "The Everything button above prompts with a grid of points and keeps the masks that "
+            "are confident and stable. Click a mask on the picture to turn it into an object."
         )
         with gr.Row():
             side = gr.Slider(4, 64, 16, step=1, label="Points per side")
             least = gr.Slider(
                 0, 2, 0, step=0.05, label="Smallest mask, hole or island (% of the picture)"
             )
-        own = gr.Checkbox(True, label="What suits the checkpoint", elem_id="everything-own")
+        own = gr.Checkbox(True, label="Use checkpoint defaults", elem_id="everything-own")
         with gr.Row():
-            iou = gr.Slider(
-                0, 1, 0.88, step=0.01, label="The model's own guess of at least", visible=False
-            )
-            stable = gr.Slider(0, 1, 0.95, step=0.01, label="Stability of at least", visible=False)
+            iou = gr.Slider(0, 1, 0.88, step=0.01, label="Minimum predicted IoU", visible=False)
+            stable = gr.Slider(0, 1, 0.95, step=0.01, label="Minimum stability", visible=False)
         only = gr.Checkbox(
             True,
-            label="Things alone, best first",
-            info="Leaves out pieces of the ground, lumps of several things, and doubles.",
+            label="Objects only, best first",
+            info="Leaves out background, groups of several objects, and duplicates.",
             visible=False,
             elem_id="everything-only",
         )
@@ -93,7 +91,7 @@ def build(
 
 
 def _defaults(own: bool, checkpoint: str) -> list[Any]:
-    """Own settings begin with those of the checkpoint; others may give no mask at all."""
+    """Custom settings start from the checkpoint's defaults; others may give no mask at all."""
     from core import segment as task
 
     if own:
@@ -117,7 +115,7 @@ def _run(
     stable: float,
     only: bool = False,
 ) -> Iterator[tuple[Any, ...]]:
-    """The masks so far, over the picture, and at the end all of them; or why there are none."""
+    """Yield the masks so far as an overlay, and finally all of them, or the error."""
     if picture is None or session is None or session.digest != picture.digest:
         raise InputError("Choose a picture first.")
     session.found, session.running, session.turn = (), True, session.turn + 1
@@ -150,10 +148,10 @@ def _masks(picture: images.Picture, session: Session, turn: int) -> Iterator[tup
             except StopIteration as stop:
                 masks, info = stop.value
                 break
-            if session.gone:  # another picture took its place
+            if session.gone:  # another picture has replaced it
                 yield gr.skip(), *_fresh()
                 return
-            if session.turn != turn:  # it was cancelled; what is on the page is no longer its own
+            if session.turn != turn:  # cancelled; the page shows something else now
                 return
             session.found = step.masks
             words = f"Prompting with the grid: {step.done:.0%}, {len(step.masks)} masks"
@@ -169,18 +167,18 @@ def _masks(picture: images.Picture, session: Session, turn: int) -> Iterator[tup
 
 
 def _told(session: Session, words: str, segments: Any, done: bool = False) -> PointPrompter:
-    """A sentence below the canvas, and masks over it, or none; whether the run is `done`."""
+    """Update the sentence below the canvas, the masks over it, and whether the run is `done`."""
     value = {**canvas_message({"id": session.id}, words), "everything": not done}
     return PointPrompter(segments=segments, value=value)
 
 
 def _fresh() -> tuple[str, Any]:
-    """The line and the button as they are before a run."""
+    """The line and the button in their state before a run."""
     return "", gr.DownloadButton(value=None, interactive=False)
 
 
 def _cancelled(picture: images.Picture | None, session: Session | None) -> tuple[Any, Any, Any]:
-    """What a cancelled run found so far stays."""
+    """Keep the masks that a cancelled run has found so far."""
     if session is None or picture is None or not session.running:
         return gr.skip(), gr.skip(), gr.skip()
     session.running, session.turn = False, session.turn + 1
@@ -212,14 +210,14 @@ def _progress(words: str, share: float) -> str:
 
 
 class _Overlay:
-    """The masks so far in colour, as what the canvas lays over the picture."""
+    """The masks so far in colour, as an overlay for the canvas."""
 
     def __init__(self, picture: str) -> None:
         self._picture = picture
-        self._small: dict[int, tuple[Mask, Any]] = {}  # by identity, as one mask comes many times
+        self._small: dict[int, tuple[Mask, Any]] = {}  # by id(), as masks repeat
 
     def of(self, masks: Sequence[Mask]) -> dict[str, Any] | None:
-        """For the `segments` of the canvas; the largest are drawn first, so small ones on top."""
+        """Value for `segments` of the canvas; the largest masks are drawn first, below the rest."""
         for mask in masks:
             if id(mask) not in self._small:
                 self._small[id(mask)] = (mask, shrunk(mask.mask, OVERLAY_SIDE))
@@ -237,7 +235,7 @@ class _Overlay:
 
 
 def _inner(mask: Any) -> Any:
-    """(H, W) bool without the pixels at its rim."""
+    """(H, W) bool without its border pixels."""
     padded = np.pad(mask, 1)
     near = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask & near
@@ -249,18 +247,18 @@ def _png_url(rgba: Any) -> str:
 
 
 def _pick(session: Session | None, event: gr.EventData) -> Any:
-    """The smallest mask under a click becomes an object of the canvas."""
+    """Turn the smallest mask under a click into an object on the canvas."""
     data: Any = event._data
     if session is None or picture_id(data) != session.id:
         return gr.skip()
     x, y = (int(v) for v in numbers([data.get("x"), data.get("y")], 2))
     under = [mask for mask in session.found if _covers(mask, x, y)]
     if not under:
-        raise InputError("No mask lies there; click one of the coloured ones.")
+        raise InputError("There is no mask there; click a coloured one.")
     mask = min(under, key=lambda one: one.area)
     twin = next((o for o in session.objects() if session.given.get(o.given or "") is mask), None)
     if twin is not None:
-        raise InputError(f"That mask is {twin.name} already.")
+        raise InputError(f"That mask is already {twin.name}.")
     key = secrets.token_hex(8)
     session.given[key] = mask
     if session.grid is not None:
@@ -269,7 +267,7 @@ def _pick(session: Session | None, event: gr.EventData) -> Any:
 
 
 def _covers(mask: Mask, x: int, y: int) -> bool:
-    """Whether a pixel is inside; the runs go down the columns, outside first."""
+    """Whether a pixel is inside; the runs go down the columns, background first."""
     height, width = mask.size
     if not (0 <= x < width and 0 <= y < height):
         return False
@@ -291,11 +289,11 @@ def segment_everything(
     Args:
         image: The picture.
         checkpoint: A key of /checkpoints, or "auto" for the best one available.
-        points_per_side: The grid has this many points along each side.
+        points_per_side: Number of grid points along each side.
 
     Returns:
-        The picture with every mask drawn, the masks as COCO run lengths, and how it was made. A
-        starter gives the things that it finds, best first; others all their masks, largest first.
+        The picture with every mask drawn, the masks as COCO run lengths, and how they were made. A
+        starter returns the objects that it finds, best first; others all masks, largest first.
     """
     from core import segment as task
 

@@ -1,4 +1,4 @@
-"""What a person takes away from the Segment tab: files, code, and a cut-out for another tab."""
+"""Exports of the Segment tab: files, code, and a cut-out for another tab."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     from core.checkpoints import Checkpoint
     from core.types import RunInfo
 
-FIRST = "Click something on the picture first."
+FIRST = "Click an object on the picture first."
 
 
 def build(shared: SharedPicture, state: list[Any]) -> list[Any]:
     """The accordions below the canvas. `state` is picture, checkpoint, smallest area, session.
 
-    Returns what has to be emptied for another picture.
+    Returns the components to clear for another picture.
     """
-    with gr.Accordion("Take it away", open=False, elem_id="segment-export"):
+    with gr.Accordion("Download the objects", open=False, elem_id="segment-export"):
         gr.Markdown(
-            "Every object as cut-out and mask, one map of all of them (index PNG), COCO JSON and "
-            "SVG; the zip holds all that."
+            "Every object as a cut-out and a mask, one map of all objects (index PNG), COCO JSON "
+            "and SVG; the zip contains all of them."
         )
         make = gr.Button("Make the files", size="sm", elem_id="segment-files-make")
         said = gr.HTML(elem_id="segment-files-said")
@@ -53,16 +53,16 @@ def build(shared: SharedPicture, state: list[Any]) -> list[Any]:
         )
         use = gr.Button("Use the cut-out as the picture", size="sm", elem_id="segment-use")
     with gr.Accordion("Copy the code", open=False, elem_id="segment-code") as code:
-        again = gr.Button("Code of the chosen object, as it is now", size="sm")
+        again = gr.Button("Refresh the code for the selected object", size="sm")
         note = gr.HTML(elem_id="segment-code-said")
         ours = gr.Code(
-            language="python", label="With core, of this project", interactive=False, max_lines=24
+            language="python", label="With this project's core", interactive=False, max_lines=24
         )
         plain = gr.Code(
-            language="python", label="With the library alone", interactive=False, max_lines=24
+            language="python", label="With the library only", interactive=False, max_lines=24
         )
         file = gr.DownloadButton(
-            "The weights that it needs",
+            "Weights for this code",
             size="sm",
             interactive=False,
             elem_id="segment-code-weights",
@@ -86,7 +86,7 @@ def _copied(*state: Any) -> tuple[Any, ...]:
 
 
 def _weights(code: str, picture: Any, checkpoint: str, _: float, session: Session | None) -> Any:
-    """The file of a starter, which `code` cannot fetch; no other leaves the hub."""
+    """A starter's weights, which `code` cannot download; no other weights are offered."""
     pick = None
     if session is not None and session.gesture is not None:
         one = session.gesture.object(session.gesture.active)
@@ -131,23 +131,23 @@ def _json(document: Any) -> bytes:
 
 
 def _asked(session: Session) -> list[tuple[int, Prompted]]:
-    """Objects that code can make again, with their numbers."""
+    """Objects that code can reproduce, with their numbers."""
     pairs = enumerate(session.objects(), 1)
     return [(i, one) for i, one in pairs if given(session, one) is None or _pick(session, one)]
 
 
 def _pick(session: Session, one: Prompted) -> Pick | None:
-    """Where the mask of an object was picked, while it is as it was."""
+    """Where an object's mask was picked; None if prompts were added to it."""
     return None if given(session, one) is None else session.picked.get(one.given or "")
 
 
 def objects(
     picture: images.Picture, session: Session, settings: Settings
 ) -> tuple[list[export.SegmentedObject], RunInfo | None]:
-    """All objects of the canvas with masks at the picture's own size.
+    """All objects on the canvas with masks at full size.
 
     Raises:
-        InputError: there is none.
+        InputError: there are none, or an object has no mask.
     """
     made, info = [], None
     for one in session.objects():
@@ -178,10 +178,10 @@ def full_mask(
 
 
 def active(session: Session) -> Prompted:
-    """The chosen object.
+    """The selected object.
 
     Raises:
-        InputError: nothing was asked of it.
+        InputError: it has no prompt.
     """
     one = session.gesture.object(session.gesture.active) if session.gesture else None
     if one is None or one.bare:
@@ -192,7 +192,7 @@ def active(session: Session) -> Prompted:
 def cut_out(
     picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
 ) -> str:
-    """The chosen object alone, cropped, over white: other tabs know no transparency."""
+    """The selected object, cropped, on white: other tabs do not support transparency."""
     picture, session = required(picture, session)
     settings = settings_of(picture, checkpoint, smallest)
     mask = full_mask(picture, session, settings, active(session))[0]
@@ -213,7 +213,7 @@ def _code(
     except InputError as error:
         return f"# {error}\n", f"# {error}\n"
     if given(session, one) is not None and not _pick(session, one):
-        said = "# This mask came with the object; add a click for code that makes it.\n"
+        said = "# This mask was not made by a prompt; add a click to get code for it.\n"
         return said, said
     return _texts(picture, session, settings_of(picture, checkpoint, smallest), one)
 
@@ -225,7 +225,7 @@ def _texts(
     chosen_now = settings.checkpoint if pick is None else pick.grid.checkpoint
     resolved = resolver.resolve(chosen_now, "segment")
     checkpoint, path = resolved.checkpoint, Path(resolved.path)
-    # transformers opens a folder; what lies above it is the server's own business.
+    # transformers opens a folder; do not reveal the path above it.
     folder = checkpoint.loader == "transformers"
     file = f"{path.parent.name}/{path.name}" if folder else path.name
     if pick is not None:
@@ -241,18 +241,18 @@ def _texts(
 
 
 def _name(picture: images.Picture) -> str:
-    """What the visitor calls the file of the picture."""
+    """The visitor's name for the picture file."""
     return picture.name or FILE_NAME
 
 
 def _everything(name: str, pick: Pick, checkpoint: Checkpoint, file: str) -> tuple[str, str]:
     """Code of a mask that was picked in everything mode."""
     settings = asdict(pick.grid)
-    del settings["checkpoint"]  # may be "auto"; `checkpoint` is the one that it stands for
+    del settings["checkpoint"]  # may be "auto"; `checkpoint` is the resolved one
     ours = snippets.everything_with_core(name, checkpoint.key, **settings)
     ours = snippets.picked(ours, pick.x, pick.y, pick.area)
     if checkpoint.loader == "transformers":
-        said = "# transformers has no everything mode of this kind; the code with core does.\n"
+        said = "# transformers has no equivalent everything mode; use the code with core.\n"
         return ours, said
     plain = snippets.everything_with_segment_anything(name, checkpoint, file, **settings)
     return ours, snippets.picked(plain, pick.x, pick.y, pick.area)
@@ -261,7 +261,7 @@ def _everything(name: str, pick: Pick, checkpoint: Checkpoint, file: str) -> tup
 def required(
     picture: images.Picture | None, session: Session | None
 ) -> tuple[images.Picture, Session]:
-    """Both, where they belong together.
+    """Both, if they belong together.
 
     Raises:
         InputError: there is no picture, or the session is of another one.

@@ -1,4 +1,4 @@
-"""A new picture on the Segment tab: it is shown at once, and then read by the encoder."""
+"""A new picture on the Segment tab: show it at once, then run the encoder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READY = "Ready. Click what you want to cut out."
 
 
 def loading(of_picture: list[Any]) -> Callable[..., Iterator[tuple[Any, ...]]]:
-    """`load`; with a new session goes what was made of another picture."""
+    """`load`, which also clears the results of another picture when a new session starts."""
 
     @functools.wraps(load)
     def each(*values: Any) -> Iterator[tuple[Any, ...]]:
@@ -38,7 +38,7 @@ def loading(of_picture: list[Any]) -> Callable[..., Iterator[tuple[Any, ...]]]:
 
 
 def left(_: Any, __: str, ___: float, session: Session | None, *____: Any) -> None:
-    """What is under way for a picture that was taken away comes to nothing."""
+    """Drop the work in progress for a picture that was removed."""
     if session is not None:
         session.gone = True
 
@@ -58,7 +58,7 @@ def load(
         yield PointPrompter(command=canvas_command(session.id, came)), gr.skip(), gr.skip()
     if session is None or session.digest != picture.digest:
         if session is not None:
-            session.gone = True  # what is under way for it comes to nothing
+            session.gone = True  # drop its work in progress
         height, width = picture.size
         shown = canvas_picture(
             picture.load(), alt=f"Your picture, {width} by {height} pixels", objects=came
@@ -74,19 +74,19 @@ def load(
         except StopIteration as stop:
             done = stop.value
             break
-        except Exception as error:  # the picture stays, to be read by another checkpoint
+        except Exception as error:  # the picture stays, for another checkpoint
             said = ui.as_gradio_error(error).message
             ui.warn(said)
             yield _without_masks(session, said), "", gr.skip()
             return
-    if session.objects():  # another checkpoint for the prompts that are there
+    if session.objects():  # run the existing prompts with another checkpoint
         yield *again(picture, checkpoint, smallest, session), gr.skip()
         return
     yield canvas_message(named, READY), ui.info_html(done), gr.skip()
 
 
 def _without_masks(session: Session, said: str) -> dict[str, Any]:
-    """For the canvas: no object has a mask, and why."""
+    """Tell the canvas that no object has a mask, with the reason."""
     if session.gesture is None:
         return canvas_message({"id": session.id}, said)
     lost = [Painted(one.rev, None, "no mask", said) for one in session.objects()]
@@ -102,7 +102,7 @@ def _unpacked(handed: dict[str, Any] | None, picture: images.Picture) -> list[di
 
 
 def _reading(picture: images.Picture, checkpoint: str) -> Generator[str, None, RunInfo]:
-    """Run the encoder; sentences about how far it is, several a second."""
+    """Run the encoder; yield progress sentences several times a second."""
     from core import segment as task
 
     said = ["Reading the picture."]
@@ -116,5 +116,5 @@ def _reading(picture: images.Picture, checkpoint: str) -> Generator[str, None, R
         while not concurrent.futures.wait([future], 0.25).done:
             yield said[0]
         return future.result()
-    finally:  # where a person left, the embedding is finished all the same
+    finally:  # if the visitor has left, the encoder still finishes
         pool.shutdown(wait=False)

@@ -1,4 +1,4 @@
-"""The prompts of the selected object, for what looks into the model with them."""
+"""The prompts of the selected object, for the lessons."""
 
 from __future__ import annotations
 

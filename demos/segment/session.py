@@ -1,4 +1,4 @@
-"""What a visitor of the Segment tab has on the canvas, and the answers to what is done there."""
+"""The state of a visitor's canvas on the Segment tab, and the answers to gestures."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from core.types import Mask, Masks
 
 PREVIEW_SIDE = 512
-FILE_NAME = "picture.png"  # of a picture that came without a name
+FILE_NAME = "picture.png"  # for a picture without a name
 ONLY_EXCLUDES = "Nothing is included yet: click what you want, or draw a box around it."
-FORGOTTEN = "The hub no longer knows this picture; please choose it again."
+FORGOTTEN = "The app no longer has this picture; please choose it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """Where a mask of everything mode was picked, in pixels, and how many it has."""
+    """Where a mask of everything mode was picked, and its area, in pixels."""
 
     grid: Grid
     x: int
@@ -52,26 +52,26 @@ class Pick:
 class Session:
     """The picture's `id` on the canvas and its digest, the newest gesture, and masks by key.
 
-    It lies in gr.State, one for each visitor and picture, and is changed in place: gestures are
-    answered side by side, and all of them hold this same object. Never pixels or tensors.
+    Stored in gr.State, one for each visitor and picture, and modified in place: gestures are
+    answered concurrently and share this object. It never contains pixels or tensors.
     """
 
     id: str
     digest: str
     gesture: Gesture | None = None
-    gone: bool = False  # another picture took its place
+    gone: bool = False  # replaced by another picture
     asked: dict[int, tuple[int, int]] = field(default_factory=dict)  # object -> newest (seq, rev)
-    given: dict[str, Mask] = field(default_factory=dict)  # masks that objects began with
-    found: tuple[Mask, ...] = ()  # what everything mode gave
-    grid: Grid | None = None  # how
-    running: bool = False  # everything mode is at work, or was cancelled
-    turn: int = 0  # of everything mode; a run whose turn is over ends at its next step
+    given: dict[str, Mask] = field(default_factory=dict)  # initial masks of objects
+    found: tuple[Mask, ...] = ()  # from everything mode
+    grid: Grid | None = None  # its settings
+    running: bool = False  # whether everything mode is running
+    turn: int = 0  # of everything mode; an outdated run ends at its next step
     picked: dict[str, Pick] = field(default_factory=dict)  # by the key of the mask
-    reference: dict[str, Any] | None = None  # COCO run lengths of what an object should be
+    reference: dict[str, Any] | None = None  # COCO run lengths of the reference mask
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def note(self, gesture: Gesture) -> None:
-        """Remember a gesture, if none that came later was seen before it."""
+        """Remember a gesture, unless a later one has already arrived."""
         with self._lock:
             if self.gesture is None or gesture.seq > self.gesture.seq:
                 self.gesture = gesture
@@ -88,21 +88,21 @@ class Session:
         return seq <= gesture.seq or rev == one.rev
 
     def objects(self) -> list[Prompted]:
-        """Those on the canvas now that ask for a mask."""
+        """The objects on the canvas that need a mask."""
         known = () if self.gesture is None else self.gesture.objects
         return [one for one in known if one.includes]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the controls of the tab say."""
+    """The values of the tab's controls."""
 
     checkpoint: str = "auto"
     min_area: float = 0
 
 
 def settings_of(picture: images.Picture, checkpoint: str, smallest: float) -> Settings:
-    """The controls' values; `smallest` is a share of the picture in percent."""
+    """The controls' values as `Settings`; `smallest` is a percentage of the picture."""
     share = min(max(float(smallest or 0), 0.0), 100.0) / 100
     return Settings(checkpoint, share * picture.size[0] * picture.size[1])
 
@@ -114,9 +114,9 @@ def answer(
     gesture: Gesture,
     flush: bool = False,
 ) -> tuple[dict[str, Any] | None, str | None]:
-    """The masks that a gesture wants, for the canvas, and the info line.
+    """The masks that a gesture requests, for the canvas, and the info line.
 
-    None for both where other gestures or another picture have taken its place.
+    Both are None if other gestures or another picture have made it obsolete.
     """
     wanted = [one for one in gesture.objects if one.id in gesture.want and not one.bare]
     painted, info = [], None
@@ -138,7 +138,7 @@ def answer(
 def again(
     picture: images.Picture | None, checkpoint: str, smallest: float, session: Session | None
 ) -> tuple[Any, Any]:
-    """For canvas and info line: every mask anew, since a control moved that changes them."""
+    """Canvas and info line after a control that affects every mask has changed."""
     if session is None or picture is None or session.gesture is None:
         return gr.skip(), gr.skip()
     gesture = replace(session.gesture, want=tuple(one.id for one in session.objects()))
@@ -147,14 +147,14 @@ def again(
 
 
 def outputs_of(value: Any, info: str | None) -> tuple[Any, Any]:
-    """What `answer` gives, with None as "as it is"."""
+    """The values from `answer`, with None as "unchanged"."""
     return (gr.skip() if value is None else value), (gr.skip() if info is None else info)
 
 
 def _painted(
     picture: images.Picture, session: Session, settings: Settings, one: Prompted
 ) -> tuple[Painted, str | None]:
-    """The mask of one object for the canvas; what is wrong is said on the canvas, which waits."""
+    """The mask of one object for the canvas; errors go to the canvas too, since it waits."""
     mask = given(session, one)
     if mask is not None:
         shown = shrunk(mask.mask, SHOWN_SIDE)
@@ -182,13 +182,13 @@ def masks(
     side: int | None = None,
     point: list[float] | None = None,
 ) -> Masks:
-    """What SAM answers for an object, with one more `point` where that is given."""
+    """SAM's masks for an object, with one more `point` if given."""
     from core import segment as task
 
     points, box = [*one.points, *([point] if point else [])], one.box
     base = session.given.get(one.given or "")
     if base is not None and box is None:
-        box = list(base.box)  # a picked mask goes on from its box
+        box = list(base.box)  # a picked mask is refined from its box
     if box is None and not any(label for *_, label in points):
         raise InputError(ONLY_EXCLUDES)
     return task.predict(
@@ -203,14 +203,14 @@ def masks(
 
 
 def given(session: Session, one: Prompted) -> Mask | None:
-    """The mask that an object began with, while nothing was added to it."""
+    """The initial mask of an object; None once prompts were added."""
     if one.given is None or one.points or one.box:
         return None
     return session.given.get(one.given)
 
 
 def chosen(found: Masks, one: Prompted) -> int:
-    """Index of the mask that stands for the object."""
+    """Index of the mask that represents the object."""
     return min(one.choice or 0, len(found.masks) - 1)
 
 
@@ -228,21 +228,21 @@ def describe(mask: NDArray[np.bool_], score: float, stability: float, name: str 
     which = f" {name}" if name else ""
     return (
         f"Mask{which}, {mask.mean():.1%} of the picture. "
-        f"The model's own guess: {shown_iou(score)} of 1, stability {stability:.2f}"
+        f"Predicted IoU {shown_iou(score)}, stability {stability:.2f}"
     )
 
 
 def _note(mask: NDArray[np.bool_], score: float) -> str:
-    return f"{mask.mean():.1%}, guess {shown_iou(score)}"
+    return f"{mask.mean():.1%}, score {shown_iou(score)}"
 
 
 def shown_iou(score: float) -> str:
-    """A predicted IoU as it is shown: nothing keeps SAM's guess below 1."""
+    """A predicted IoU for display, capped at 1, since SAM can predict more."""
     return f"{min(score, 1):.2f}"
 
 
 def _name(found: Masks, index: int) -> str:
-    """ "A (largest)": a letter in the order shown, and the size; "" for a mask that is alone."""
+    """ "A (largest)": a letter in the order shown, and the size; "" for a single mask."""
     if len(found.masks) < 2:
         return ""
     letter = chr(ord("A") + index)
@@ -261,7 +261,7 @@ def _choices(found: Masks) -> list[Choice]:
         Choice(
             mask,
             _name(found, i),
-            f"{mask.mean():.1%} · model's own guess {shown_iou(score)}",
+            f"{mask.mean():.1%} · predicted IoU {shown_iou(score)}",
         )
         for i, (mask, score, stability) in enumerate(rows)
     ]

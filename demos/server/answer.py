@@ -37,7 +37,7 @@ HEADERS = {
 # Replacements for Gradio's own messages, by status.
 _OF_JOBS = {503: BUSY, 422: UNFIT}
 _OF_UPLOADS = {413: TOO_LARGE}
-# Of a link to the page, in place of what Gradio says of itself; and everything is in English.
+# Replace Gradio's own texts in link previews; and keep the page in English.
 _CARD = (
     (b'content="Gradio"', b'content="Vision Hub"'),
     (

@@ -208,7 +208,7 @@ class Guard:
 
 
 def _told(error: Exception, request: Request) -> Response:
-    """What to say when a route failed; the log has details for the owner."""
+    """The response for a failed route; the log has details for the owner."""
     status, sentence = _status_of(error, request)
     where = f"{request.method} {request.url.path[:200]!r}"
     if status == 400:  # one line, so that strangers cannot fill the log

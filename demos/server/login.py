@@ -11,7 +11,7 @@ _COOKIES = ("access-token-unsecure-", "access-token-")  # without and with HTTPS
 
 
 async def is_known(app: App, request: Request) -> bool:
-    """Whether Gradio, reached through `app`, knows who sends this. Reads no body."""
+    """Whether Gradio, reached through `app`, knows who sends this. Does not read the body."""
     cookies = [one for one in request.scope["headers"] if one[0] == b"cookie"]
     if not cookies:
         return False

@@ -51,7 +51,7 @@ class Uploads:
             self._owners[path] = (*others[-7:], visitor)
 
     def check(self, payload: Any, visitor: Visitor) -> None:
-        """Refuse a request that names a file which its sender did not upload.
+        """Refuse a request that names a file its sender did not upload.
 
         Raises:
             InputError: it names a URL, or such a file.

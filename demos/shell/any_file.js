@@ -1,10 +1,10 @@
 () => {
-  // Lets every file into the picture inputs. Gradio's front end goes by the type that the browser
-  // guesses from a file's name, and browsers know none for HEIC or for names without a suffix; what
-  // is a picture is for the server to say.
+  // Let the picture inputs accept any file. Gradio's front end uses the type that the browser guesses
+  // from the file name, and browsers have none for HEIC or for names without a suffix. The server
+  // decides whether a file is a picture.
   const input = (node) =>
     node instanceof HTMLInputElement && node.type === "file" && node.closest('[data-testid="image"]');
-  // Of a name that ends in .svg the page would read the file as text.
+  // The page would read a file named .svg as text.
   const fits = (file) => file.type.startsWith("image/") && !/\.svgz?$/i.test(file.name);
   const fitted = (file) =>
     fits(file) ? file : new File([file], file.name.replace(/\.svgz?$/i, ""), { type: "image/unknown" });
@@ -52,7 +52,7 @@
     true,
   );
 
-  // A picture for the page, as if its file had been chosen.
+  // Set the page's picture, as if its file had been chosen.
   window.hubUpload = (files) => {
     const chooser = document.querySelector('#picture input[type="file"]');
     if (!chooser || !files.length) return false;
@@ -60,7 +60,7 @@
     chooser.dispatchEvent(new Event("change", { bubbles: true }));
     return true;
   };
-  // Ctrl+V anywhere on the page, of a picture or of a copied file.
+  // Ctrl+V anywhere on the page, with a picture or a copied file.
   document.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
     const typing = event.target instanceof Element && event.target.closest("input, textarea");

@@ -1,7 +1,7 @@
 """Public endpoints: functions with named, defaulted parameters behind invisible components.
 
-The components are made once per page and shared, because a page carries every component's
-configuration, whether it is seen or not.
+Each component is created once per page and shared, because a page contains the configuration of
+every component, visible or not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Kind = Literal["image", "text", "number", "flag", "json", "picture", "lossless",
 
 
 class Api:
-    """The endpoints of one page. `add` reads parameter names and defaults from the function."""
+    """The endpoints of one page. `add` takes parameter names and defaults from the function."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[Kind, str, Any], Any] = {}
@@ -35,7 +35,7 @@ class Api:
         outputs: Sequence[Kind],
         queue: tuple[str, int] = DEVICE_QUEUE,
     ) -> None:
-        """Offer `fn` as `/name`; its docstring is what clients read. `queue`: as in `_ui`."""
+        """Offer `fn` as `/name`; clients see its docstring. `queue`: as in `demos.shell.ui`."""
         parameters = inspect.signature(fn).parameters.values()
         self._trigger.click(
             guarded(_checked(fn, inputs), libraries="image" in inputs),
@@ -52,7 +52,7 @@ class Api:
         return self._component(kind, parameter.name, default)
 
     def _component(self, kind: Kind, label: str, value: Any) -> Any:
-        # Clients learn a parameter's default from its component's value.
+        # Clients get a parameter's default from its component's value.
         key = (kind, label, value)
         if key not in self._made:
             self._made[key] = _make(kind, label, value)
@@ -60,7 +60,7 @@ class Api:
 
 
 def _checked(fn: Callable[..., Any], kinds: Sequence[Kind]) -> Callable[..., Any]:
-    """`fn` with null as "the default", and numbers that are numbers: callers can send anything."""
+    """Wrap `fn`: null means the default, and numbers are checked: callers can send anything."""
     parameters = list(inspect.signature(fn).parameters.values())
 
     @functools.wraps(fn)
@@ -105,7 +105,7 @@ _current: list[Api] = []
 
 
 def begin() -> Api:
-    """Start the endpoints of a new page; call inside its Blocks, before any tab is built."""
+    """Start the endpoints of a new page; call it inside the Blocks, before building any tab."""
     _current[:] = [Api()]
     return _current[0]
 
@@ -117,5 +117,5 @@ def endpoint(
     outputs: Sequence[Kind],
     queue: tuple[str, int] = DEVICE_QUEUE,
 ) -> None:
-    """Offer `fn` on the page that is being built."""
+    """Offer `fn` on the page under construction."""
     _current[0].add(name, fn, inputs, outputs, queue)

@@ -1,4 +1,4 @@
-"""The model card of the picked checkpoint, folded away below the picker."""
+"""The model card of the selected checkpoint, collapsed below the picker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.sources import cards, resolver
 
 
 def show(key: str, task: Task, scale: int | None = None) -> tuple[str, str]:
-    """The card of a checkpoint, or of what "auto" means at `scale`: Markdown, and pictures."""
+    """Markdown and pictures of a checkpoint's card; `scale` decides which checkpoint "auto" is."""
     try:
         auto = key == "auto"
         checkpoint = (
@@ -27,7 +27,7 @@ def show(key: str, task: Task, scale: int | None = None) -> tuple[str, str]:
 
 
 def _figures(checkpoint: Checkpoint) -> list[str]:
-    """The pictures inside the page itself: the folder of the weights stays closed to visitors."""
+    """Pictures embedded in the page, since visitors have no access to the weights folder."""
     figures = []
     for alt, path in cards.pictures(checkpoint):
         data = base64.b64encode(path.read_bytes()).decode()
@@ -41,7 +41,7 @@ def _figures(checkpoint: Checkpoint) -> list[str]:
 
 
 def place(tab: str) -> tuple[gr.Accordion, gr.Markdown, gr.HTML]:
-    """The fold with its text and its pictures, empty until it is opened."""
+    """The accordion with the text and pictures, empty until opened."""
     with gr.Accordion("Model card", open=False, elem_id=f"{tab}-card") as fold:
         text = gr.Markdown(elem_classes="card")
         pictures = gr.HTML()

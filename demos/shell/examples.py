@@ -1,4 +1,4 @@
-"""The bundled example pictures: one strip below the picture, and what they show, in words."""
+"""The bundled example pictures: a strip below the picture, with descriptions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import gradio as gr
 from demos.shell.picture import PictureIn
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
-# What they show, for those who do not see them; in this order in the strip.
+# Descriptions for screen readers, in the order of the strip.
 NAMES = {
     "chelsea.jpg": "a cat",
     "face.jpg": "a face",
@@ -31,9 +31,9 @@ NAMES = {
     "motion.png": "a temple blurred by motion",
     "shaken.png": "a cup of coffee blurred by a shaken hand",
 }
-# Those that come first while a tab is open, by its key; tabs add theirs with `suits`.
+# Examples that come first while a tab is open, by tab key; tabs add theirs with `suits`.
 BY_TAB: dict[str, list[str]] = {}
-# Gradio gives its thumbnails and the pictures in its outputs an empty name.
+# Gradio leaves the alt text of its thumbnails and output pictures empty.
 NAME_THUMBNAILS = (
     "() => { const names = "
     + json.dumps(NAMES)
@@ -55,17 +55,17 @@ NAME_THUMBNAILS = (
 
 
 def suits(tab: str, names: tuple[str, ...]) -> None:
-    """Show these first in the strip while the tab is open."""
+    """Show these examples first while the tab is open."""
     BY_TAB[tab] = list(names)
 
 
 def first() -> str | None:
-    """The picture that is there when a visitor comes; None where no examples are installed."""
+    """The picture shown to a new visitor; None if no examples are installed."""
     return next(iter(_there()), None)
 
 
 def place(picture: PictureIn) -> None:
-    """The strip; a click on a picture chooses it."""
+    """The strip of examples; clicking one selects it."""
     found = _there()
     if found:
         gr.Examples(

@@ -1,6 +1,6 @@
 () => {
-  // The handle between before and after, by keyboard: Gradio's has no role, no focus and no keys.
-  // d3-drag moves it, which listens to mouse events on the handle and then on the window.
+  // Keyboard control for the before-after handle: Gradio's has no role, focus or keys. d3-drag moves
+  // it and listens to mouse events on the handle, then on the window.
   const HANDLE = '[data-testid="slider"]';
   const STEPS = {
     ArrowLeft: -0.02, ArrowDown: -0.02, ArrowRight: 0.02, ArrowUp: 0.02,

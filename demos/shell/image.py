@@ -1,4 +1,4 @@
-"""The one picture input: stock gr.Image on the page, our own decoder behind it."""
+"""The picture input: a stock gr.Image on the page, with our own decoder behind it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _turns: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Loc
 
 
 class ImageIn(gr.Image):
-    """Gives the handler an upright (H, W, 3) uint8 array, or None while it is empty.
+    """Passes the handler an upright (H, W, 3) uint8 array, or None while it is empty.
 
-    Only files that were uploaded to this server are read: the stock component opens any picture on
-    the server whose path a caller names. Refusals are one sentence.
+    It reads only files that were uploaded to this server; the stock component opens any picture on
+    the server if a caller knows its path. Errors are one sentence.
     """
 
     is_template = True  # the page uses gr.Image's own front end
@@ -62,14 +62,14 @@ class ImageIn(gr.Image):
         )
 
     def get_config(self, cls: type | None = None) -> dict[str, Any]:
-        """The configuration of gr.Image, which is what the page draws."""
+        """The configuration of gr.Image, since the page draws that component."""
         return super().get_config(gr.Image)
 
     def preprocess(self, payload: Any) -> images.RGB | None:  # type: ignore[override]
         """Decode an uploaded file, or the content of a `data:` URL.
 
         Raises:
-            gr.Error: the file is not an upload, is gone, or cannot be read as a picture.
+            gr.Error: the file is not an upload, no longer exists, or is not a readable picture.
         """
         if payload is None:
             return None
@@ -82,21 +82,21 @@ class ImageIn(gr.Image):
 
 
 def load_upload(name: str | None) -> images.RGB:
-    """The decoded pixels of a file in the upload folder; kept for a while, by path and time.
+    """The decoded pixels of a file in the upload folder, cached by path and modification time.
 
     Raises:
-        BadImage: not an upload, gone, or not readable.
+        BadImage: the file is not an upload, no longer exists, or is not readable.
     """
     path = upload_path(name)
     try:
         key = (str(path), path.stat().st_mtime_ns)
-    except OSError:  # swept since it was looked for
+    except OSError:  # deleted since `upload_path` found it
         raise BadImage(_GONE) from None
     with _lock:
         if key in _decoded:
             return _decoded[key]
         turn = _turns[key]
-    with turn:  # the page shows a picture while a model looks at it: decoded once for both
+    with turn:  # the page and a model ask at the same time; decode once for both
         with _lock:
             if key in _decoded:
                 return _decoded[key]
@@ -113,10 +113,10 @@ def load_upload(name: str | None) -> images.RGB:
 
 
 def from_data_url(url: str) -> images.RGB:
-    """The picture that a `data:` URL holds, in every form that a browser reads.
+    """The picture in a `data:` URL, in any form that browsers read.
 
     Raises:
-        BadImage: it is larger than a file may be, is no valid URL, or is no picture.
+        BadImage: it exceeds the size limit for files, or is not a valid URL or picture.
     """
     return images.read(data_urls.content(url))
 
@@ -127,10 +127,10 @@ def _resolved(folder: Path) -> Path:
 
 
 def upload_path(name: str | None) -> Path:
-    """`name` as a path, only where it lies in the upload folder and still exists.
+    """`name` as a path, if the file is in the upload folder and still exists.
 
     Raises:
-        BadImage: it does not.
+        BadImage: otherwise.
     """
     if not name:
         raise BadImage("Please upload a picture file.")
@@ -142,7 +142,7 @@ def upload_path(name: str | None) -> Path:
         raise BadImage("Please upload a picture file.")
     try:
         there = path.is_file()
-    except OSError:  # a name that is too long
+    except OSError:  # the name is too long
         there = False
     if not there:
         raise BadImage(_GONE)

@@ -1,9 +1,9 @@
-"""What a lesson is: data that one renderer (`demos.shell.lesson_view`) turns into a place on a tab.
+"""Lessons as data; one renderer (`demos.shell.lesson_view`) puts them on their tabs.
 
-A lesson shows what a model does inside, on the picture and the checkpoint that are there. Its work
-is a pure function in `core/lessons/`; its view is a module in `demos/lessons/` with a `LESSON`.
-Everything else (opening, refreshing, queueing, cancelling, emptying, refusing, the code, the page
-to read) is the same for all lessons and is done by the renderer.
+A lesson shows what happens inside a model, for the current picture and checkpoint. A pure function
+in `core/lessons/` computes it; a module in `demos/lessons/` describes the view in its `LESSON`. The
+renderer handles the rest for all lessons: opening, refreshing, queueing, cancelling, clearing,
+errors, the code, and the page to read.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from core.errors import InputError
 from demos.shell.api import Kind
 
 LEARN = Path(__file__).resolve().parents[2] / "docs" / "learn"
-#: What a lesson can ask for without its tab handing it over.
+#: Available to every lesson without its tab passing it.
 COMMON = ("picture", "checkpoint")
 
 
 class NotYet(InputError):
-    """Raised by `run` where something is still to be done first; its sentence is no alarm."""
+    """Raised by `run` if the user has to do something first; shown as a hint, not as an error."""
 
 
-# ---- controls: each is handed to `run` under its key
+# ---- controls: `run` gets the value of each under its key
 @dataclass(frozen=True, slots=True)
 class Slider:
-    """A number; the lesson runs again when it is let go."""
+    """A number; releasing the slider runs the lesson again."""
 
     key: str
     label: str
@@ -64,7 +64,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Another picture, (H, W, 3) uint8, or None while there is none."""
+    """Another picture, (H, W, 3) uint8, or None if there is none."""
 
     key: str
     label: str
@@ -72,8 +72,8 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A button with work of its own; `run` gives a sentence and takes arguments by name as the
-    lesson's. The uploads named in `clears` are emptied afterwards."""
+    """A button with its own function: `run` returns a sentence and takes arguments by name, like
+    the lesson's `run`. The uploads named in `clears` are emptied afterwards."""
 
     key: str
     label: str
@@ -87,11 +87,11 @@ Control = Slider | Choice | Check | Upload | Action
 # ---- outputs
 @dataclass(frozen=True, slots=True)
 class Show:
-    """One output of a lesson. `run` gives, by kind:
+    """One output of a lesson. `run` returns, by kind:
 
-    html: a string. picture, lossless: (H, W, 3) uint8, shown as JPEG or as PNG, for pixels that are
-    compared. files: a list of paths. component: what the component that `make(elem_id)` returns
-    takes as its value, for drawing in the browser; `empty` is its value without an answer.
+    html: a string. picture: (H, W, 3) uint8, shown as JPEG. lossless: the same as PNG, for
+    comparing pixels. files: a list of paths. component: a value for the component that
+    `make(elem_id)` creates, which draws in the browser; `empty` is its value without a result.
     """
 
     kind: Literal["html", "picture", "lossless", "files", "component"]
@@ -103,7 +103,7 @@ class Show:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A public function of the lesson, as `demos.shell.api.endpoint` takes it."""
+    """A public function of the lesson, with the arguments of `demos.shell.api.endpoint`."""
 
     name: str
     fn: Callable[..., Any]
@@ -116,25 +116,25 @@ class Lesson:
     """One lesson.
 
     Args:
-        key: names the page to read, `docs/learn/<key>.md`, and the lesson's place.
-        title: on the fold.
-        tab: key of the tab below which it stands.
-        about: what one sees, in a sentence or two.
-        run: gets by name what it asks for among `needs` and the controls, and gives one value for
-            each of `shows`. A generator may yield shares done (0 to 1) and answers so far.
+        key: used for the page to read, `docs/learn/<key>.md`, and for element ids.
+        title: title of the accordion.
+        tab: key of the tab that shows the lesson.
+        about: one or two sentences on the outputs.
+        run: takes any of `needs` and the controls by name, and returns one value for each of
+            `shows`. A generator may yield progress (0 to 1) and partial results.
         shows: the outputs.
-        needs: "picture" (`images.Picture`), "checkpoint" (its key, or "auto"), and what the tab
-            hands over besides. With "picture" the lesson runs only where there is one.
+        needs: "picture" (`images.Picture`), "checkpoint" (its key, or "auto"), and other values
+            from the tab. With "picture" the lesson runs only if there is one.
         controls: above the outputs.
-        order: its place among the lessons of the tab.
-        accepts: "" for a checkpoint that the lesson can look into, else one sentence why not.
-        task: whose checkpoints the tab picks from; the tab's key where that is a task.
-        is_long: many passes: `run` is a generator, has its own queue and a Cancel button.
-        code: the same arguments by name; Python text that does the same.
-        endpoint: where the lesson has one.
+        order: sort order among the lessons of the tab.
+        accepts: returns "" for a supported checkpoint, otherwise one sentence with the reason.
+        task: the task of the tab's checkpoints; defaults to the tab's key if that is a task.
+        is_long: many forward passes: `run` is a generator with its own queue and a Cancel button.
+        code: takes the same arguments by name; returns Python code that does the same.
+        endpoint: a public endpoint, if there is one.
 
     Raises:
-        TypeError: a function asks for what it cannot get.
+        TypeError: a function has a parameter that is not available.
     """
 
     key: str
@@ -159,7 +159,7 @@ class Lesson:
             unknown = set() if fn is None else set(inspect.signature(fn).parameters) - known
             if unknown:
                 names = ", ".join(sorted(unknown))
-                raise TypeError(f"{self.key}: a function asks for {names}, which nothing gives")
+                raise TypeError(f"{self.key}: a function asks for {names}, which nothing provides")
         if self.accepts is not None and self.checkpoints_of is None:
             raise TypeError(f"{self.key}: accepts needs a task")
         if self.is_long and not inspect.isgeneratorfunction(self.run):
@@ -167,7 +167,7 @@ class Lesson:
 
     @property
     def checkpoints_of(self) -> Task | None:
-        """The task whose checkpoints the lesson looks into."""
+        """The task whose checkpoints the lesson uses."""
         return self.task or next((task for task in TASKS if task == self.tab), None)
 
     @property
@@ -177,12 +177,12 @@ class Lesson:
 
 
 def asked(fn: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `values` that `fn` asks for by name."""
+    """The `values` that are parameters of `fn`."""
     return {name: values[name] for name in inspect.signature(fn).parameters}
 
 
 def code_of(fn: Callable[..., Any], picture: str, /, **arguments: Any) -> str:
-    """Python text that calls a function of `core.lessons` on a picture's file and prints the
+    """Python code that calls a function of `core.lessons` on a picture file and prints the
     result."""
     module = fn.__module__.rpartition(".")[2]
     rows = "".join(f"    {name}={value!r},\n" for name, value in arguments.items())

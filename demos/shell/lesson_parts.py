@@ -1,4 +1,4 @@
-"""The components of lessons, and the values that they show."""
+"""The components of lessons and their values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from demos.shell.lesson import Action, Check, Choice, Control, Show, Slider, Upl
 
 
 def control(one: Control, place: str) -> Any:
-    """The component of a control of the lesson at `place`, an elem_id."""
+    """The component of a control; `place` is the elem_id of its lesson."""
     named: dict[str, Any] = {"label": one.label, "elem_id": f"{place}-{one.key}"}
     match one:
         case Slider():
@@ -47,12 +47,12 @@ def output(one: Show, place: str) -> Any:
 
 
 def empty(one: Show) -> Any:
-    """An output's value without an answer, which the browser sets too."""
+    """An output's value when there is no result; the browser sets it too."""
     return "" if one.kind == "html" else one.empty
 
 
 def value(one: Show, value: Any) -> Any:
-    """What `run` gave, as the component takes it."""
+    """Convert a value from `run` for its component."""
     if value is None:
         return empty(one)
     if one.kind == "picture":

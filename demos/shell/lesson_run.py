@@ -1,4 +1,4 @@
-"""Running a lesson: its values by name, its answers or why there are none."""
+"""Run a lesson: its values by name, and its results or the reason there are none."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ _CANCELLED = '<p class="placeholder" role="status">Cancelled. Refresh to run it 
 
 
 class Runs:
-    """The runs of one lesson in one visitor's page: which of them was begun last.
+    """The runs of one lesson on one visitor's page, to find the latest.
 
-    It lies in gr.State and is changed in place. `tick` rises with each picture and checkpoint, so a
-    run ends as soon as another is asked for, even while that one still waits in the queue.
+    Stored in gr.State and modified in place. `tick` rises with each picture and checkpoint, so a
+    run ends as soon as another is requested, even while that one is still queued.
     """
 
     def __init__(self) -> None:
         self.tick, self.count = 0, 0
 
     def begin(self, tick: object) -> tuple[int, int]:
-        """Name a run."""
+        """Start a run and return its id."""
         self.count += 1
         self.ask(tick)
         return self.tick, self.count
 
     def ask(self, tick: object) -> None:
-        """Another run is coming; those of a smaller tick are not wanted any more."""
+        """Announce another run, which makes those with a smaller tick obsolete."""
         if isinstance(tick, str) and tick.isascii() and tick.isdecimal():
             self.tick = max(self.tick, int(tick[:9]))
 
     def wants(self, run: tuple[int, int]) -> bool:
-        """Whether no other run was asked for since."""
+        """Whether no other run has been requested since."""
         return run == (self.tick, self.count)
 
 
 def running(lesson: Lesson, names: Sequence[str]) -> Callable[..., Iterator[tuple[Any, ...]]]:
-    """The lesson's `run` as a handler: its values, or why there are none."""
+    """The lesson's `run` as a handler that yields its values, or the reason there are none."""
 
     def run(runs: Any, tick: Any, *given: Any) -> Iterator[tuple[Any, ...]]:
         nothing = [lesson_parts.empty(one) for one in lesson.shows]
@@ -73,10 +73,10 @@ def running(lesson: Lesson, names: Sequence[str]) -> Callable[..., Iterator[tupl
 
 
 def _answers(lesson: Lesson, values: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """What stands in the line and in the outputs, one or several times.
+    """Values for the status line and the outputs, once or several times.
 
     Raises:
-        NotYet: there is no picture, or the lesson cannot look into the checkpoint.
+        NotYet: there is no picture, or the lesson does not support the checkpoint.
     """
     values = check(lesson, values)
     found = lesson.run(**asked(lesson.run, values))
@@ -91,11 +91,11 @@ def _answers(lesson: Lesson, values: dict[str, Any]) -> Iterator[tuple[Any, ...]
 
 
 def check(lesson: Lesson, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with which a lesson can run; its picture is an `images.Picture`.
+    """Check and convert a lesson's values; the picture becomes an `images.Picture`.
 
     Raises:
-        NotYet: there is no picture, or the lesson cannot look into the checkpoint.
-        HubError: the checkpoint is not known, or the picture was refused.
+        NotYet: there is no picture, or the lesson does not support the checkpoint.
+        HubError: the checkpoint is unknown, or the picture was refused.
     """
     ready = dict(values)
     if "picture" in values:
@@ -111,12 +111,12 @@ def _picture(value: images.Picture | images.RGB | None) -> images.Picture:
     if not isinstance(value, images.Picture):
         return images.picture(value)
     if not value.digest:
-        value.load()  # raises why it was refused
+        value.load()  # raises the reason for the refusal
     return value
 
 
 def _picked(lesson: Lesson, values: Mapping[str, Any]) -> Checkpoint:
-    """The checkpoint that answers now."""
+    """The checkpoint that would be used now."""
     task, key = lesson.checkpoints_of, values.get("checkpoint", "auto")
     assert task is not None
     if key == "auto":
@@ -125,13 +125,13 @@ def _picked(lesson: Lesson, values: Mapping[str, Any]) -> Checkpoint:
 
 
 def cancelled(lesson: Lesson, runs: Runs) -> tuple[Any, ...]:
-    """What stands there after Cancel."""
-    runs.begin("")  # what still comes is no longer wanted
+    """Values for the status line and the outputs after Cancel."""
+    runs.begin("")  # later results are dropped
     return _CANCELLED, *(lesson_parts.empty(one) for one in lesson.shows)
 
 
 def coded(lesson: Lesson, names: Sequence[str], *given: Any) -> str:
-    """The code of the lesson for these values, or a comment why there is none yet."""
+    """The lesson's code for these values, or a comment that explains why there is none yet."""
     values = dict(zip(names, given, strict=True))
     assert lesson.code is not None
     try:
@@ -142,7 +142,7 @@ def coded(lesson: Lesson, names: Sequence[str], *given: Any) -> str:
 
 
 def acted(action: Action, names: Sequence[str], *given: Any) -> tuple[Any, ...]:
-    """What a button of the lesson says, and its uploads, emptied where it did its work."""
+    """The sentence of a lesson's button, and its uploads, emptied if it succeeded."""
     kept = [gr.skip() for _ in action.clears]
     values = dict(zip(names, given, strict=True))
     try:

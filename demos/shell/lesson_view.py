@@ -1,8 +1,8 @@
-"""The renderer of lessons: each gets a fold below its tab, and the same manners.
+"""Render the lessons of a tab as accordions that all behave alike.
 
 A lesson runs when it is opened, and again when the picture or the checkpoint changes while it is
-open and seen; a closed one never runs. What is shown of another picture or checkpoint goes at once,
-in the browser. Of several runs only the one that was begun last shows its answer.
+open and visible; a closed one never runs. When they change, the browser clears the old results at
+once. Only the latest of several runs shows its results.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from demos.shell.lesson import (
 )
 
 _WORKING = '<p class="placeholder" role="status">Working on it.</p>'
-# For each lesson the browser keeps whether it is open and what it shows. A run begins when `tick`
-# rises. "cause" is EXPAND, COLLAPSE, or CHANGE of picture, checkpoint or tab.
+# The browser remembers whether each lesson is open, and the picture and checkpoint that it shows.
+# A run starts when `tick` rises.
 _GATE = """async (turn, checkpoint, tick) => {
   const [key, cause, nothing, working] = ARGUMENTS;
   const one = ((window.hubLessons ||= {})[key] ||= { open: false, shown: "" });
@@ -59,15 +59,14 @@ def render(
     checkpoint: Any = None,
     extra_state: Mapping[str, Any] | None = None,
 ) -> None:
-    """Put the lessons of a tab where the page is being built; nothing where it has none.
+    """Add the lessons of a tab to the page at this point, if it has any.
 
     Args:
-        image: the component of the picture; its value is an `images.Picture`, an array, or None.
-        turn: a component whose value changes once for each picture that the tab sees.
-            Call this before anything slow listens to it: the browser sends the events of one change
-            one after the other.
+        image: the picture's component; its value is an `images.Picture`, an array, or None.
+        turn: a component whose value changes once for each picture on the tab. Call this before
+            adding slow listeners: the browser sends the events of one change one after another.
         checkpoint: the picker, or None for a tab without one.
-        extra_state: components of the tab by the name under which a lesson may need them.
+        extra_state: the tab's components by their names in a lesson's `needs`.
     """
     lessons = lessons_of(tab_key)
     if not lessons:
@@ -87,7 +86,7 @@ class _View:
     def __init__(self, lesson: Lesson, turn: Any, given: Mapping[str, Any]) -> None:
         missing = [name for name in lesson.needs if name not in given]
         if missing:
-            raise KeyError(f"{lesson.key} needs {missing}, which its tab does not hand over")
+            raise KeyError(f"{lesson.key} needs {missing}, which its tab does not pass")
         self.lesson = lesson
         self.given = {name: given[name] for name in lesson.needs}
         place = f"lesson-{lesson.key}"
@@ -112,11 +111,11 @@ class _View:
         return ui.LONG_QUEUE if self.lesson.is_long else ui.DEVICE_QUEUE
 
     def _values(self) -> dict[str, Any]:
-        """The components that `run` may ask for, by name."""
+        """The components that `run` may use, by name."""
         named = {one.key: one for one in self.lesson.controls if not isinstance(one, Action)}
         return {**self.given, **{key: self.controls[key] for key in named}}
 
-    # ---- what is folded away inside
+    # ---- inner accordions
     def _folds(self, place: str) -> None:
         if self.lesson.code is not None:
             with gr.Accordion("Show the code", open=False, elem_id=f"{place}-code") as fold:
@@ -143,7 +142,7 @@ class _View:
     # ---- events
     def _wire(self, turn: Any) -> None:
         shown = [self.said, *self.outputs]
-        checkpoint = self.given.get("checkpoint", turn)  # a lesson without one follows the picture
+        checkpoint = self.given.get("checkpoint", turn)  # without one, only the picture counts
         causes = {
             "expand": [self.fold.expand],
             "collapse": [self.fold.collapse],
@@ -164,7 +163,7 @@ class _View:
         inputs = [self.runs, self.tick, *values.values()]
         run = lesson_run.running(self.lesson, list(values))
         if self.lesson.is_long:
-            # First, since the browser sends one event after the other; it ends the run before.
+            # First, since the browser sends one event after another; it ends the previous run.
             self.tick.change(
                 ui.guarded(lesson_run.Runs.ask),
                 [self.runs, self.tick],
@@ -177,7 +176,7 @@ class _View:
         events = [
             ui.on_device([trigger], run, inputs, shown, mode, queue=self._queue())
             for trigger, mode in (
-                (self.tick.change, "multiple"),  # a new picture does not wait for the old one
+                (self.tick.change, "multiple"),  # do not wait for the old picture
                 *((trigger, "always_last") for trigger in (self.refresh.click, *moved)),
             )
         ]
@@ -204,7 +203,7 @@ class _View:
                 )
 
     def _moves(self, one: Control) -> list[Any]:
-        """The events at which a control wants another answer."""
+        """The events of a control that run the lesson again."""
         made = self.controls[one.key]
         match one:
             case Slider():

@@ -1,8 +1,7 @@
-"""The meter of models in memory, and the buttons by which the owner pins and unloads them.
+"""The meter of models in memory, and the buttons for the owner to pin and unload them.
 
-The owner is who opens the link that the log shows at the start. It holds a key, since neither the
-address of a visitor nor a local connection tells the owner from others: the visitors of a public
-link, and of most proxies, come from this very machine.
+The log shows the owner's link at startup. The link contains a key, since a local address does not
+identify the owner: through a public link or most proxies, every visitor connects from this machine.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ KEY = secrets.token_urlsafe(16)
 
 
 def link(url: str) -> str:
-    """The address under which the owner opens the page."""
+    """The owner's link to the page."""
     return f"{url.rstrip('/')}/?owner={KEY}"
 
 
 def is_owner(request: gr.Request) -> bool:
-    """Whether the page was opened by the owner's link."""
+    """Whether the page was opened with the owner's link."""
     given = str(request.query_params.get("owner", ""))
     return secrets.compare_digest(given.encode(), KEY.encode())
 
 
 def build(page: gr.Blocks) -> None:
-    """The accordion with the meter, and what only the owner sees in it."""
+    """The accordion with the meter, and the controls that only the owner sees."""
     owner = gr.State(False)  # lives on the server: callers cannot set it
     with gr.Accordion("Models in memory", open=False, elem_id="meter") as accordion:
         meter = gr.HTML()
@@ -57,7 +56,7 @@ def _open(request: gr.Request) -> tuple[bool, Any]:
 
 
 def _owners(act: Any) -> Any:
-    """`act` on the chosen model, only for the owner; then the meter anew."""
+    """Run `act` on the chosen model, for the owner only, and refresh the meter."""
 
     def call(owner: bool, model: str | None) -> tuple[Any, ...]:
         if owner is not True:
@@ -104,7 +103,7 @@ def status() -> dict[str, object]:
 
 
 def meter_html() -> str:
-    """The meter as a bar of bytes and a table of models."""
+    """The meter as HTML: a bar for the memory used and a table of models."""
     values: Any = status()
     used, budget = values["used_mb"], values["budget_mb"]
     rows = "".join(

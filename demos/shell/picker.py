@@ -1,4 +1,4 @@
-"""The checkpoint picker of a tab: what may be chosen, and what a person should know of it."""
+"""The checkpoint picker of a tab: the choices, and facts about the selected one."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from core.errors import HubError
 from core.sources import resolver
 from demos.shell import card, ui
 
-# Of the page that is being built; with the factor that super-resolution begins with.
+# Pickers of the page under construction; the last value is super-resolution's first scale.
 _pickers: list[tuple[gr.Dropdown, gr.HTML, Task, int | None]] = []
 
 
 def begin_page() -> None:
-    """Forget the pickers of an earlier page; call before any tab is built."""
+    """Forget the pickers of an earlier page; call this before building any tab."""
     _pickers.clear()
 
 
 def checkpoint_picker(tab: str, task: Task, scale: gr.Radio | None = None) -> gr.Dropdown:
-    """A dropdown of the task's checkpoints, below it what the chosen one is, and its card.
+    """A dropdown of the task's checkpoints, with facts about the selected one and its card below.
 
-    `scale` is the control of super-resolution that decides which checkpoint "auto" is.
+    `scale` is the super-resolution control that decides which checkpoint "auto" is.
     """
     picker = gr.Dropdown(
         _choices(task), value="auto", label="Checkpoint", elem_id=f"{tab}-checkpoint"
@@ -55,7 +55,7 @@ def checkpoint_picker(tab: str, task: Task, scale: gr.Radio | None = None) -> gr
 
 
 def refresh_pickers_on_load(page: gr.Blocks) -> None:
-    """Let every visit see what is ready now: downloads and own files arrive while we run."""
+    """Update the choices on every page load: checkpoints can become ready while the app runs."""
     made = list(_pickers)
 
     def refresh() -> list[Any]:
@@ -84,14 +84,14 @@ def _choice(checkpoint: Checkpoint) -> str:
 
 
 def _encode_cost(checkpoint: Checkpoint) -> str:
-    """What reading a picture costs with a SAM, in words; "" where it was not measured."""
+    """How much CPU time a SAM's encoder takes, in words; "" if it was not measured."""
     if not checkpoint.encode or checkpoint.encode == 1:
         return ""
-    return f"reads a picture in {checkpoint.encode:g} times the processor time of SAM ViT-B"
+    return f"encoding takes {checkpoint.encode:g} times the CPU time of SAM ViT-B"
 
 
 def describe(key: str, task: Task, scale: int | None = None) -> str:
-    """What a person should know before running a checkpoint, as HTML; `scale`: what "auto" has."""
+    """Facts about a checkpoint before it runs, as HTML; `scale` decides which one "auto" is."""
     if key == "auto":
         try:
             checkpoint = resolver.resolve("auto", task, scale=scale).checkpoint

@@ -1,4 +1,4 @@
-"""A picture input that passes a picture on by name, so that no click decodes the file again."""
+"""A picture input that passes a reference, so that clicks do not decode the file again."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _lock = threading.Lock()
 
 
 class PictureIn(ImageIn):
-    """Gives the handler a `core.images.Picture`, or None while it is empty."""
+    """Passes the handler a `core.images.Picture`, or None while it is empty."""
 
     def get_block_name(self) -> str:
-        """The front end that the page draws; Gradio takes the name of the class above."""
+        """The name of the front-end component; Gradio would use the parent class's name."""
         return "image"
 
     def preprocess(self, payload: Any) -> Any:
         """The picture's digest and size, read once for each file.
 
-        A file that is not an upload, is gone, or cannot be read becomes a picture whose `load`
-        raises that: an error from here would leave what is shown of the picture before it.
+        A file that is not an upload, no longer exists, or is not readable becomes a picture whose
+        `load` raises the error: an error here would leave the previous picture's results in place.
         """
         if payload is None:
             return None
@@ -46,7 +46,7 @@ class PictureIn(ImageIn):
 
 
 def _named(name: Any) -> str:
-    """The last part of a file's name as a visitor's browser tells it; "" where it tells none."""
+    """The last part of the file name that the browser sent; "" if it sent none."""
     return re.split(r"[/\\\\]", name)[-1].strip()[:200] if isinstance(name, str) else ""
 
 
@@ -58,7 +58,7 @@ def _refused(sentence: str) -> images.Picture:
 
 
 def refusal(picture: images.Picture) -> str:
-    """Why the file of a picture was refused, in one sentence; "" where it was read."""
+    """One sentence with the reason a picture's file was refused; "" if it was read."""
     if picture.digest:
         return ""
     try:
@@ -72,7 +72,7 @@ def picture_of(path: Path) -> images.Picture:
     """The picture of a file in the upload folder.
 
     Raises:
-        BadImage: it is gone, or not readable.
+        BadImage: the file no longer exists or is not readable.
     """
 
     def load() -> images.RGB:

@@ -1,8 +1,8 @@
-"""Shows in the browser what was decoded on the server, where the browser would show something else.
+"""Send the browser the decoded picture if it would display the uploaded file differently.
 
-The page asks for an uploaded picture by the address of its file. Where the browser cannot show that
-file, or would show it otherwise than the models see it, it gets what was decoded, so that no value
-on the page changes and the file itself can still be fetched.
+The page requests an uploaded picture by the URL of its file. If the browser cannot display the
+file, or would display something other than the models see, it gets the decoded picture instead. The
+values on the page stay the same, and the file itself can still be fetched.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from demos.server.answer import API, Message, Send
 from demos.shell.image import load_upload, upload_path
 
 _FILE = f"{API}/file="
-AT_ONCE = 2  # that are made; the rest wait without a thread
+AT_ONCE = 2  # previews encoded in parallel; the rest wait without a thread
 Preview = tuple[bytes, str]  # content and media type
 _made: LRUCache[tuple[str, int], Preview] = LRUCache(32 * 2**20, lambda made: len(made[0]))
-_refused: TTLCache[tuple[str, int], Preview] = TTLCache(256, 30.0)  # memory may come back
+_refused: TTLCache[tuple[str, int], Preview] = TTLCache(256, 30.0)  # memory may become free
 _lock = threading.Lock()
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Previews:
             if not allowed:
                 await send(message)
 
-        # Gradio says whether this visitor may have the file.
+        # Gradio decides whether this visitor may have the file.
         await self.app({**scope, "method": "HEAD"}, receive, look)
         if allowed:
             if self._limiter is None:  # belongs to the running loop
@@ -66,11 +66,11 @@ class Previews:
 
 
 def _asked(scope: Any) -> Path | None:
-    """The upload that an <img> of the page asks for; None for every other request."""
+    """The upload that an <img> on the page requests; None for any other request."""
     if scope["type"] != "http" or scope["method"] != "GET":
         return None
     request = Request(scope)
-    # What pictures are asked with; Sec-Fetch-Dest is missing where the page has no certificate.
+    # Browsers send this for pictures; Sec-Fetch-Dest is missing without HTTPS.
     if not request.headers.get("accept", "").startswith("image/"):
         return None
     asked = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -91,7 +91,7 @@ def _needs_preview(path: Path) -> bool:
 
 
 def _shown(path: Path) -> Preview:
-    """The preview of an upload; kept, since asking for one costs a visitor nothing."""
+    """The preview of an upload, cached because repeated requests cost a visitor nothing."""
     key = (str(path), path.stat().st_mtime_ns if path.exists() else 0)
     with _lock:
         found = _made.get(key) or _refused.get(key)
@@ -103,7 +103,7 @@ def _shown(path: Path) -> Preview:
     except HubError as error:
         made = previews.sentence(str(error))
     except Exception:
-        _log.exception("no preview")
+        _log.exception("could not make a preview")
         made = previews.sentence("This picture cannot be shown.")
     with _lock:
         if len(made[0]) <= _made.maxsize:

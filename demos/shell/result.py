@@ -1,9 +1,8 @@
-"""The answer of a tab: made once for each gesture, and never beside a picture that it is not of.
+"""The results of a tab: computed once for each gesture, and never shown beside another picture.
 
-The tab's turn says when it has another picture. `Answer.wire` runs the tab's function and shows
-what it gives; where the picture is refused or taken away, or the run fails, everything that was
-shown is emptied, and the sentence stands where the answer would be. `on_demand` is the same for
-what a person asks for by a button.
+The tab's turn changes with the picture. `Answer.wire` runs the tab's function and shows its
+results. If the picture is refused or removed, or the run fails, it clears all outputs and shows the
+sentence in their place. `on_demand` does the same for buttons.
 """
 
 from __future__ import annotations
@@ -21,24 +20,23 @@ from demos.shell import picture, ui
 from demos.shell.shared import SharedPicture
 
 _WORKING = '<p class="placeholder" role="status" data-working>Working on the picture.</p>'
-_CANCELLED = '<p class="placeholder" role="status">Cancelled. Run it again when you like.</p>'
+_CANCELLED = '<p class="placeholder" role="status">Cancelled. You can run it again.</p>'
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What a handler of `wire` gets for every input where one of them could not be read."""
+    """Passed to a handler of `wire` in place of every input if one of them could not be read."""
 
     sentence: str
 
 
 class Answer:
-    """Where the answer of a tab stands: its components, and a line above them for what went wrong.
+    """The result area of a tab: its components, with a status line above them for errors.
 
-    Make it inside the area of the answer, before the components. While the line says something,
-    the page does not draw them.
+    Create it inside that area, before the components. The page hides them while the line has text.
 
     Args:
-        waiting: what stands there until a picture is chosen.
+        waiting: placeholder until a picture is chosen.
     """
 
     def __init__(self, tab: str, waiting: str) -> None:
@@ -59,14 +57,14 @@ class Answer:
         leave: Callable[..., None] | None = None,
         **options: Any,
     ) -> None:
-        """Run `fn` for every new picture, and when one of `controls` (events) moves.
+        """Run `fn` for every new picture, and at each of the events in `controls`.
 
         Args:
-            fn: gets `inputs`, of which the picture is the first and never None; gives `outputs`.
-            hides: what is not drawn while there is no answer; None for all outputs.
-            at_once: `fn` itself shows the new picture first, so what is there stays until then.
-            leave: called with `inputs` before everything is emptied.
-            options: as of `_ui.on_device`.
+            fn: takes `inputs`, with the picture first and never None; returns `outputs`.
+            hides: components hidden while there is no result; None for all outputs.
+            at_once: `fn` shows the new picture itself, so the old results stay until then.
+            leave: called with `inputs` before the outputs are cleared.
+            options: as for `demos.shell.ui.on_device`.
         """
         for part in outputs if hides is None else hides:
             part.elem_classes = [*(part.elem_classes or []), "answer"]
@@ -81,7 +79,7 @@ class Answer:
         )
 
     def cancel(self, button: gr.Button) -> None:
-        """Let `button` stop a run of `wire`, whose half answer goes."""
+        """Let `button` stop a run of `wire` and clear its partial results."""
         button.click(None, cancels=[self._event], api_visibility="private")
         button.click(
             ui.guarded(self._cancelled),
@@ -92,7 +90,7 @@ class Answer:
         )
 
     def _cancelled(self, said: str) -> tuple[Any, ...]:
-        if "data-working" not in str(said):  # it has ended, or none was begun
+        if "data-working" not in str(said):  # it has ended, or never started
             return tuple(gr.skip() for _ in (self.said, *self._parts))
         return _CANCELLED, *(emptied(part) for part in self._parts)
 
@@ -103,9 +101,9 @@ class Answer:
         at_once: bool = False,
         leave: Callable[..., None] | None = None,
     ) -> Callable[..., Iterator[tuple[Any, ...]]]:
-        """`fn` behind the turn and the line, which is also its first output.
+        """Wrap `fn`: takes the turn and the status line first, and the line is the first output.
 
-        Errors become that line; nothing is raised. What is shown of another picture goes first.
+        Errors go into that line; nothing is raised. Results of another picture are cleared first.
         """
 
         def nothing() -> list[Any]:
@@ -128,7 +126,7 @@ class Answer:
                 return
             if not at_once and not _is_of(said, turn):
                 yield _WORKING, *nothing()
-            elif inspect.isgeneratorfunction(fn) and not at_once:  # so that Cancel knows
+            elif inspect.isgeneratorfunction(fn) and not at_once:  # for Cancel
                 yield _done(turn, "data-working"), *(gr.skip() for _ in outputs)
             try:
                 for one in _steps(fn, values):
@@ -152,8 +150,8 @@ def on_demand(
     outputs: Sequence[Any],
     **options: Any,
 ) -> Any:
-    """`_ui.on_device` whose outputs are emptied where `fn` fails; the first one, a gr.HTML, then
-    says why."""
+    """`ui.on_device` that clears the outputs if `fn` fails; the first one, a gr.HTML, then shows
+    the error."""
 
     @functools.wraps(fn)
     def tried(*values: Any) -> Any:
@@ -168,26 +166,26 @@ def on_demand(
 
 
 def refused(fn: Any, sentence: str, inputs: int) -> list[Refused] | None:
-    """What `fn` gets where an input cannot be read; None where it is not of `wire`."""
+    """Arguments for `fn` if an input cannot be read; None if it is not a handler of `wire`."""
     return [Refused(sentence)] * inputs if getattr(fn, "takes_refusals", False) else None
 
 
 def emptied(part: Any) -> Any:
-    """What a component shows when there is no answer."""
+    """A component's value when there is no result."""
     if hasattr(part, "emptied"):
         return part.emptied()
     if isinstance(part, gr.DownloadButton):
         return gr.DownloadButton(value=None, interactive=False)
     if isinstance(part, gr.Dropdown):
         return gr.Dropdown(choices=[], value=[] if part.multiselect else None)
-    if isinstance(part, gr.Accordion):  # what it holds is made when it is opened
+    if isinstance(part, gr.Accordion):  # its content is made when it is opened
         return gr.Accordion(open=False)
     return "" if type(part) in (gr.HTML, gr.Markdown) else None
 
 
 def refusal(sentence: str) -> str:
-    """Why there is no answer, as HTML that screen readers read out at once, and as a message:
-    on a phone the place of the answer may be out of sight."""
+    """An error as HTML that screen readers announce at once, and as a toast: on a phone the result
+    area may be off screen."""
     ui.warn(sentence)
     return f'<p class="placeholder refusal" role="alert">{html.escape(sentence)}</p>'
 
@@ -197,7 +195,7 @@ def _done(turn: str, more: str = "") -> str:
 
 
 def _is_of(said: Any, turn: Any) -> bool:
-    """Whether the answer that is shown is of the picture of this turn."""
+    """Whether the results shown belong to the picture of this turn."""
     return isinstance(said, str) and said.startswith(_done(turn).partition(" ></")[0])
 
 
@@ -209,7 +207,7 @@ def _steps(fn: Callable[..., Any], values: Sequence[Any]) -> Iterator[tuple[Any,
 
 
 def _signature(fn: Callable[..., Any]) -> inspect.Signature:
-    """That of `fn` behind two more parameters; Gradio reads from it what else to hand in."""
+    """Two more parameters, then those of `fn`; Gradio uses them to find injected arguments."""
     kind = inspect.Parameter.POSITIONAL_ONLY
     first = [inspect.Parameter(name, kind) for name in ("turn", "said")]
     given = inspect.signature(fn).parameters.values()

@@ -1,7 +1,7 @@
 (keys, tabs, examples) => {
-  // The page's one picture, in the browser: which turn each tab has, the address, the tray.
-  // keys: of the turns, in the order of the outputs; tabs: {key: [keys of the tabs inside]};
-  // examples: {key: [file names]}, which come first while that tab is open.
+  // The shared picture in the browser: the turn of each tab, pictures from a URL, recent pictures.
+  // keys: of the turns, in the order of the outputs; tabs: {key: [keys of inner tabs]};
+  // examples: {key: [names of files that come first while that tab is open]}.
   if (window.visionHub) return;
   const first = Object.keys(tabs)[0];
   const turns = Object.fromEntries(keys.map((key) => [key, ""]));
@@ -16,7 +16,7 @@
   const pause = (time) => new Promise((done) => setTimeout(done, time));
   const asked = () => new URLSearchParams(location.search).get("tab") || first;
 
-  function settled() { // the turns, when the tab that is open has that of the picture
+  function settled() { // gives the open tab the picture's turn; returns all turns
     if (turn) turns[open()] = String(turn);
     document.body.dataset.tab = open();
     document.body.dataset.picture = current ? "there" : "none";
@@ -24,8 +24,8 @@
     return keys.map((key) => turns[key]);
   }
   async function picked(value) {
-    // Gradio tells of one new picture several times, and takes the old one away before it uploads
-    // the next. So an empty input counts only where no picture follows.
+    // Gradio reports a new picture several times, and removes the old one before it uploads the
+    // next. So an empty input counts only if no picture follows.
     const path = pathOf(value);
     if (path !== pathOf(current)) {
       current = path ? value : null;
@@ -61,7 +61,7 @@
     arrived = true;
     return settled();
   }
-  async function show(key) { // as if a person clicked on the tab
+  async function show(key) { // as if the user had clicked the tab
     const of = home(key);
     if (of) inner[of] = key;
     press(`tab-${of || key}-button`);
@@ -77,14 +77,14 @@
     const key = asked();
     if (key in tabs || home(key)) show(key);
   });
-  function delivered(key, came) { // prompts for a tab, which may have the picture already
+  function delivered(key, came) { // prompts for a tab that may already have the picture
     const again = turns[key] && turns[key] === String(turn);
     show(key);
     window.scrollTo(0, 0);
     return again ? String(Number(came || 0) + 1) : came;
   }
 
-  // ---- the tray
+  // ---- recent pictures
   function remember(adds = true) {
     if (current && adds) {
       const known = tray.findIndex((one) => pathOf(one) === pathOf(current));
@@ -97,7 +97,7 @@
     place.replaceChildren(...tray.map((one, index) => {
       const button = document.createElement("button"), image = document.createElement("img");
       button.type = "button";
-      image.addEventListener("error", () => forget(one)); // what was refused is no picture
+      image.addEventListener("error", () => forget(one)); // not a readable picture
       image.src = one.url;
       image.alt = "Go back to picture " + (tray.length - index);
       button.title = one.orig_name || "";
@@ -131,7 +131,7 @@
     document.getElementById("picture-examples") || document.body, { childList: true, subtree: true },
   );
 
-  // ---- a picture from an address: this browser fetches it, never the server
+  // ---- a picture from a URL: the browser fetches it, never the server
   const REFUSED =
     "That site does not let other pages read its pictures; save the picture and upload the file.";
   document.addEventListener("submit", async (event) => {
@@ -144,7 +144,7 @@
       if (!address.startsWith("https:")) throw new TypeError();
       const answer = await fetch(address, { credentials: "omit", referrerPolicy: "no-referrer" });
       if (!answer.ok) {
-        said.textContent = `That address answers ${answer.status}; check it, or upload the file.`;
+        said.textContent = `That address returned ${answer.status}; check it, or upload the file.`;
         return;
       }
       const name = decodeURIComponent(new URL(address).pathname.split("/").pop()) || "picture";
@@ -153,7 +153,7 @@
       said.textContent = "";
     } catch {
       said.textContent = address.startsWith("https:")
-        ? REFUSED : "Give an address that begins with https://, or upload the file.";
+        ? REFUSED : "Enter an address that starts with https://, or upload the file.";
     }
   });
 

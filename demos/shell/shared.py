@@ -1,10 +1,9 @@
-"""The page's one picture, and what the tabs do with it.
+"""The page's one picture, shared by all tabs.
 
-A visitor chooses a picture once. Each picture has a number, its turn, and each tab a hidden text
-with the turn of the picture that it has seen last. The browser (shared.js) sets the text of the tab
-that is open when the picture changes, and that of a tab when it is opened; a tab runs when its text
-changes. So a tab runs once for each picture, a tab that is never opened computes nothing, and a tab
-keeps its answer.
+A visitor chooses a picture once. Each picture has a number, its turn, and each tab has a hidden
+text with the turn of its last picture. The browser (shared.js) updates the text of the open tab
+when the picture changes, and of a tab when it is opened; a tab runs when its text changes. So each
+tab runs once per picture, keeps its results, and computes nothing unless opened.
 """
 
 from __future__ import annotations
@@ -35,17 +34,17 @@ _ADDRESS = (
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Prompts for the picture with this digest, as `canvas_object` gives them."""
+    """Prompts for the picture with this digest, as returned by `canvas_object`."""
 
     digest: str
     objects: Objects
 
 
 class SharedPicture:
-    """The picture, the turns of the tabs, and the ways between them; make it inside the Blocks.
+    """The picture, the turns of the tabs, and transfers between tabs; create it inside the Blocks.
 
     Args:
-        tabs: the key of each tab, with those of the tabs inside it.
+        tabs: the key of each tab, with the keys of its inner tabs.
     """
 
     def __init__(self, tabs: Mapping[str, Sequence[str]]) -> None:
@@ -62,7 +61,7 @@ class SharedPicture:
         self._back = gr.Button(visible="hidden", elem_id="tray-take")
 
     def wire(self, page: gr.Blocks) -> None:
-        """Join the picture and the turns; call inside the Blocks when every tab is built."""
+        """Connect the picture and the turns; call it inside the Blocks after building every tab."""
         turns = list(self.turns.values())
         self._in_browser(self.picture.change, [self.picture], turns, "picked(value)")
         self._back.click(
@@ -83,12 +82,12 @@ class SharedPicture:
         )
 
     def opens(self, tab: gr.Tab, key: str) -> None:
-        """Let `tab` work on the picture when it is opened; `key` is its own or of an inner one."""
+        """Run `tab` on the picture when it is opened; `key` is its own key or an inner tab's."""
         turns = list(self.turns.values())
         self._in_browser(tab.select, [], turns, f"opened({json.dumps(key)})")
 
     def _in_browser(self, event: Any, inputs: list[Any], turns: list[Any], call: str) -> None:
-        # Before the script is there nothing changes.
+        # Nothing changes until the script has loaded.
         value = "value, " if inputs else ""
         event(
             None,
@@ -100,18 +99,18 @@ class SharedPicture:
         )
 
     def use(self, button: gr.Button, make: Callable[..., str], inputs: Sequence[Any]) -> None:
-        """Let `button` make the file that `make` writes the picture."""
+        """Let `button` make the file written by `make` the page's picture."""
         ui.on_device([button.click], make, inputs, [self.picture], show_progress="hidden")
 
     def use_shown(self, button: gr.Button, shown: Any, js: str = "(value) => value") -> None:
-        """Let `button` make a picture that is `shown` the picture; `js` takes it from the value."""
+        """Let `button` make a `shown` picture the page's picture; `js` maps value to picture."""
         button.click(
             None, [shown], [self.picture], js=js, api_visibility="private", show_progress="hidden"
         )
 
     def prompts(self, key: str) -> tuple[gr.State, gr.Textbox]:
-        """Where prompts for the tab `key` lie, and a text that changes when some come for the
-        picture that the tab has already."""
+        """The state with prompts for the tab `key`, and a text that changes when prompts arrive for
+        the picture already on that tab."""
         if key not in self._prompts:
             came = gr.Textbox(visible="hidden", elem_id=f"{key}-came", container=False)
             self._prompts[key] = gr.State(None), came
@@ -120,7 +119,7 @@ class SharedPicture:
     def send(
         self, button: gr.Button, make: Callable[..., Prompts], inputs: Sequence[Any], key: str
     ) -> None:
-        """Let `button` hand the prompts that `make` gives to the tab `key`, and open that tab."""
+        """Let `button` pass the prompts from `make` to the tab `key`, and open that tab."""
         handed, came = self.prompts(key)
 
         def deliver(*values: Any) -> dict[str, Any]:
@@ -138,5 +137,5 @@ class SharedPicture:
 
 
 def about(text: str) -> str:
-    """The line that says what a tab does, as HTML."""
+    """The line that describes a tab, as HTML."""
     return f'<p class="does">{html.escape(text)}</p>'

@@ -1,4 +1,4 @@
-"""What the tabs share: running on the device, errors, the info line, result files."""
+"""Shared by the tabs: running on the device, errors, the info line, result files."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from demos.server import files
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 # Three queues for all model events. The limits are above one so that a load or a download does not
-# hold up the others; forward passes go one at a time through `core.serving.runtime.forward`.
+# block the others; `core.serving.runtime.forward` runs forward passes one at a time.
 # Long jobs have their own queue: otherwise eight of them would block every short request.
 DEVICE_QUEUE = ("device", get_settings().slots)
-# A large SAM reads a picture for seconds on a processor; half of the places stay for the rest.
+# A large SAM takes seconds to encode a picture on a CPU; half of the slots stay free for the rest.
 READING_QUEUE = ("reading", max(1, get_settings().slots // 2))
 LONG_QUEUE = ("long", get_settings().long_slots)
 result_path, result_folder = files.result_path, files.result_folder
@@ -40,11 +40,11 @@ _lock = threading.Lock()
 
 
 def guarded(fn: F, libraries: bool = False) -> F:
-    """`fn`, with every error turned into one sentence on the page.
+    """Wrap `fn` so that every error becomes one sentence on the page.
 
-    With `libraries` it begins once those of the tasks are imported, which takes seconds after the
-    start; threads that import parts of one library at a time can fail. Plain functions and
-    generators keep their kind: only generators stop when they are cancelled.
+    With `libraries` it first imports the tasks' libraries, which takes seconds after the start;
+    imports of one library in several threads can fail. Generators stay generators, since Gradio can
+    cancel only those.
     """
 
     @functools.wraps(fn)
@@ -75,7 +75,7 @@ def _import_libraries() -> None:
 
 
 def as_gradio_error(error: Exception) -> gr.Error:
-    """The sentence to show; what was not foreseen goes to the log, never to the page."""
+    """The sentence to show; unexpected errors go to the log, never to the page."""
     if isinstance(error, gr.Error):
         return error
     if isinstance(error, HubError):
@@ -95,8 +95,8 @@ def as_gradio_error(error: Exception) -> gr.Error:
 
 
 def warn(sentence: str) -> None:
-    """A message on the page, where the event itself goes on; the same one once in some seconds, as
-    Gradio tells of one new picture up to three times."""
+    """Show a message without ending the event; each one only once in a few seconds, since Gradio
+    reports a new picture up to three times."""
     request = LocalContext.request.get(None)
     key = (str(getattr(request, "session_hash", "")), sentence)
     with _lock:
@@ -107,8 +107,8 @@ def warn(sentence: str) -> None:
 
 
 def _without_tags(sentence: str) -> str:
-    """The page shows messages as HTML and clients read them as text: so other brackets, since the
-    name of a file could hold a tag."""
+    """Replace angle brackets: the page shows messages as HTML, clients read them as text, and file
+    names can contain tags."""
     return sentence.replace("<", "\u2039").replace(">", "\u203a")
 
 
@@ -124,11 +124,10 @@ def on_device(
 ) -> Any:
     """Wire a model event: shared queue, plain errors, not part of the public API.
 
-    `LONG_QUEUE` is for jobs of many model calls, which are generators so that they can be
-    cancelled. Where `progress_on` is given, only that component shows progress and the place in
-    the queue.
+    `LONG_QUEUE` is for jobs of many model calls; they are generators, to be cancellable. With
+    `progress_on`, only that component shows progress and the queue position.
     """
-    # gr.on does not know the events of gr.HTML components, which are called by themselves.
+    # gr.on does not support the events of gr.HTML components; those are called directly.
     one = triggers[0] if len(triggers) == 1 else functools.partial(gr.on, list(triggers))
     return one(
         fn=guarded(fn, libraries=True),
@@ -144,13 +143,13 @@ def on_device(
 
 
 def download_progress(bar: gr.Progress) -> Callable[[float, str], None]:
-    """gr.Progress as the callback that `core` calls while it downloads."""
+    """gr.Progress as a download callback for `core`."""
     return lambda fraction, sentence: bar(fraction, desc=sentence)
 
 
 def lab() -> gr.Row:
-    """The grid of a tab. Inside it: `area("out")` for results and `area("set")` for the controls,
-    which stand beside the results on a wide screen and below them on others."""
+    """The grid of a tab: `area("out")` for results, and `area("set")` for controls, which are
+    beside the results on a wide screen and below them on others."""
     return gr.Row(elem_classes="lab")
 
 
@@ -160,28 +159,28 @@ def area(name: str) -> gr.Column:
 
 
 def more() -> gr.Accordion:
-    """The fold for controls that few people need."""
+    """The accordion for controls that few people need."""
     return gr.Accordion("More settings", open=False, elem_classes="more-settings")
 
 
 def hint(text: str) -> gr.HTML:
-    """What the starter does well and badly among the examples."""
+    """A line on which examples the starter does well and badly."""
     return gr.HTML(f'<p class="about">{html.escape(text)}</p>')
 
 
 def tiered(name: str, tier: str) -> list[str]:
-    """What answered, and of which tier, as HTML."""
+    """A checkpoint's name and tier, as HTML."""
     return [f"<b>{html.escape(name)}</b>", f'<span class="tier tier-{tier}">{tier}</span>']
 
 
 def dotted(markup: Sequence[str], facts: Sequence[str]) -> str:
-    """`markup` as it is, then `facts` as plain text, without the empty ones."""
+    """Join `markup`, unchanged, and the non-empty `facts`, as plain text."""
     return " · ".join([*markup, *(html.escape(fact) for fact in facts if fact)])
 
 
 def info_html(info: RunInfo, *more: str) -> str:
-    """The chip under an output: what answered and how long it took; it opens on what else is known,
-    and on where the time went."""
+    """The chip under an output: the checkpoint and the total time; it expands to further facts and
+    the time of each stage."""
     times = [f"{name} {_duration(s)}" for name, s in info.seconds.items() if s >= 0.0005]
     cached = [f"{name} {state}" for name, state in info.cache.items()]
     facts = [
@@ -199,7 +198,7 @@ def info_html(info: RunInfo, *more: str) -> str:
 
 
 def chip(head: str, rest: str) -> str:
-    """One line as HTML that opens on the `rest`."""
+    """One line of HTML that expands to the `rest`."""
     return (
         f'<details class="info"><summary>{head} · <span class="more">details</span></summary>'
         f"<p>{rest}</p></details>"
@@ -213,9 +212,9 @@ def _duration(seconds: float) -> str:
 def followed(
     steps: Generator[float, None, T], bar: gr.Progress, doing: str, outputs: int
 ) -> Generator[tuple[Any, ...], None, T]:
-    """Show the share done of a long job and return what it returns.
+    """Show the progress of a long job and return its result.
 
-    Each yield, which leaves the `outputs` as they are, is a place where Cancel takes effect.
+    Each yield leaves the `outputs` unchanged and is a point where Cancel takes effect.
     """
     while True:
         try:
@@ -227,10 +226,10 @@ def followed(
 
 
 def run_while_wanted(steps: Generator[object, None, T]) -> T:
-    """Run a long job of an endpoint to its end; what it returns.
+    """Run an endpoint's long job to its end and return the result.
 
-    An endpoint is a plain function, since it answers once, and Gradio lets a plain function run on
-    when its caller cancels or goes away. So it is asked here, between steps, whether anybody waits.
+    An endpoint is a plain function, since it responds once, and Gradio does not stop those when
+    their caller cancels or disconnects. So this checks between steps whether anyone is waiting.
     """
     wanted = _is_wanted()
     while True:
@@ -245,7 +244,7 @@ def run_while_wanted(steps: Generator[object, None, T]) -> T:
 
 def _is_wanted() -> Callable[[], bool]:
     page, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
-    if page is None or event_id is None:  # called by no queue
+    if page is None or event_id is None:  # not called through the queue
         return lambda: True
     events = page._queue.event_ids_to_events
 
@@ -259,7 +258,7 @@ def _is_wanted() -> Callable[[], bool]:
 def picture_output(
     label: str, elem_id: str, lossless: bool = False, min_width: int = 160
 ) -> gr.Image:
-    """A picture that a tab shows: JPEG to look at, PNG where pixels are compared."""
+    """A picture output: JPEG for viewing, PNG for comparing pixels."""
     return gr.Image(
         label=label,
         format="png" if lossless else "jpeg",
@@ -272,7 +271,7 @@ def picture_output(
 
 
 def placeholder(text: str) -> str:
-    """What stands where a result will be."""
+    """A placeholder for a result."""
     return f'<p class="placeholder">{html.escape(text)}</p>'
 
 
