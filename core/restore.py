@@ -28,7 +28,7 @@ RestoreTask = Literal["denoise", "super_resolve", "deblur"]
 Steps = Generator[float, None, Restoration]
 TILES = (512, 256, 128)  # input tile sides in pixels; smaller when memory runs out
 CPU_TILE_OUTPUT = 1024  # on a CPU, the largest side of an output tile
-HUGE_PIXELS, HUGE_TILE = 24_000_000, 384  # above it picture and result leave less memory for tiles
+HUGE_PIXELS, HUGE_TILE = 24_000_000, 384  # of a result; it leaves less memory for tiles
 MAX_OUTPUT_PIXELS = 64_000_000
 LIMITS = {
     "denoise": guard.DENOISE,
@@ -171,11 +171,11 @@ def tile_sides(factor: int, pixels: int = 0) -> tuple[int, ...]:
 
     On a CPU an enlarging network gets smaller tiles: its steps take seconds, and jobs are cancelled
     between steps. Even smaller ones would compute more of the picture twice: 6 to 17 % of the time
-    with 288 pixels. A huge picture gets smaller ones too, for the sake of memory.
+    with 288 pixels. A huge result means smaller ones too, for the sake of memory.
     """
     if runtime.device().type != "cpu":
         return TILES
-    largest = HUGE_TILE if pixels > HUGE_PIXELS else TILES[0]
+    largest = HUGE_TILE if pixels * factor**2 > HUGE_PIXELS else TILES[0]
     most = max(TILES[-1], min(largest, CPU_TILE_OUTPUT // factor))
     return (most, *(side for side in TILES if side < most))
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from core.types import Detections
 
 EXAMPLES = ("face.jpg", "astronaut.jpg", "hopper.jpg", "coins.jpg")
+WORTH_A_LOOK = 0.05  # a box with a lower score is noise
 HINT = (
-    "The first face shows the starter at its best. Coins are not among its six classes: it "
-    "takes them for watches."
+    "The starter knows six classes: face, airplane, motorbike, watch, umbrella and laptop. The "
+    "first face shows it at its best; it takes coins for watches."
 )
 
 
@@ -41,7 +42,7 @@ def build(shared: SharedPicture) -> None:
             )  # fmt: skip
             with gr.Row():
                 send = gr.Button(
-                    "Segment the boxes", size="sm", elem_id="detect-send", elem_classes=["answer"]
+                    "Segment the boxes", size="sm", elem_id="detect-send", interactive=False
                 )
                 download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
         with ui.area("set"):
@@ -63,7 +64,7 @@ def build(shared: SharedPicture) -> None:
         [button.click, checkpoint.input, threshold.change],
         _run,
         [shared.picture, checkpoint, threshold],
-        [picture, table, info, download, which],
+        [picture, table, info, download, which, send],
     )
     api.endpoint("detect", detect, ("image", "text", "number"), ("picture", "json", "json"))
 
@@ -87,6 +88,7 @@ def _run(
         ui.info_html(found.info),
         button,
         _boxes_listed(found),
+        gr.Button(interactive=bool(found.labels)),
     )
 
 
@@ -118,8 +120,13 @@ def _boxes(
 
 def _none_html(every_box: Detections) -> str:
     """A hint if no box passes; all boxes are cached, so this does not run the model."""
-    best = f"the best box scores {every_box.scores[0]:.2f}" if len(every_box.scores) else "no box"
-    return f'<p class="about">Nothing scores above the threshold: {best}. Lower it to see more.</p>'
+    best = float(every_box.scores[0]) if len(every_box.scores) else 0.0
+    advice = (
+        "lower it to see more"
+        if best >= WORTH_A_LOOK
+        else "the picture probably shows none of the classes that this checkpoint knows"
+    )
+    return f'<p class="about">The best box scores {best:.2f}, below the threshold: {advice}.</p>'
 
 
 def _drawn(image: images.RGB, found: Detections) -> str:

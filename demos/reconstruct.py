@@ -32,7 +32,7 @@ def build(shared: SharedPicture) -> None:
             answer = _result.Answer("reconstruct", "The model's prediction of the hidden patches")
             with gr.Row(elem_classes=["answer"]):
                 pictures = [
-                    ui.picture_output(label, f"reconstruct-{view}", lossless=True, min_width=150)
+                    ui.picture_output(label, f"reconstruct-{view}", lossless=True, min_width=200)
                     for view, label in zip(
                         VIEWS,
                         ("Masked", "Predicted", "Pasted"),

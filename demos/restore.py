@@ -25,11 +25,11 @@ EXAMPLES = {
 }
 HINTS = {
     "denoise": "The first cat shows the starter at its best: noise like that in its training data. "
-    "It cannot remove the blotches of the last picture.",
-    "super_resolve": "The astronaut shows the starter at its best. The lines in the last picture "
+    "It cannot remove the blotches of the blotchy cat.",
+    "super_resolve": "The astronaut shows the starter at its best. The lines of the temple "
     "are finer than its pixels; no small network can restore them.",
-    "deblur": "The first cup shows the starter at its best: uniform softness. The last one was "
-    "shaken along a curve, which was not in the training data.",
+    "deblur": "The first cup shows the starter at its best: uniform softness. The shaken cup "
+    "moved along a curve, which was not in the training data.",
 }
 TASKS: tuple[RestoreTask, ...] = ("denoise", "super_resolve", "deblur")
 TITLES = {"denoise": "Denoise", "super_resolve": "Super-resolution", "deblur": "Deblur"}
@@ -62,7 +62,7 @@ def _build_task(shared: SharedPicture, task: RestoreTask) -> None:
         with ui.area("out"):
             answer = _result.Answer(task, "The picture before and after")
             slider = gr.ImageSlider(
-                label="Before and after (lossless)",
+                label="Before (left) and after (right)",
                 format="png",
                 type="filepath",
                 interactive=False,
@@ -81,9 +81,8 @@ def _build_task(shared: SharedPicture, task: RestoreTask) -> None:
             checkpoint = picker.checkpoint_picker(task, task, factor)
             for control in controls:
                 control.render()
-            with gr.Row():
-                button = gr.Button(VERBS[task], variant="primary", elem_id=f"{task}-run")
-                cancel = gr.Button("Cancel", elem_id=f"{task}-cancel")
+            button = gr.Button(VERBS[task], variant="primary", elem_id=f"{task}-run")
+            cancel = gr.Button("Cancel", size="sm", elem_id=f"{task}-cancel")
             ui.hint(HINTS[task])
     shared.use_shown(use, slider, "(pair) => pair && pair[1]")
     lesson_view.render(task, shared.picture, shared.turns[task], checkpoint)

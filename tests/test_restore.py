@@ -252,6 +252,7 @@ def test_tiles_of_enlarging_networks_are_smaller_on_a_processor(settings, monkey
     assert restore.tile_sides(4) == (256, 128)
     assert restore.tile_sides(8) == (128,)
     assert restore.tile_sides(1, 48_000_000) == (384, 256, 128)
+    assert restore.tile_sides(2, 15_000_000) == (384, 256, 128)
     assert restore.tile_sides(4, 48_000_000) == (256, 128)
     monkeypatch.setattr(restore.runtime, "device", lambda: torch.device("cuda"))
     assert restore.tile_sides(4) == restore.TILES

@@ -154,15 +154,15 @@ def _masks(picture: images.Picture, session: Session, turn: int) -> Iterator[tup
             if session.turn != turn:  # cancelled; the page shows something else now
                 return
             session.found = step.masks
-            words = f"Prompting with the grid: {step.done:.0%}, {len(step.masks)} masks"
+            words = f"Prompting with the grid: {step.done:.0%}, {_counted(step.masks)}"
             fresh = time.monotonic() - drawn >= OVERLAY_SECONDS and step.masks
             drawn = time.monotonic() if fresh else drawn
             shown = _told(session, words, segments=overlay.of(step.masks)) if fresh else gr.skip()
             yield shown, _progress(words, step.done), gr.skip()
     session.found, session.running = tuple(masks), False
-    said = f"{len(masks)} masks: click one." if masks else f"{NONE}."
+    said = f"{_counted(masks)}: click one." if masks else f"{NONE}."
     shown = _told(session, said, done=True, segments=overlay.of(masks))
-    note = f"{len(masks)} masks" if masks else NONE
+    note = _counted(masks) if masks else NONE
     yield shown, ui.info_html(info, note), _download(picture, session)
 
 
@@ -170,6 +170,10 @@ def _told(session: Session, words: str, segments: Any, done: bool = False) -> Po
     """Update the sentence below the canvas, the masks over it, and whether the run is `done`."""
     value = {**canvas_message({"id": session.id}, words), "everything": not done}
     return PointPrompter(segments=segments, value=value)
+
+
+def _counted(masks: Sequence[Any]) -> str:
+    return f"{len(masks)} mask{'' if len(masks) == 1 else 's'}"
 
 
 def _fresh() -> tuple[str, Any]:
@@ -183,7 +187,7 @@ def _cancelled(picture: images.Picture | None, session: Session | None) -> tuple
         return gr.skip(), gr.skip(), gr.skip()
     session.running, session.turn = False, session.turn + 1
     found = session.found
-    words = f"Cancelled. The {len(found)} masks found so far: click one." if found else "Cancelled."
+    words = f"Cancelled. The {_counted(found)} found so far: click one." if found else "Cancelled."
     canvas = _told(session, words, done=True, segments=_Overlay(session.id).of(found))
     return canvas, _said(words), _download(picture, session) if found else gr.skip()
 

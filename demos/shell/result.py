@@ -176,6 +176,8 @@ def emptied(part: Any) -> Any:
         return part.emptied()
     if isinstance(part, gr.DownloadButton):
         return gr.DownloadButton(value=None, interactive=False)
+    if isinstance(part, gr.Button):
+        return gr.Button(interactive=False)
     if isinstance(part, gr.Dropdown):
         return gr.Dropdown(choices=[], value=[] if part.multiselect else None)
     if isinstance(part, gr.Accordion):  # its content is made when it is opened

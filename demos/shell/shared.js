@@ -125,7 +125,23 @@
       const item = image.closest("button"), place = mine.indexOf(fileOf(image));
       if (item) item.style.order = place < 0 ? mine.length : place;
     }
+    rove();
   }
+  const strip = () => [...document.querySelectorAll("#picture-examples .gallery button")].sort(
+    (one, other) => one.style.order - other.style.order, // as they are seen; the sort is stable
+  );
+  function rove() { // one stop of the Tab key, and arrow keys from there
+    const all = strip(), focused = all.find((one) => one === document.activeElement);
+    for (const one of all) one.tabIndex = one === (focused || all[0]) ? 0 : -1;
+  }
+  document.addEventListener("keydown", (event) => {
+    const all = strip(), at = all.indexOf(event.target);
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (at < 0 || !by) return;
+    event.preventDefault();
+    all[(at + by + all.length) % all.length].focus();
+    rove();
+  });
   const fileOf = (image) => decodeURIComponent(image.src.split("/").pop());
   new MutationObserver(sortExamples).observe(
     document.getElementById("picture-examples") || document.body, { childList: true, subtree: true },
@@ -133,27 +149,32 @@
 
   // ---- a picture from a URL: the browser fetches it, never the server
   const REFUSED =
-    "That site does not let other pages read its pictures; save the picture and upload the file.";
+    "That site does not answer, or does not let other pages read its pictures; save the picture and " +
+    "upload the file.";
   document.addEventListener("submit", async (event) => {
     if (event.target.id !== "address") return;
     event.preventDefault();
     const said = document.getElementById("address-said");
     const address = event.target.querySelector("input").value.trim();
+    const refuse = (sentence) => {
+      said.textContent = sentence;
+      said.dataset.refused = "";
+    };
     said.textContent = "Fetching the picture.";
+    delete said.dataset.refused;
     try {
       if (!address.startsWith("https:")) throw new TypeError();
       const answer = await fetch(address, { credentials: "omit", referrerPolicy: "no-referrer" });
       if (!answer.ok) {
-        said.textContent = `That address returned ${answer.status}; check it, or upload the file.`;
-        return;
+        return refuse(`That address returned ${answer.status}; check it, or upload the file.`);
       }
       const name = decodeURIComponent(new URL(address).pathname.split("/").pop()) || "picture";
       const content = await answer.blob();
       window.hubUpload([new File([content], name, { type: content.type })]);
       said.textContent = "";
     } catch {
-      said.textContent = address.startsWith("https:")
-        ? REFUSED : "Enter an address that starts with https://, or upload the file.";
+      refuse(address.startsWith("https:")
+        ? REFUSED : "Enter an address that starts with https://, or upload the file.");
     }
   });
 
