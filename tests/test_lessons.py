@@ -182,7 +182,7 @@ def test_segments_lessons_wait_for_a_prompt_of_this_picture():
     array = np.asarray(Image.open(EXAMPLES / "coins.jpg").convert("RGB"))
     shown = images.picture(array)
     for session in (None, Session("a", "of another picture"), Session("a", shown.digest)):
-        with pytest.raises(NotYet, match="Click something"):
+        with pytest.raises(NotYet, match="Click an object"):
             click_view._run(shown, "segment-starter", session)
 
 

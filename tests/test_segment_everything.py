@@ -129,7 +129,7 @@ def test_one_mask_does_not_become_two_objects(done: tuple[Session, list[Any]]) -
     session, _ = done
     x, y = inside(session)
     gesture(session, {"given": pick(session, x, y)})
-    with pytest.raises(InputError, match="is Object 1 already"):
+    with pytest.raises(InputError, match="is already Object 1"):
         pick(session, x, y)
 
 
