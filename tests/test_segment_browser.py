@@ -226,7 +226,7 @@ def test_by_keyboard_alone(hand: Hand) -> None:
     press("Enter")
     assert len(hand.settled()["objects"][1]["points"]) == 1
     status = hand.page.locator("#segment-canvas [role=status]")
-    assert "Predicted IoU" in status.inner_text()
+    assert "own guess" in status.inner_text()
     assert "Object 2" in hand.canvas.get_attribute("aria-label")
 
 

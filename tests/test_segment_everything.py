@@ -181,7 +181,7 @@ def test_excluding_alone_is_said_and_makes_no_object(picture: images.Picture) ->
 
 
 def test_scores_are_shown_as_the_shares_that_they_are() -> None:
-    assert "Predicted IoU 1.00," in _segment_session.describe(np.ones((2, 2), bool), 1.12, 0.9)
+    assert "guess: IoU 1.00," in _segment_session.describe(np.ones((2, 2), bool), 1.12, 0.9)
 
 
 def test_document_of_the_endpoint_stays(done: tuple[Session, list[Any]]) -> None:

@@ -228,7 +228,7 @@ def describe(mask: NDArray[np.bool_], score: float, stability: float, name: str 
     which = f" {name}" if name else ""
     return (
         f"Mask{which}, {mask.mean():.1%} of the picture. "
-        f"Predicted IoU {shown_iou(score)}, stability {stability:.2f}"
+        f"The model's own guess: IoU {shown_iou(score)}, stability {stability:.2f}"
     )
 
 
@@ -261,7 +261,7 @@ def _choices(found: Masks) -> list[Choice]:
         Choice(
             mask,
             _name(found, i),
-            f"{mask.mean():.1%} · predicted IoU {shown_iou(score)}",
+            f"{mask.mean():.1%} · the model's own guess {shown_iou(score)}",
         )
         for i, (mask, score, stability) in enumerate(rows)
     ]
