@@ -194,7 +194,7 @@ def test_a_mask_made_on_the_canvas_is_a_reference(picture: images.Picture) -> No
     session = Session("a", picture.digest)
     gesture(session, {"points": [[40, 30, 1], [70, 40, 0]]})
     said = which_click_helped._take(picture, "segment-starter", 0, session)
-    assert "Object 1 is the reference" in said
+    assert "Object 1 is now the reference" in said
     assert which_click_helped.LESSON.controls[1].clears == ("reference",)  # the newest one counts
     chart = which_click_helped._run(picture, "segment-starter", session)
     last = re.findall(r'cell-number">([0-9.]+)', chart)[-1]
