@@ -62,7 +62,7 @@ def _build_task(shared: SharedPicture, task: RestoreTask) -> None:
         with ui.area("out"):
             answer = _result.Answer(task, "The picture before and after")
             slider = gr.ImageSlider(
-                label="Before (left) and after (right)",
+                label="Before | after",
                 format="png",
                 type="filepath",
                 interactive=False,
