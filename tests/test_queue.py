@@ -348,3 +348,33 @@ def test_an_idle_queue_looks_seldom(hub, monkeypatch):
     assert 0 < looks <= 110, "Gradio's own way looks a thousand times a second"
     hub.go_on.release()
     assert job.result(SECONDS) == "a"
+
+
+# --- values that wait ---
+
+
+def test_large_values_of_one_address_wait_up_to_a_limit(hub, monkeypatch):
+    monkeypatch.setattr(_queue, "ADDRESS_HELD", 5_000_000)
+    large = "x" * 2_000_000
+    statuses = [hub.join(f"large{number}", large, endpoint="work")[0] for number in range(3)]
+    assert statuses == [200, 200, 429]
+    status, answer = hub.join("another", large, endpoint="work")
+    assert status == 429 and "upload the file" in answer["detail"]
+    assert hub.join("small", "a small one", endpoint="work")[0] == 200
+    hub.go_on.release(3)
+    wait_for(hub.is_idle)
+    assert hub.join("later", large, endpoint="work")[0] == 200, "what was answered counts no more"
+    hub.go_on.release()
+    wait_for(hub.is_idle)
+
+
+def test_large_values_of_all_addresses_wait_up_to_a_limit(hub, monkeypatch):
+    monkeypatch.setattr(_queue, "HELD", 3_000_000)
+    assert hub.join("one", "x" * 2_000_000, endpoint="work")[0] == 200
+    assert hub.join("two", "x" * 2_000_000, endpoint="work")[0] == 429
+    hub.go_on.release()
+    wait_for(hub.is_idle)
+
+
+def test_the_length_of_all_strings_in_values():
+    assert _queue.characters(["abc", {"url": "12345", "more": [1, None, ["67"]]}, True]) == 10

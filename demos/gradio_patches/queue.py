@@ -1,7 +1,7 @@
 """Gradio's queue with a limited share of places per visitor.
 
-The queue is Gradio's. This adds limits for long jobs and visitors, ends jobs that no client listens
-to, and frees the slot however a job is cancelled.
+The queue is Gradio's. This adds limits for long jobs, visitors and the size of waiting values, ends
+jobs that no client listens to, and frees the slot however a job is cancelled.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ LONG_WAITING = 32  # long jobs among them, so that short requests always fit
 # One visitor's places: by cookie, and by address, since cookies can be discarded.
 VISITOR_LONG, ADDRESS_LONG = 4, 12
 ADDRESS_ALL = 32
+# Characters of the values of requests that wait or run, as `data:` URLs; small ones don't count.
+HELD, ADDRESS_HELD, SMALL = 192_000_000, 96_000_000, 1_000_000
 # How often Gradio checks whether an event can begin. Its default, a millisecond, costs 6 % of a
 # core when idle and slows the networks down.
 LOOK_SECONDS = 0.01
@@ -36,6 +38,7 @@ FORGET_SECONDS = 600.0  # a result is kept this long if not fetched
 SWEEP_SECONDS = 5.0
 WAITING = "You already have {} jobs waiting; wait for one to finish, or cancel one."
 SHARED = "Your network already has {} jobs waiting; please try again in a minute."
+HEAVY = "Too much picture data is waiting; please upload the file, or try again in a minute."
 UNHEARD = "The page was disconnected, so this job was stopped; please start it again."
 
 
@@ -49,6 +52,7 @@ class Places:
         self._listening: Counter[str] = Counter()  # clients, by session and by event
         self._heard: dict[str, float] = {}  # when the last one left
         self._unfetched: dict[str, float] = {}  # sessions with unfetched results, and since when
+        self._held: dict[str, tuple[int, str]] = {}  # characters and address, by event
         self._sweeper: asyncio.Task[None] | None = None
         replaced: Any = queue
         replaced.push, replaced.process_events = self.push, self.process_events
@@ -69,9 +73,23 @@ class Places:
             return False, answer.BUSY, "queue_full"
         if refusal := self._over_share(request, long):
             raise HTTPException(429, refusal)
+        size, address = characters(body.data), visitor_of(request).address
+        if size > SMALL and self._too_much(size, address):
+            raise HTTPException(429, HEAVY)
         if self.watched and (self._sweeper is None or self._sweeper.done()):
             self._sweeper = asyncio.create_task(self._sweep())
-        return await self._push(body, request, username)
+        done, event, said = await self._push(body, request, username)
+        if done and size > SMALL:
+            self._held[str(event)] = size, address
+        return done, event, said
+
+    def _too_much(self, size: int, address: str) -> bool:
+        """Whether the values of all requests, or of that address, would exceed their limit."""
+        known = self.queue.event_ids_to_events
+        self._held = {event: held for event, held in self._held.items() if event in known}
+        near = sum(held for held, whose in self._held.values() if whose == address)
+        everybody = sum(held for held, _ in self._held.values())
+        return near + size > ADDRESS_HELD or everybody + size > HELD
 
     def _waiting(self, *names: str) -> list[Event]:
         lines = self.queue.event_queue_per_concurrency_id
@@ -157,6 +175,20 @@ class Places:
             for notes in (self._heard, self._unfetched, queue.pending_event_ids_session):
                 notes.pop(key, None)
             queue.pending_messages_per_session.pop(key, None)
+
+
+def characters(values: Any) -> int:
+    """The length of all strings in JSON values."""
+    total, left = 0, [values]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            total += len(value)
+        elif isinstance(value, dict):
+            left.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            left.extend(value)
+    return total
 
 
 @types.coroutine
