@@ -41,7 +41,7 @@ def build(shared: SharedPicture, state: list[Any]) -> list[Any]:
 
     Returns the components to clear for another picture.
     """
-    with gr.Accordion("Download the objects", open=False, elem_id="segment-export"):
+    with gr.Accordion("Export the objects", open=False, elem_id="segment-export"):
         gr.Markdown(
             "Every object as a cut-out and a mask, one map of all objects (index PNG), COCO JSON "
             "and SVG; the zip contains all of them."
