@@ -61,30 +61,39 @@ def closed_loop(
     numbers, lock = iter(range(requests)), threading.Lock()
     latencies: list[float] = []
     errors: list[str] = []
-    deadline = time.perf_counter() + limit
-    start = threading.Barrier(clients + 1)
+    began: float | None = None
+    before: float | None = None
+    deadline: float | None = None
+
+    def begin() -> None:  # when all clients are connected, not when this thread wakes up again
+        nonlocal began, before, deadline
+        before, began = cpu_seconds(pid), time.perf_counter()
+        deadline = began + limit
+
+    start = threading.Barrier(clients + 1, begin)
 
     def client() -> None:
         ask = connect()
         start.wait()
+        assert deadline is not None
         while time.perf_counter() < deadline:
             with lock:
                 number = next(numbers, None)
             if number is None:
                 return
-            began = time.perf_counter()
+            asked = time.perf_counter()
             try:
                 ask(number)
             except Exception as error:  # count and show any failure
                 errors.append(f"{type(error).__name__}: {error}")
                 return
-            latencies.append(time.perf_counter() - began)
+            latencies.append(time.perf_counter() - asked)
 
     threads = [threading.Thread(target=client, daemon=True) for _ in range(clients)]
     for thread in threads:
         thread.start()
     start.wait(60)
-    began, before = time.perf_counter(), cpu_seconds(pid)
+    assert began is not None and deadline is not None
     for thread in threads:
         thread.join(max(0.0, deadline - time.perf_counter()) + 120)
     seconds, after = time.perf_counter() - began, cpu_seconds(pid)
