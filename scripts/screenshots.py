@@ -40,8 +40,7 @@ def _open(page: Any, title: str) -> None:
 
 
 def classify(page: Any) -> None:
-    """The cat and its classes."""
-    _choose(page, "classify", "chelsea.jpg")
+    """The example that is there on arrival, and its classes."""
     page.locator("#classify-result .bars li").first.wait_for()
 
 
@@ -69,7 +68,7 @@ def segment(page: Any) -> None:
 def reconstruct(page: Any) -> None:
     """The three views."""
     _open(page, "Reconstruct")
-    _choose(page, "reconstruct", "chelsea.jpg")
+    _choose(page, "reconstruct", "flower.jpg")
     page.locator("#reconstruct-pasted img").wait_for()
 
 
