@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 import gc
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from core import classify, detect, reconstruct, restore, segment
 from core.serving import runtime
 from tests import nets
+from tests.conftest import make_picture
 
 STATM = Path("/proc/self/statm")
 
@@ -88,9 +91,25 @@ def model_bytes():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not STATM.exists(), reason="reads Linux's /proc")
-def test_after_fifty_switches_memory_is_back_within_five_per_cent(settings, picture):
-    """With the starters, on a budget of the two largest."""
-    grey = picture(64, 64)
+def test_after_fifty_switches_memory_is_back_within_five_per_cent():
+    """In a process of its own: other tests' threads would change the memory of this one."""
+    code = "from tests import test_budget; test_budget.fifty_switches()"
+    calm = {"VISION_HUB_DEVICE": "cpu", "VISION_HUB_PRECISION": "fp32", "VISION_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent.parent, env={**os.environ, **calm},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    before, after, evictions = map(float, done.stdout.split()[-3:])
+    assert evictions >= 40
+    assert after <= 1.05 * before
+
+
+def fifty_switches():
+    """With the starters, on a budget of the two largest; prints memory before and after in MB, and
+    how many models were evicted."""
+    grey = make_picture(64, 64)
     tasks = (
         lambda: classify.predict(grey),
         lambda: detect.predict(grey),
@@ -107,15 +126,10 @@ def test_after_fifty_switches_memory_is_back_within_five_per_cent(settings, pict
     runtime.models().budget = budget
     for switch in range(2 * len(tasks)):
         tasks[switch % len(tasks)]()
-    evicted = runtime.models().meter.evictions
-    rises = []
-    while not rises or (rises[-1] > 1.05 and len(rises) < 3):  # a leak grows in every round
-        before = resident_mb()
-        for switch in range(50):
-            tasks[switch % len(tasks)]()
-        rises.append(resident_mb() / before)
-    assert runtime.models().meter.evictions - evicted >= 40
-    assert rises[-1] <= 1.05, rises
+    before, evicted = resident_mb(), runtime.models().meter.evictions
+    for switch in range(50):
+        tasks[switch % len(tasks)]()
+    print(before, resident_mb(), runtime.models().meter.evictions - evicted)
 
 
 def resident_mb():
