@@ -32,6 +32,8 @@ HINTS = {
     "moved along a curve, which was not in the training data.",
 }
 TASKS: tuple[RestoreTask, ...] = ("denoise", "super_resolve", "deblur")
+CLEAN_BELOW = 3.0  # grey levels; noise that hardly anybody sees
+CLEAN = "There is almost no noise in this picture, so both sides look alike. Try the noisy cat."
 TITLES = {"denoise": "Denoise", "super_resolve": "Super-resolution", "deblur": "Deblur"}
 VERBS = {"denoise": "Denoise", "super_resolve": "Enlarge", "deblur": "Deblur"}
 
@@ -84,6 +86,14 @@ def _build_task(shared: SharedPicture, task: RestoreTask) -> None:
             button = gr.Button(VERBS[task], variant="primary", elem_id=f"{task}-run")
             cancel = gr.Button("Cancel", size="sm", elem_id=f"{task}-cancel")
             ui.hint(HINTS[task])
+    estimate.change(
+        lambda on: gr.Slider(interactive=not on),
+        [estimate],
+        [sigma],
+        api_visibility="private",
+        show_progress="hidden",
+        queue=False,
+    )
     shared.use_shown(use, slider, "(pair) => pair && pair[1]")
     lesson_view.render(task, shared.picture, shared.turns[task], checkpoint)
     answer.wire(
@@ -106,7 +116,7 @@ def _controls(task: RestoreTask) -> tuple[gr.Checkbox, gr.Slider, gr.Radio]:
         25,
         step=1,
         label="Noise level (sigma, grey levels)",
-        info="Used when it is not estimated.",
+        interactive=False,  # while the level is estimated
         visible=denoising,
         render=False,
     )
@@ -142,7 +152,9 @@ def _handler(task: RestoreTask) -> Any:
             ui.download_progress(progress),
         )
         result = yield from ui.followed(steps, progress, "Restoring", 3)
-        yield _shown(task, image.load(), result)
+        found = None if level is not None else result.sigma
+        hint = CLEAN if found is not None and found < CLEAN_BELOW else ""
+        yield _shown(task, image.load(), result, hint)
 
     return run
 
@@ -156,7 +168,9 @@ def _factor(task: RestoreTask, checkpoint: str, scale: int) -> int:
     return scale or 2  # a radio button may be empty
 
 
-def _shown(task: RestoreTask, image: images.RGB, result: Restoration) -> tuple[Any, ...]:
+def _shown(
+    task: RestoreTask, image: images.RGB, result: Restoration, hint: str = ""
+) -> tuple[Any, ...]:
     before = ui.result_path("before.png")
     after = _saved(task, result)
     images.save_png(_repeated(image, result.scale), before)
@@ -165,7 +179,8 @@ def _shown(task: RestoreTask, image: images.RGB, result: Restoration) -> tuple[A
     if result.sigma is not None:
         facts.append(f"noise level {result.sigma:.1f}")
     button = gr.DownloadButton(value=after, interactive=True)
-    return (str(before), after), ui.info_html(result.info, *facts), button
+    said = f'<p class="about">{hint}</p>' if hint else ""
+    return (str(before), after), said + ui.info_html(result.info, *facts), button
 
 
 def _repeated(image: images.RGB, scale: int) -> images.RGB:

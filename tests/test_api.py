@@ -61,6 +61,15 @@ def test_the_documented_endpoints_exist_and_no_other_is_public(client):
     }  # fmt: skip
 
 
+def test_the_page_documents_every_parameter(client):
+    for name, endpoint in client.view_api(return_format="dict")["named_endpoints"].items():
+        for parameter in endpoint["parameters"]:
+            said, example = parameter["python_type"]["description"], parameter["example_input"]
+            assert said.endswith("."), (name, parameter["parameter_name"])
+            assert "http" not in json.dumps(example), "an example must not need the network"
+            assert example not in ("Hello!!", {"foo": "bar"}), (name, "Gradio's own filler")
+
+
 def test_classify_with_only_a_picture(client):
     label, info = client.predict(handle_file(PHOTO), api_name="/classify")
     assert len(label["confidences"]) == 5

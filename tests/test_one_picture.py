@@ -187,6 +187,42 @@ def test_the_address_keeps_the_tab(browser: Any, url: str) -> None:
         page.locator("#detect-result img").wait_for()
 
 
+def test_a_reload_keeps_the_picture_and_the_tray(browser: Any, url: str) -> None:
+    with page_of(browser) as page:
+        visit = Visit(page, url)
+        visit.upload(EXAMPLES / "coins.jpg")
+        visit.answered("classify", 2)
+        visit.rest()
+        visit.joins.clear()
+        page.reload()
+        visit.answered("classify", 1)
+        assert "coins" in page.evaluate("document.querySelector('#picture img').src")
+        assert visit.pictures() == 2
+        values = [value for join in visit.joins for value in join["data"]]
+        pictures = [value["orig_name"] for value in values if isinstance(value, dict)]
+        assert pictures == ["coins.jpg"], "the first example is not computed again"
+        page.get_by_role("button", name="Go back to picture 1").click()
+        visit.answered("classify", 2)
+        assert "chelsea" in page.evaluate("document.querySelector('#picture img').src")
+
+
+def test_a_reload_forgets_pictures_that_the_server_no_longer_has(browser: Any, url: str) -> None:
+    context = browser.new_context(viewport=DESKTOP)  # the browser itself logs what is missing
+    try:
+        page = context.new_page()
+        visit = Visit(page, url)
+        visit.upload(EXAMPLES / "coins.jpg")
+        visit.answered("classify", 2)
+        visit.rest()
+        page.route("**/coins.jpg", lambda route: route.fulfill(status=404))
+        page.reload()
+        visit.answered("classify", 1)
+        assert "chelsea" in page.evaluate("document.querySelector('#picture img').src")
+        assert not page.locator("#tray").is_visible()
+    finally:
+        context.close()
+
+
 def test_by_keyboard_alone(browser: Any, url: str) -> None:
     with page_of(browser) as page:
         visit = Visit(page, url)

@@ -12,19 +12,21 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import gradio as gr
+from gradio.utils import get_function_description
 
 from core import checks
 from demos.shell.image import ImageIn
 from demos.shell.ui import DEVICE_QUEUE, guarded
 
 Kind = Literal["image", "text", "number", "flag", "json", "picture", "lossless", "label"]
+_EXAMPLES = {"points": [[120, 80, 1]], "box": [40, 30, 220, 180], "sigma": 25}
 
 
 class Api:
     """The endpoints of one page. `add` takes parameter names and defaults from the function."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[Kind, str, Any], Any] = {}
+        self._made: dict[tuple[Kind, str, Any, str], Any] = {}
         self._trigger = gr.Button(visible=False)
 
     def add(
@@ -37,26 +39,39 @@ class Api:
     ) -> None:
         """Offer `fn` as `/name`; clients see its docstring. `queue`: as in `demos.shell.ui`."""
         parameters = inspect.signature(fn).parameters.values()
+        _, said, _ = get_function_description(fn)
         self._trigger.click(
             guarded(_checked(fn, inputs), libraries="image" in inputs),
-            [self._input(kind, p) for kind, p in zip(inputs, parameters, strict=True)],
-            [self._component(kind, f"output {n}", None) for n, kind in enumerate(outputs)],
+            [
+                self._input(kind, p, said.get(p.name, ""))
+                for kind, p in zip(inputs, parameters, strict=True)
+            ],
+            [self._component(kind, f"output {n}", None, "") for n, kind in enumerate(outputs)],
             api_name=name,
             api_visibility="public",
             concurrency_id=queue[0],
             concurrency_limit=queue[1],
         )
 
-    def _input(self, kind: Kind, parameter: inspect.Parameter) -> Any:
+    def _input(self, kind: Kind, parameter: inspect.Parameter, said: str) -> Any:
         default = None if parameter.default is inspect.Parameter.empty else parameter.default
-        return self._component(kind, parameter.name, default)
+        return self._component(kind, parameter.name, default, said)
 
-    def _component(self, kind: Kind, label: str, value: Any) -> Any:
+    def _component(self, kind: Kind, label: str, value: Any, said: str) -> Any:
         # Clients get a parameter's default from its component's value.
-        key = (kind, label, value)
+        key = (kind, label, value, said)
         if key not in self._made:
-            self._made[key] = _make(kind, label, value)
+            made = self._made[key] = _make(kind, label, value)
+            _document(made, said, _EXAMPLES.get(label, value))
         return self._made[key]
+
+
+def _document(component: Any, said: str, example: Any) -> None:
+    """Set a parameter's description and example in the page's own API documentation."""
+    schema = component.api_info()
+    component.api_info = lambda: {**schema, "additional_description": said}
+    if example is not None:
+        component.example_payload = lambda: example
 
 
 def _checked(fn: Callable[..., Any], kinds: Sequence[Kind]) -> Callable[..., Any]:

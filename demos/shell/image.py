@@ -65,6 +65,10 @@ class ImageIn(gr.Image):
         """The configuration of gr.Image, since the page draws that component."""
         return super().get_config(gr.Image)
 
+    def example_payload(self) -> Any:
+        """The picture in the page's own API documentation: a file on the reader's machine."""
+        return {"path": "picture.jpg", "meta": {"_type": "gradio.FileData"}}
+
     def preprocess(self, payload: Any) -> images.RGB | None:  # type: ignore[override]
         """Decode an uploaded file, or the content of a `data:` URL.
 

@@ -8,6 +8,7 @@
   const inner = Object.fromEntries(Object.entries(tabs).map(([key, all]) => [key, all[0]]));
   const tray = []; // this visitor's last pictures, newest first
   const MOST = 8;
+  const KEPT = "vision-hub-pictures"; // in sessionStorage: of this browser tab, gone when it closes
   let outer = first, turn = 0, current = null, wanted = null, arrived = false;
 
   const open = () => inner[outer] || outer;
@@ -48,9 +49,13 @@
     }
     return settled();
   }
-  function arrive(value) {
-    current = pathOf(value) ? value : null;
-    turn = current ? 1 : 0;
+  async function arrive(value) { // returns all turns, and the picture
+    const before = await kept();
+    const mine = before && pathOf(before) !== pathOf(value) ? before : null;
+    if (!mine) {
+      current = pathOf(value) ? value : null;
+      turn = current ? 1 : 0;
+    } // else the picture's own change event comes with it, as after an upload
     remember();
     const key = asked(), of = home(key);
     if (of || key in tabs) {
@@ -59,7 +64,25 @@
       show(key);
     }
     arrived = true;
-    return settled();
+    return [...settled(), mine || value];
+  }
+  async function kept() { // the pictures from before a reload that the server still has
+    let before = {};
+    try {
+      before = JSON.parse(sessionStorage.getItem(KEPT)) || {};
+    } catch { /* storage is off */ }
+    const has = async (one) => {
+      const answer = await fetch(one.url, { method: "HEAD", cache: "no-store" }).catch(() => null);
+      return answer && answer.ok;
+    };
+    const all = before.tray || [], there = await Promise.all(all.map(has));
+    tray.push(...all.filter((_, index) => there[index]));
+    return tray.find((one) => pathOf(one) === before.path) || null;
+  }
+  function keep() {
+    try {
+      sessionStorage.setItem(KEPT, JSON.stringify({ path: pathOf(current), tray }));
+    } catch { /* storage is off or full */ }
   }
   async function show(key) { // as if the user had clicked the tab
     const of = home(key);
@@ -91,6 +114,7 @@
       if (known < 0) tray.unshift(current);
       tray.length = Math.min(tray.length, MOST);
     }
+    if (arrived) keep();
     const place = document.getElementById("tray");
     if (!place) return;
     place.hidden = tray.length < 2;
@@ -135,9 +159,10 @@
     for (const one of all) one.tabIndex = one === (focused || all[0]) ? 0 : -1;
   }
   document.addEventListener("keydown", (event) => {
-    const all = strip(), at = all.indexOf(event.target);
     const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (at < 0 || !by) return;
+    if (!by) return;
+    const all = strip(), at = all.indexOf(event.target);
+    if (at < 0) return;
     event.preventDefault();
     all[(at + by + all.length) % all.length].focus();
     rove();

@@ -74,7 +74,7 @@ class SharedPicture:
         page.load(
             None,
             [self.picture],
-            turns,
+            [*turns, self.picture],
             js=f"(value) => {{ ({_SCRIPT})({json.dumps(list(self.turns))}, "
             f"{json.dumps(self._tabs)}, {json.dumps(examples.BY_TAB)}); "
             "return window.visionHub.arrived(value); }",
