@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,18 @@ from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
 from core.sources.resolver import Progress, Resolved
-from core.types import Classification
+from core.types import Classification, RunInfo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inside:
+    """What `inside` found: tensors (1, …) on the CPU, facts about the model, and the part of the
+    picture that it saw, (x1, y1, x2, y2) in pixels."""
+
+    tensors: tuple[torch.Tensor, ...]
+    facts: Any
+    seen: tuple[float, float, float, float]
+    info: RunInfo
 
 
 def predict(
@@ -51,6 +63,39 @@ def predict(
         return Classification(names, scores[order].astype(np.float32), run.info())
 
 
+def inside(
+    image: images.ImageLike,
+    checkpoint: str,
+    name: str,
+    compute: Callable[[Any, torch.Tensor], tuple[torch.Tensor, ...]],
+    facts: Callable[[Any], Any],
+    progress: Progress | None = None,
+) -> Inside:
+    """What happens inside a classifier on one picture, computed once and kept under `name`.
+
+    Args:
+        name: of the result in the output store; one for each `compute`.
+        compute: from the model and its input (B, …) to tensors (B, …); it leaves no hook behind.
+        facts: about the model; asked first, it may refuse the model with an error.
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
+    picture = images.picture(image)
+    transforms.refuse_narrow(*picture.size)
+    with runtime.run("classify", checkpoint, _build, progress) as run:
+        module = run.lease.built.module
+        known = facts(module)
+        tensors = run.output(
+            (name, picture.digest),
+            lambda: run.batched(
+                lambda x: compute(module, x), _input(run, picture.pixels()), same=name
+            ),
+        )
+        seen = transforms.seen(picture.size, run.lease.built.extra["crop"])
+        return Inside(tensors, known, seen, run.info())
+
+
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities of (K,) logits."""
     shifted = np.exp(logits - logits.max())
@@ -61,14 +106,19 @@ def _logits(run: runtime.Run, rgb: images.RGB) -> NDArray[np.float64]:
     if run.lease.resolved.checkpoint.loader == "trunk":
         logits = trunk.logits(run, trunk.features(run, rgb))  # (1, K)
     else:
-        with run.watch.stage("prepare"):
-            x = run.lease.built.extra["transform"](rgb)  # (1, 3, s, s)
+        x = _input(run, rgb)
         with run.watch.stage("forward"):
             (logits,) = run.batched(lambda batch: (run.lease.built.module(batch),), x)  # (1, K)
     values = logits[0].double().numpy()
     if not np.all(np.isfinite(values)):
         raise checks.not_numbers()
     return values
+
+
+def _input(run: runtime.Run, rgb: images.RGB) -> torch.Tensor:
+    """(1, 3, s, s)"""
+    with run.watch.stage("prepare"):
+        return run.lease.built.extra["transform"](rgb)
 
 
 def _build(resolved: Resolved) -> Built:
@@ -93,7 +143,9 @@ def _build_starter(resolved: Resolved, config: dict[str, Any]) -> Built:
         "interpolation": config["interpolation"],
     }
     transform = transforms.timm_transform(data_config)
-    return Built(model, {"labels": tuple(config["labels"]), "transform": transform})
+    labels = tuple(config["labels"])
+    crop = config["crop_pct"]
+    return Built(model, {"labels": labels, "transform": transform, "crop": crop})
 
 
 def _build_timm(resolved: Resolved) -> Built:
@@ -108,8 +160,16 @@ def _build_timm(resolved: Resolved) -> Built:
     model = _filled(lambda: timm.create_model(name), resolved)
     if not model.num_classes:
         raise CheckpointError(f"{resolved.path.name} has no classes, only features.")
-    transform = transforms.timm_transform(resolve_model_data_config(model))
-    return Built(model, {"labels": _labels(model), "transform": transform})
+    data_config = resolve_model_data_config(model)
+    whole = data_config.get("crop_mode") == "squash"
+    return Built(
+        model,
+        {
+            "labels": _labels(model),
+            "transform": transforms.timm_transform(data_config),
+            "crop": None if whole else data_config["crop_pct"],
+        },
+    )
 
 
 def _filled(create: Callable[[], torch.nn.Module], resolved: Resolved) -> Any:

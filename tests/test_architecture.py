@@ -36,7 +36,7 @@ CORE = (
 DEMOS = (
     ("server/",),
     ("shell/",),
-    ("gradio_patches/", "canvas/"),
+    ("gradio_patches/", "canvas/", "viewers/"),
     ("tabs",),
     ("lessons/",),
     ("_page",),

@@ -40,6 +40,22 @@ def timm_transform(data_config: dict[str, Any]) -> Callable[[RGB], torch.Tensor]
     return lambda rgb: transform(Image.fromarray(rgb))[None]
 
 
+def seen(size: tuple[int, int], crop: float | None) -> tuple[float, float, float, float]:
+    """The part of a picture of `size` (H, W) that a classifier's transform keeps.
+
+    Args:
+        crop: side of the middle square as a share of the shorter side; None for the whole picture.
+
+    Returns:
+        (x1, y1, x2, y2) in pixels.
+    """
+    h, w = size
+    if crop is None:
+        return 0.0, 0.0, float(w), float(h)
+    half = crop * min(h, w) / 2
+    return w / 2 - half, h / 2 - half, w / 2 + half, h / 2 + half
+
+
 def detr_transform(
     size: dict[str, int], mean: Sequence[float], std: Sequence[float]
 ) -> Callable[[RGB], torch.Tensor]:

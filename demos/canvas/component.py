@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import gradio as gr
 
+from demos.shell import ui
+
 _HERE = Path(__file__).resolve().parent
 # Concatenated, so they share one scope; the last one runs what the others define.
 _SCRIPTS = (
@@ -83,7 +85,7 @@ class PointPrompter(gr.HTML):
             label=label,
             html_template=_template(hint),
             css_template=_text("canvas.css"),
-            js_on_load="".join(_text(name) for name in _SCRIPTS),
+            js_on_load="".join([*(_text(name) for name in _SCRIPTS), ui.FILE_ADDRESS]),
             apply_default_css=False,
             elem_id=elem_id,
             elem_classes=elem_classes,

@@ -9,6 +9,7 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -31,6 +32,8 @@ DEVICE_QUEUE = ("device", get_settings().slots)
 READING_QUEUE = ("reading", max(1, get_settings().slots // 2))
 LONG_QUEUE = ("long", get_settings().long_slots)
 result_path, result_folder = files.result_path, files.result_folder
+# A function for scripts of gr.HTML components: `fileAddress(path)`.
+FILE_ADDRESS = Path(__file__).with_name("file_address.js").read_text(encoding="utf-8")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _UNEXPECTED = "Something went wrong on our side. Your picture is still here; please try again."

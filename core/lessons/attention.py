@@ -1,0 +1,176 @@
+"""Attention of a Vision Transformer: who looks at whom, in every layer and head.
+
+In head h of a layer, each of N tokens has a query q and a key k of d numbers. Row i of
+softmax(QKᵀ / √d) is what token i takes from each token. Queries and keys of one forward pass are
+kept, so rows, heads, layers and temperatures cost no other pass.
+Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core import checks, classify, images
+from core.checkpoints import CATALOGUE
+from core.errors import InputError
+from core.sources import resolver
+from core.sources.resolver import Progress
+from core.types import RunInfo
+
+Compute = Callable[[Any, torch.Tensor], tuple[torch.Tensor, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attention:
+    """Queries and keys of one picture.
+
+    `queries` and `keys` are (L, H, N, d) float32 for L layers and H heads; the queries are already
+    divided by √d. The first tokens are the `special` ones, such as the class token; then the
+    patches follow row by row on `grid` (rows, columns). `seen` is the part of the picture that
+    the model saw, (x1, y1, x2, y2) in pixels.
+    """
+
+    queries: NDArray[np.float32]
+    keys: NDArray[np.float32]
+    special: tuple[str, ...]
+    grid: tuple[int, int]
+    seen: tuple[float, float, float, float]
+    info: RunInfo
+
+    def __post_init__(self) -> None:
+        patches = self.grid[0] * self.grid[1]
+        if self.queries.shape != self.keys.shape or self.queries.ndim != 4:
+            raise ValueError(f"queries {self.queries.shape}, keys {self.keys.shape}")
+        if self.queries.shape[2] != len(self.special) + patches:
+            raise ValueError(f"{self.queries.shape[2]} tokens, grid {self.grid}")
+
+    def scores(self, layer: int, head: int) -> NDArray[np.float32]:
+        """(N, N): QKᵀ / √d; row i belongs to token i."""
+        return self.queries[layer, head] @ self.keys[layer, head].T
+
+    def weights(self, layer: int, head: int, temperature: float = 1.0) -> NDArray[np.float32]:
+        """(N, N): the softmax of each row of the scores, divided by the temperature."""
+        scores = self.scores(layer, head) / temperature
+        found = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return found / found.sum(axis=1, keepdims=True)
+
+    def chosen(self, layer: float, head: float, temperature: float = 1.0) -> NDArray[np.float32]:
+        """(N, N) weights of one layer and head; -1 is the last layer, and the mean of all heads.
+
+        Raises:
+            InputError: there is no such layer or head, or the temperature is out of range.
+        """
+        layers, heads = self.queries.shape[:2]
+        layer = checks.whole(layer, "The layer", low=-1, high=layers - 1)
+        head = checks.whole(head, "The head", low=-1, high=heads - 1)
+        temperature = checks.number(temperature, "The temperature", 0.05, 100)
+        which = range(heads) if head < 0 else [head]
+        found = [self.weights(layer % layers, one, temperature) for one in which]
+        return np.mean(found, axis=0, dtype=np.float32)
+
+    def distances(self) -> NDArray[np.float32]:
+        """(L, H): how far patches look, as a share of the side of the square that was seen.
+
+        The mean distance between a patch and those that it looks at, weighted by attention, as in
+        figure 7 of the ViT paper; special tokens have no place and are left out.
+        """
+        rows, columns = self.grid
+        y, x = np.divmod(np.arange(rows * columns), columns)
+        gaps = np.hypot((y[:, None] - y) / rows, (x[:, None] - x) / columns)
+        first = len(self.special)
+        found = np.empty(self.queries.shape[:2], dtype=np.float32)
+        for layer, head in np.ndindex(found.shape):
+            weights = self.weights(layer, head)[first:, first:]
+            found[layer, head] = (weights * gaps).sum(1).mean() / weights.sum(1).mean()
+        return found
+
+
+def look(
+    image: images.ImageLike, checkpoint: str = "auto", progress: Progress | None = None
+) -> Attention:
+    """Queries and keys of every layer of a Vision Transformer on one picture.
+
+    Args:
+        image: a path, PIL image or (H, W, 3) uint8 array.
+        checkpoint: a key of `core.checkpoints`; "auto" is the one that Classify would use if that
+            is a Vision Transformer, and otherwise the starter.
+        progress: called during a download with (fraction, message).
+
+    Raises:
+        InputError: the checkpoint has no attention over all patches, such as a CNN.
+        CheckpointError, OutOfMemory.
+    """
+    key = _vision_transformer() if checkpoint == "auto" else checkpoint
+    found = classify.inside(image, key, "attention", queries_and_keys, _tokens, progress)
+    queries, keys = (x[0].numpy() for x in found.tensors)
+    special, grid = found.facts
+    return Attention(queries, keys, special, grid, found.seen, found.info)
+
+
+def queries_and_keys(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Run the model on (B, …) and return (B, L, H, N, d) queries, divided by √d, and keys.
+
+    The inputs of the attention layers are recorded during the pass and the layers' own weights
+    applied to them again, since fused attention does not give its weights away.
+    """
+    layers = [block.attn for block in model.blocks]
+    inputs: dict[int, torch.Tensor] = {}
+
+    def record(place: int) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
+        def keep(_: Any, given: tuple[torch.Tensor, ...]) -> None:
+            inputs[place] = given[0]
+
+        return keep
+
+    hooks = [layer.register_forward_pre_hook(record(i)) for i, layer in enumerate(layers)]
+    try:
+        model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    pairs = [_projected(layer, inputs[i]) for i, layer in enumerate(layers)]
+    queries, keys = zip(*pairs, strict=True)
+    return torch.stack(queries, 1).float(), torch.stack(keys, 1).float()
+
+
+def _projected(layer: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, N, D) -> (B, H, N, d) queries, divided by √d, and keys of one attention layer of timm."""
+    batch, count, _ = x.shape
+    parts = layer.qkv(x).reshape(batch, count, 3, layer.num_heads, -1).permute(2, 0, 3, 1, 4)
+    return layer.q_norm(parts[0]) * layer.scale, layer.k_norm(parts[1])
+
+
+def _tokens(model: Any) -> tuple[tuple[str, ...], tuple[int, int]]:
+    """The names of the special tokens and the grid of patches.
+
+    Raises:
+        InputError: this is no Vision Transformer with attention over all patches.
+    """
+    from timm.models.vision_transformer import VisionTransformer
+
+    if not isinstance(model, VisionTransformer):
+        raise InputError(
+            "This model has no attention over the whole picture; choose a Vision Transformer, "
+            "such as the starter or ViT-Ti/16."
+        )
+    count = int(model.num_prefix_tokens)
+    names = ["class token"] if model.has_class_token else []
+    left = count - len(names)
+    names += [f"extra token {i + 1}" if left > 1 else "extra token" for i in range(left)]
+    rows, columns = model.patch_embed.grid_size
+    return tuple(names), (int(rows), int(columns))
+
+
+def _vision_transformer() -> str:
+    """The checkpoint of "auto" if it is a Vision Transformer by its name, else the starter."""
+    chosen = resolver.resolve("auto", "classify").checkpoint
+    if chosen.arch.startswith(("vit", "deit")) or chosen.tier in ("starter", "own"):
+        return chosen.key
+    starters = [c.key for c in CATALOGUE if c.task == "classify" and c.tier == "starter"]
+    return starters[0] if starters else chosen.key

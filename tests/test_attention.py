@@ -1,0 +1,132 @@
+"""Attention: against timm's own layers, NumPy's arithmetic, and a real client and browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from gradio_client import Client, handle_file
+from timm.layers import set_fused_attn
+from timm.utils import AttentionExtract
+
+from core.errors import InputError
+from core.lessons import attention
+from core.types import RunInfo
+from demos.viewers.attention import packed
+from tests.live import EXAMPLES, hub
+
+INFO = RunInfo("net", "own", "cpu")
+
+
+def a_vit(**options: Any) -> Any:
+    """A small VisionTransformer with weights that attend to something."""
+    torch.manual_seed(0)
+    model = timm.create_model(
+        "vit_tiny_patch16_224", img_size=64, embed_dim=48, depth=3, num_heads=4, num_classes=5,
+        **options,
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        for block in model.blocks:
+            block.attn.qkv.weight.mul_(6)
+    return model
+
+
+@pytest.mark.parametrize("options", [{}, {"qk_norm": True}, {"reg_tokens": 2}], ids=str)
+def test_weights_are_those_of_the_layers_themselves(options):
+    model, x = a_vit(**options), torch.randn(1, 3, 64, 64)
+    set_fused_attn(False)
+    try:
+        theirs = AttentionExtract(a_vit(**options), method="fx")(x)
+    finally:
+        set_fused_attn(True)
+    with torch.inference_mode():
+        queries, keys = attention.queries_and_keys(model, x)
+    special, grid = attention._tokens(model)
+    found = attention.Attention(
+        queries[0].numpy(), keys[0].numpy(), special, grid, (0, 0, 64, 64), INFO
+    )
+    assert len(theirs) == 3
+    for layer, expected in enumerate(theirs.values()):
+        for head in range(4):
+            np.testing.assert_allclose(
+                found.weights(layer, head), expected[0, head].detach().numpy(), atol=1e-4
+            )
+    assert not any(block.attn._forward_pre_hooks for block in model.blocks), "no hook stays"
+
+
+def test_special_tokens_have_names():
+    assert attention._tokens(a_vit(reg_tokens=2)) == (
+        ("class token", "extra token 1", "extra token 2"), (4, 4),
+    )  # fmt: skip
+    assert attention._tokens(a_vit(class_token=False, global_pool="avg"))[0] == ()
+
+
+def small(layers=2, heads=2, special=("class token",), grid=(2, 3), d=4, seed=0):
+    rng = np.random.default_rng(seed)
+    shape = (layers, heads, len(special) + grid[0] * grid[1], d)
+    queries, keys = (rng.normal(0, 2, shape).astype(np.float32) for _ in range(2))
+    return attention.Attention(queries, keys, special, grid, (8.0, 0.0, 56.0, 48.0), INFO)
+
+
+def test_temperature_and_mean_by_hand():
+    found = small()
+    scores = np.einsum("id,jd->ij", found.queries[1, 0], found.keys[1, 0]) / 10
+    by_hand = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    np.testing.assert_allclose(found.chosen(-1, 0, 10), by_hand, atol=1e-6)
+    mean = (found.weights(0, 0) + found.weights(0, 1)) / 2
+    np.testing.assert_allclose(found.chosen(0, -1), mean, atol=1e-6)
+    for wrong in ((2, 0, 1), (0, 2, 1), (0, 0, 0)):
+        with pytest.raises(InputError):
+            found.chosen(*wrong)
+
+
+def test_equal_weights_look_as_far_as_patches_lie_apart():
+    found = small()
+    equal = attention.Attention(
+        found.queries * 0, found.keys, found.special, (2, 3), found.seen, INFO
+    )
+    places = [(y / 2, x / 3) for y in range(2) for x in range(3)]
+    gaps = [np.hypot(a[0] - b[0], a[1] - b[1]) for a in places for b in places]
+    np.testing.assert_allclose(equal.distances(), np.mean(gaps), rtol=1e-5)
+
+
+def test_numbers_for_the_page_lose_nothing_that_one_sees(tmp_path, monkeypatch):
+    from demos.shell import ui
+
+    monkeypatch.setattr(ui, "result_path", lambda name: tmp_path / name)
+    found = small(d=16)
+    value = packed(np.zeros((48, 64, 3), np.uint8), found)
+    whole = np.fromfile(value["numbers"], "<i2").astype(np.float64).reshape(2, *found.queries.shape)
+    scores = (whole[0, 1, 1] @ whole[1, 1, 1].T) * value["scale"][1][1]
+    np.testing.assert_allclose(scores, found.scores(1, 1), atol=0.01)
+
+
+def test_a_cnn_has_no_attention():
+    with pytest.raises(InputError, match="choose a Vision Transformer"):
+        attention._tokens(timm.create_model("resnet10t"))
+
+
+def test_one_pass_serves_every_question(shelf, forwards, picture):
+    from tests import nets
+
+    shelf.starter("classify", *nets.vit(), name="vit")
+    image = picture(64, 48)
+    first = attention.look(image, "vit")
+    assert len(forwards) == 1
+    second = attention.look(image, "vit")
+    assert len(forwards) == 1 and second.info.cache["output"] == "hit"
+    np.testing.assert_array_equal(first.queries, second.queries)
+
+
+@pytest.mark.slow
+def test_endpoint_answers():
+    with hub() as url:
+        client = Client(url, verbose=False)
+        picture = handle_file(EXAMPLES / "chelsea.jpg")
+        found = client.predict(picture, temperature=2, api_name="/attention")
+    weights = np.array(found["weights"])
+    assert weights.shape == (len(found["special"]) + found["grid"][0] * found["grid"][1],) * 2
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-3)
