@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from core.errors import InputError
 from core.lessons import attention
 from core.types import RunInfo
 from demos.viewers.attention import packed
+from tests.browser import chromium, page_of
+from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
 
 INFO = RunInfo("net", "own", "cpu")
@@ -121,12 +125,56 @@ def test_one_pass_serves_every_question(shelf, forwards, picture):
     np.testing.assert_array_equal(first.queries, second.queries)
 
 
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with hub() as address:
+        yield address
+
+
 @pytest.mark.slow
-def test_endpoint_answers():
-    with hub() as url:
-        client = Client(url, verbose=False)
-        picture = handle_file(EXAMPLES / "chelsea.jpg")
-        found = client.predict(picture, temperature=2, api_name="/attention")
+def test_endpoint_answers(url):
+    client = Client(url, verbose=False)
+    picture = handle_file(EXAMPLES / "chelsea.jpg")
+    found = client.predict(picture, temperature=2, api_name="/attention")
     weights = np.array(found["weights"])
     assert weights.shape == (len(found["special"]) + found["grid"][0] * found["grid"][1],) * 2
     np.testing.assert_allclose(weights.sum(1), 1, atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_click_keys_head_layer_and_temperature_need_no_request(url):
+    """The maps follow the hand, and the page's numbers are those of Python."""
+    expected = attention.look(EXAMPLES / "chelsea.jpg")
+    (layers, heads, *_), first = expected.queries.shape, len(expected.special)
+    columns = expected.grid[1]
+    with chromium() as browser, page_of(browser) as page:
+        page.set_default_timeout(1000 * PATIENCE)
+        page.goto(url)
+        page.locator("#classify-said [data-turn='1']:not([data-working])").wait_for(
+            state="attached"
+        )
+        page.locator("#lesson-attention > button").first.click()
+        view = page.locator("#lesson-attention .at")
+        drawn = "document.querySelector('#lesson-attention .at').dataset.drawn"
+        page.wait_for_function(drawn)
+        joins = []
+        page.on("request", lambda one: joins.append(one.url) if "/queue/join" in one.url else None)
+        size = view.locator(".at-picture").bounding_box()["width"]
+        middle = [(place + 0.5) * size / columns for place in (3, 2)]
+        view.locator(".at-picture").click(position={"x": middle[0], "y": middle[1]})
+        token = first + 2 * columns + 3
+        assert page.evaluate(drawn) == f"{layers - 1} -1 {token} 1"
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowDown")
+        token += columns + 1
+        view.locator(".at-layer").fill("1")
+        view.locator(".at-head").select_option(label="2")
+        view.locator("[data-t='10']").click()
+        assert page.evaluate(drawn) == f"0 1 {token} 10"
+        row = expected.weights(0, 1, 10)[token]
+        bits = -(row * np.log2(row)).sum()
+        said = re.search(r"Entropy ([\d.]+) of", view.locator(".at-said").inner_text())
+        assert said is not None and float(said[1]) == pytest.approx(bits, abs=0.02)
+        assert view.locator(".at-heads button").count() == heads
+        assert joins == []
