@@ -1,4 +1,5 @@
-"""Image classification through timm: Vision Transformers (Dosovitskiy et al., 2021) and a CNN."""
+"""Image classification through timm: Vision Transformers (Dosovitskiy et al., 2021), a CNN, and a
+hybrid that reads the maps of that CNN."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from core import checks, images
 from core.errors import CheckpointError
-from core.nets import transforms, trunk
+from core.nets import heads, transforms, trunk
+from core.nets.heads import Maps
 from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
@@ -42,13 +44,45 @@ def predict(
     temperature = checks.number(temperature, "The temperature", 0.05, 100)
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
+    maps = Maps(picture.pixels, progress)
+
+    def request() -> Classification:
+        with runtime.run("classify", checkpoint, _build, progress) as run:
+            logits = run.output(
+                ("logits", picture.digest), lambda: _logits(run, picture.pixels(), maps)
+            )
+            maps.note(run)
+            scores = softmax(logits / temperature)
+            order = np.argsort(-scores, kind="stable")[:top_k]
+            labels = run.lease.built.extra["labels"]
+            names = tuple(labels[i] for i in order)
+            doubt = _doubt(run, float(softmax(logits).max()))
+            return Classification(names, scores[order].astype(np.float32), run.info(), doubt)
+
+    return maps.serve(request)
+
+
+def classes(checkpoint: str = "auto", progress: Progress | None = None) -> tuple[str, ...]:
+    """The names of all classes that a checkpoint knows, in its own order.
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
     with runtime.run("classify", checkpoint, _build, progress) as run:
-        logits = run.output(("logits", picture.digest), lambda: _logits(run, picture.pixels()))
-        scores = softmax(logits / temperature)
-        order = np.argsort(-scores, kind="stable")[:top_k]
-        labels = run.lease.built.extra["labels"]
-        names = tuple(labels[i] for i in order)
-        return Classification(names, scores[order].astype(np.float32), run.info())
+        labels: tuple[str, ...] = run.lease.built.extra["labels"]
+        return labels
+
+
+def _doubt(run: runtime.Run, best: float) -> str:
+    """A sentence if the best probability, at temperature 1, is that of a picture of none of the
+    classes."""
+    if best >= run.lease.resolved.checkpoint.unsure:
+        return ""
+    count = len(run.lease.built.extra["labels"])
+    return (
+        f"This is probably none of the {count:,} classes that the model knows: even the best gets "
+        f"only {best:.0%}."
+    )
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -57,9 +91,15 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return shifted / shifted.sum()
 
 
-def _logits(run: runtime.Run, rgb: images.RGB) -> NDArray[np.float64]:
+def _logits(run: runtime.Run, rgb: images.RGB, maps: Maps) -> NDArray[np.float64]:
+    view = run.lease.built.extra.get("view")  # of a head
     if run.lease.resolved.checkpoint.loader == "trunk":
         logits = trunk.logits(run, trunk.features(run, rgb))  # (1, K)
+    elif view is not None:
+        x = maps.of(view).head  # (1, 1280, r, r)
+        glance = maps.of(trunk.CLASSES).head.mean((2, 3))  # (1, 1280)
+        with run.watch.stage("forward"):
+            (logits,) = run.batched(lambda *both: (run.lease.built.module(*both),), x, glance)
     else:
         with run.watch.stage("prepare"):
             x = run.lease.built.extra["transform"](rgb)  # (1, 3, s, s)
@@ -83,6 +123,9 @@ def _build(resolved: Resolved) -> Built:
 def _build_starter(resolved: Resolved, config: dict[str, Any]) -> Built:
     from core.nets import vit
 
+    view = heads.view_of(config, resolved.path.name)
+    if view is not None:
+        return _build_hybrid(resolved, config, view)
     model = _filled(lambda: vit.build(config["arch"]), resolved)
     side = config["input_size"]
     data_config = {
@@ -94,6 +137,14 @@ def _build_starter(resolved: Resolved, config: dict[str, Any]) -> Built:
     }
     transform = transforms.timm_transform(data_config)
     return Built(model, {"labels": tuple(config["labels"]), "transform": transform})
+
+
+def _build_hybrid(resolved: Resolved, config: dict[str, Any], view: trunk.View) -> Built:
+    from core.nets import hybrid
+
+    head = {f"head.{leaf}": weight for leaf, weight in trunk.class_layer().items()}
+    model = _filled(lambda: hybrid.build(config["arch"]), resolved, head)
+    return Built(model, {"labels": trunk.imagenet_names(), "view": view})
 
 
 def _build_timm(resolved: Resolved) -> Built:
@@ -112,9 +163,17 @@ def _build_timm(resolved: Resolved) -> Built:
     return Built(model, {"labels": _labels(model), "transform": transform})
 
 
-def _filled(create: Callable[[], torch.nn.Module], resolved: Resolved) -> Any:
-    """Load the weight file into a model built on `meta`, where nothing is initialised."""
-    state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
+def _filled(
+    create: Callable[[], torch.nn.Module],
+    resolved: Resolved,
+    shared: state_dicts.StateDict | None = None,
+) -> Any:
+    """Load the weight file into a model built on `meta`, where nothing is initialised.
+
+    Args:
+        shared: weights that the file leaves out, since another file has them.
+    """
+    state = state_dicts.read(resolved.path, mapped=resolved.tier != "own") | (shared or {})
     with torch.device("meta"):
         model = create()
     state_dicts.assign(model, state, resolved.path.name)
