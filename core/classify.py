@@ -1,4 +1,5 @@
-"""Image classification through timm: Vision Transformers (Dosovitskiy et al., 2021) and a CNN."""
+"""Image classification through timm: Vision Transformers (Dosovitskiy et al., 2021), a CNN, and a
+hybrid that reads the maps of that CNN."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from core import checks, images
 from core.errors import CheckpointError
-from core.nets import transforms, trunk
+from core.nets import heads, transforms, trunk
+from core.nets.heads import Maps
 from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
@@ -54,20 +56,52 @@ def predict(
     temperature = checks.number(temperature, "The temperature", 0.05, 100)
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
+    maps = Maps(picture.pixels, progress)
+
+    def request() -> Classification:
+        with runtime.run("classify", checkpoint, _build, progress) as run:
+            logits = run.output(
+                ("logits", picture.digest), lambda: _logits(run, picture.pixels(), maps)
+            )
+            maps.note(run)
+            scores = softmax(logits / temperature)
+            order = np.argsort(-scores, kind="stable")[:top_k]
+            labels = run.lease.built.extra["labels"]
+            names = tuple(labels[i] for i in order)
+            doubt = _doubt(run, float(softmax(logits).max()))
+            return Classification(names, scores[order].astype(np.float32), run.info(), doubt)
+
+    return maps.serve(request)
+
+
+def classes(checkpoint: str = "auto", progress: Progress | None = None) -> tuple[str, ...]:
+    """The names of all classes that a checkpoint knows, in its own order.
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
     with runtime.run("classify", checkpoint, _build, progress) as run:
-        logits = run.output(("logits", picture.digest), lambda: _logits(run, picture.pixels()))
-        scores = softmax(logits / temperature)
-        order = np.argsort(-scores, kind="stable")[:top_k]
-        labels = run.lease.built.extra["labels"]
-        names = tuple(labels[i] for i in order)
-        return Classification(names, scores[order].astype(np.float32), run.info())
+        labels: tuple[str, ...] = run.lease.built.extra["labels"]
+        return labels
+
+
+def _doubt(run: runtime.Run, best: float) -> str:
+    """A sentence if the best probability, at temperature 1, is that of a picture of none of the
+    classes."""
+    if best >= run.lease.resolved.checkpoint.unsure:
+        return ""
+    count = len(run.lease.built.extra["labels"])
+    return (
+        f"This is probably none of the {count:,} classes that the model knows: even the best gets "
+        f"only {best:.0%}."
+    )
 
 
 def inside(
     image: images.ImageLike,
     checkpoint: str,
     name: str,
-    compute: Callable[[Any, torch.Tensor], tuple[torch.Tensor, ...]],
+    compute: Callable[..., tuple[torch.Tensor, ...]],
     facts: Callable[[Any], Any],
     progress: Progress | None = None,
 ) -> Inside:
@@ -75,7 +109,7 @@ def inside(
 
     Args:
         name: of the result in the output store; one for each `compute`.
-        compute: from the model and its input (B, …) to tensors (B, …); it leaves no hook behind.
+        compute: from the model and its inputs (B, …) to tensors (B, …); it leaves no hook behind.
         facts: about the model; asked first, it may refuse the model with an error.
 
     Raises:
@@ -83,17 +117,23 @@ def inside(
     """
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
-    with runtime.run("classify", checkpoint, _build, progress) as run:
-        module = run.lease.built.module
-        known = facts(module)
-        tensors = run.output(
-            (name, picture.digest),
-            lambda: run.batched(
-                lambda x: compute(module, x), _input(run, picture.pixels()), same=name
-            ),
-        )
-        seen = transforms.seen(picture.size, run.lease.built.extra["crop"])
-        return Inside(tensors, known, seen, run.info())
+    maps = Maps(picture.pixels, progress)
+
+    def request() -> Inside:
+        with runtime.run("classify", checkpoint, _build, progress) as run:
+            module, crop = run.lease.built.module, run.lease.built.extra.get("crop")
+            known = facts(module)
+
+            def passed() -> tuple[torch.Tensor, ...]:
+                given = _inputs(run, picture.pixels(), maps)
+                with run.watch.stage("forward"):
+                    return run.batched(lambda *x: compute(module, *x), *given, same=name)
+
+            tensors = run.output((name, picture.digest), passed)
+            maps.note(run)
+            return Inside(tensors, known, transforms.seen(picture.size, crop), run.info())
+
+    return maps.serve(request)
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -102,23 +142,27 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return shifted / shifted.sum()
 
 
-def _logits(run: runtime.Run, rgb: images.RGB) -> NDArray[np.float64]:
+def _logits(run: runtime.Run, rgb: images.RGB, maps: Maps) -> NDArray[np.float64]:
     if run.lease.resolved.checkpoint.loader == "trunk":
         logits = trunk.logits(run, trunk.features(run, rgb))  # (1, K)
     else:
-        x = _input(run, rgb)
+        given = _inputs(run, rgb, maps)
         with run.watch.stage("forward"):
-            (logits,) = run.batched(lambda batch: (run.lease.built.module(batch),), x)  # (1, K)
+            (logits,) = run.batched(lambda *x: (run.lease.built.module(*x),), *given)  # (1, K)
     values = logits[0].double().numpy()
     if not np.all(np.isfinite(values)):
         raise checks.not_numbers()
     return values
 
 
-def _input(run: runtime.Run, rgb: images.RGB) -> torch.Tensor:
-    """(1, 3, s, s)"""
+def _inputs(run: runtime.Run, rgb: images.RGB, maps: Maps) -> tuple[torch.Tensor, ...]:
+    """What the model takes: the picture (1, 3, s, s), or for a head the trunk's last map
+    (1, 1280, r, r) and the mean (1, 1280) of another view."""
+    view = run.lease.built.extra.get("view")
+    if view is not None:
+        return maps.of(view).head, maps.of(trunk.CLASSES).head.mean((2, 3))
     with run.watch.stage("prepare"):
-        return run.lease.built.extra["transform"](rgb)
+        return (run.lease.built.extra["transform"](rgb),)
 
 
 def _build(resolved: Resolved) -> Built:
@@ -133,6 +177,9 @@ def _build(resolved: Resolved) -> Built:
 def _build_starter(resolved: Resolved, config: dict[str, Any]) -> Built:
     from core.nets import vit
 
+    view = heads.view_of(config, resolved.path.name)
+    if view is not None:
+        return _build_hybrid(resolved, config, view)
     model = _filled(lambda: vit.build(config["arch"]), resolved)
     side = config["input_size"]
     data_config = {
@@ -146,6 +193,14 @@ def _build_starter(resolved: Resolved, config: dict[str, Any]) -> Built:
     labels = tuple(config["labels"])
     crop = config["crop_pct"]
     return Built(model, {"labels": labels, "transform": transform, "crop": crop})
+
+
+def _build_hybrid(resolved: Resolved, config: dict[str, Any], view: trunk.View) -> Built:
+    from core.nets import hybrid
+
+    head = {f"head.{leaf}": weight for leaf, weight in trunk.class_layer().items()}
+    model = _filled(lambda: hybrid.build(config["arch"]), resolved, head)
+    return Built(model, {"labels": trunk.imagenet_names(), "view": view, "crop": view.crop})
 
 
 def _build_timm(resolved: Resolved) -> Built:
@@ -172,9 +227,17 @@ def _build_timm(resolved: Resolved) -> Built:
     )
 
 
-def _filled(create: Callable[[], torch.nn.Module], resolved: Resolved) -> Any:
-    """Load the weight file into a model built on `meta`, where nothing is initialised."""
-    state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
+def _filled(
+    create: Callable[[], torch.nn.Module],
+    resolved: Resolved,
+    shared: state_dicts.StateDict | None = None,
+) -> Any:
+    """Load the weight file into a model built on `meta`, where nothing is initialised.
+
+    Args:
+        shared: weights that the file leaves out, since another file has them.
+    """
+    state = state_dicts.read(resolved.path, mapped=resolved.tier != "own") | (shared or {})
     with torch.device("meta"):
         model = create()
     state_dicts.assign(model, state, resolved.path.name)

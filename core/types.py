@@ -65,11 +65,15 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classification:
-    """The K best classes, best first. `scores` (K,) float32 in 0..1."""
+    """The K best classes, best first. `scores` (K,) float32 in 0..1.
+
+    `doubt` is a sentence if the picture probably shows none of the classes that the model knows.
+    """
 
     labels: tuple[str, ...]
     scores: NDArray[np.float32]
     info: RunInfo
+    doubt: str = ""
 
     def __post_init__(self) -> None:
         _check(self.scores.shape == (len(self.labels),), f"scores {self.scores.shape} for labels")

@@ -1,4 +1,4 @@
-"""Classify tab: a classifier's top-k classes as bars, with a temperature."""
+"""Classify tab: the top-k classes as bars, with a temperature, and all classes to search."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 import gradio as gr
 
 from core import images
+from core.types import Classification
 from demos import Tab
-from demos.shell import api, examples, lesson_view, picker, ui
-from demos.shell import result as _result
+from demos.shell import api, examples, lesson_view, picker, result, ui
 from demos.shell.shared import SharedPicture
 
 EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
+CHIPS = 200  # classes listed at once
 HINT = (
-    "The cup shows one of ImageNet's 1,000 classes, espresso. None of them is an astronaut, and "
-    "she still gets one of their names."
+    "The cup shows one of ImageNet's 1,000 classes, espresso. None of them is an astronaut: she "
+    "still gets one of their names, with a low score and a warning."
 )
 
 
@@ -26,8 +27,12 @@ def build(shared: SharedPicture) -> None:
     examples.suits("classify", EXAMPLES)
     with ui.lab():
         with ui.area("out"):
-            answer = _result.Answer("classify", "The classes, and how sure the model is of them")
+            answer = result.Answer("classify", "The classes, and how sure the model is of them")
             bars = gr.HTML(elem_id="classify-result")
+            fold = gr.Accordion("The classes that it knows", open=False, elem_id="classify-known")
+            with fold:
+                word = gr.Textbox(label="Search the classes", placeholder="cat", max_length=60)
+                known = gr.HTML(elem_id="classify-classes")
             info = gr.HTML(elem_id="classify-info")
             download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
         with ui.area("set"):
@@ -52,6 +57,16 @@ def build(shared: SharedPicture) -> None:
         [shared.picture, checkpoint, top_k, temperature],
         [bars, info, download],
     )
+    result.on_demand(
+        [fold.expand, word.change], _known, [checkpoint, word], [known], show_progress="hidden"
+    )
+    checkpoint.input(  # other classes, listed when somebody asks for them
+        lambda: gr.Accordion(open=False),
+        None,
+        [fold],
+        api_visibility="private",
+        show_progress="hidden",
+    )
     api.endpoint("classify", classify, ("image", "text", "number", "number"), ("label", "json"))
 
 
@@ -64,14 +79,43 @@ def _run(
 ) -> tuple[Any, ...]:
     from core import classify as task
 
-    result = task.predict(image, checkpoint, top_k, temperature, ui.download_progress(progress))
+    found = task.predict(image, checkpoint, top_k, temperature, ui.download_progress(progress))
     path = ui.result_path("classes.json")
     rows = [
-        {"label": n, "score": float(s)} for n, s in zip(result.labels, result.scores, strict=True)
+        {"label": n, "score": float(s)} for n, s in zip(found.labels, found.scores, strict=True)
     ]
-    path.write_text(json.dumps({"classes": rows, "info": result.info.to_dict()}, indent=1))
+    path.write_text(json.dumps({"classes": rows, "info": _said(found)}, indent=1))
     button = gr.DownloadButton(value=str(path), interactive=True)
-    return bars_html(result.labels, result.scores.tolist()), ui.info_html(result.info), button
+    bars = bars_html(found.labels, found.scores.tolist())
+    return doubt_html(found.doubt) + bars, ui.info_html(found.info), button
+
+
+def _said(found: Classification) -> dict[str, object]:
+    """How the answer was made, with the doubt where there is one."""
+    doubt = {"doubt": found.doubt} if found.doubt else {}
+    return {**found.info.to_dict(), **doubt}
+
+
+def _known(checkpoint: str, word: str) -> str:
+    from core import classify as task
+
+    return chips_html(task.classes(checkpoint), word)
+
+
+def doubt_html(sentence: str) -> str:
+    """The sentence above the bars of a picture that probably shows none of the classes."""
+    return f'<p class="doubt" role="note">{html.escape(sentence)}</p>' if sentence else ""
+
+
+def chips_html(names: tuple[str, ...], word: str) -> str:
+    """The names with `word` in them as chips, at most `CHIPS`, and how many there are."""
+    wanted = " ".join(word.split()).casefold()
+    found = [name for name in names if wanted in name.casefold()]
+    chips = "".join(f"<li>{html.escape(name)}</li>" for name in found[:CHIPS])
+    shown = f"{min(CHIPS, len(found)):,} of " if len(found) > CHIPS else ""
+    count = f"{shown}{len(found):,} classes" if len(found) != 1 else "1 class"
+    which = f" with {html.escape(wanted)} in the name" if wanted else ""
+    return f'<p>{count}{which}</p><ul class="chips" aria-label="Classes">{chips}</ul>'
 
 
 def bars_html(labels: tuple[str, ...], scores: list[float]) -> str:
@@ -97,13 +141,13 @@ def classify(
         temperature: Divides the logits before the softmax.
 
     Returns:
-        The classes with their confidences, and how the answer was made.
+        The classes with their confidences, and how the answer was made; `doubt` there is a
+        sentence if the picture probably shows none of the classes.
     """
     from core import classify as task
 
-    result = task.predict(image, checkpoint, top_k, temperature)
-    confidences = dict(zip(result.labels, result.scores.tolist(), strict=True))
-    return confidences, result.info.to_dict()
+    found = task.predict(image, checkpoint, top_k, temperature)
+    return dict(zip(found.labels, found.scores.tolist(), strict=True)), _said(found)
 
 
 TAB = Tab("classify", "Classify", 10, build, "Which classes a model sees in the picture.")

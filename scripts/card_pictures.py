@@ -68,9 +68,9 @@ def _compared(how: str, before: RGB, after: RGB, original: RGB) -> RGB:
 
 
 def classify_failure() -> RGB:
-    """Objects outside its classes, and the labels it gives them."""
+    """Subjects outside its classes, and the labels it gives them."""
     cells = []
-    for name in ("astronaut.jpg", "coffee.jpg", "flower.jpg", "temple.jpg"):
+    for name in ("astronaut.jpg", "face.jpg", "coins.jpg", "temple.jpg"):
         picture = photograph(name)
         answer = classify.predict(picture, "classify-starter", top_k=1)
         words = f"“{answer.labels[0]}”, {answer.scores[0]:.0%}"

@@ -63,7 +63,7 @@ def test_weights_are_those_of_the_layers_themselves(options):
 
 def test_special_tokens_have_names():
     assert attention._tokens(a_vit(reg_tokens=2)) == (
-        ("class token", "extra token 1", "extra token 2"), (4, 4),
+        ("class token", "register 1", "register 2"), (4, 4),
     )  # fmt: skip
     assert attention._tokens(a_vit(class_token=False, global_pool="avg"))[0] == ()
 

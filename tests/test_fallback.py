@@ -19,6 +19,7 @@ from safetensors.torch import save
 from core import checkpoints, classify, detect, reconstruct, restore, segment
 from core.checkpoints import Checkpoint
 from core.errors import CheckpointError, DamagedFile, OutOfMemory
+from core.nets import trunk
 from core.serving import precision, runtime
 from core.settings import get_settings
 from core.sources import failures, hf_client, resolver
@@ -67,12 +68,13 @@ def server(tmp_path: Path, settings, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 @pytest.fixture
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Grows by the key of a checkpoint with each attempt to build its model."""
+    """Grows by the key of a checkpoint with each attempt to build its model, but for the trunk."""
     made: list[str] = []
     place = runtime._place
 
     def counted(build, resolved, where):
-        made.append(resolved.checkpoint.key)
+        if resolved.checkpoint.key != trunk.KEY:
+            made.append(resolved.checkpoint.key)
         return place(build, resolved, where)
 
     monkeypatch.setattr(runtime, "_place", counted)
@@ -80,8 +82,8 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def listed(monkeypatch: pytest.MonkeyPatch, *full: Checkpoint) -> None:
-    """Only these, and all starters."""
-    known = (*(c for c in CATALOGUE if c.tier == "starter"), *full)
+    """Only these, all starters, and the trunk that a starter needs."""
+    known = (*(c for c in CATALOGUE if c.tier in ("starter", "package")), *full)
     monkeypatch.setattr(checkpoints, "CATALOGUE", known)
     monkeypatch.setattr(checkpoints, "_BY_KEY", {c.key: c for c in known})
 
@@ -280,7 +282,7 @@ def test_auto_gives_way_where_the_memory_is_too_small(server, settings, monkeypa
     full = publish(server, full, save(timm.create_model("vit_tiny_patch16_224").state_dict()))
     listed(monkeypatch, full)
     resolver.resolve(full.key, "classify")
-    settings(VISION_HUB_CACHE_MB="15")
+    settings(VISION_HUB_CACHE_MB="21")
     with pytest.raises(OutOfMemory, match="choose a smaller checkpoint"):
         ask(full)  # who picked it is told, and can pick another
     for _ in range(2):
@@ -288,7 +290,7 @@ def test_auto_gives_way_where_the_memory_is_too_small(server, settings, monkeypa
         assert info.checkpoint == "classify-starter"
         assert re.fullmatch(
             r"ViT-Ti/16 could not be loaded: ViT-Ti/16 needs about 23 MB and the memory for models "
-            r"is 15 MB\. Starter ViT answered instead\.",
+            r"is 21 MB\. EfficientNet-Lite0 \+ ViT answered instead\.",
             info.note,
         )
     settings(VISION_HUB_CACHE_MB="100")  # a new start

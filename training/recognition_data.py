@@ -1,4 +1,4 @@
-"""Pictures for the classify and reconstruct recipes, kept as memory-mapped uint8 arrays.
+"""Pictures for the reconstruct recipe, kept as memory-mapped uint8 arrays.
 
 DATA.md describes the data folder; a cache of arrays is written to `<data>/.cache`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,29 +39,6 @@ def cached(path: Path, make: Callable[[], Pictures]) -> Pictures:
         np.save(partial, make())
         partial.replace(path)
     return np.load(path, mmap_mode="r")
-
-
-def digests(pictures: Iterable[Pictures]) -> set[str]:
-    """SHA-256 of each picture's pixels."""
-    return {hashlib.sha256(np.ascontiguousarray(p).tobytes()).hexdigest() for p in pictures}
-
-
-def cifar10(data: Path, part: str) -> tuple[Pictures, NDArray[np.int64], list[str]]:
-    """(N, 32, 32, 3) pictures, (N,) class numbers and the class names of `train` or `test`.
-
-    Raises:
-        SystemExit: the folder is missing.
-    """
-    folder = data / "cifar10" / part
-    if not folder.is_dir():
-        raise SystemExit(f"No pictures in {folder}: see training/DATA.md.")
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir())
-    files = [(p, k) for k, name in enumerate(names) for p in sorted((folder / name).iterdir())]
-    pictures = cached(
-        data / ".cache" / f"cifar10-{part}.npy",
-        lambda: np.stack([read_square(path, 32) for path, _ in files]),
-    )
-    return pictures, np.array([k for _, k in files]), names
 
 
 def held_out(data: Path, side: int, count: int = 100) -> Pictures:

@@ -23,8 +23,6 @@ from core.sources import resolver
 from core.sources.resolver import Progress
 from core.types import RunInfo
 
-Compute = Callable[[Any, torch.Tensor], tuple[torch.Tensor, ...]]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attention:
@@ -113,8 +111,8 @@ def look(
     return Attention(queries, keys, special, grid, found.seen, found.info)
 
 
-def queries_and_keys(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Run the model on (B, …) and return (B, L, H, N, d) queries, divided by √d, and keys.
+def queries_and_keys(model: Any, *x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Run the model on its inputs (B, …); return (B, L, H, N, d) queries, divided by √d, and keys.
 
     The inputs of the attention layers are recorded during the pass and the layers' own weights
     applied to them again, since fused attention does not give its weights away.
@@ -130,7 +128,7 @@ def queries_and_keys(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
     hooks = [layer.register_forward_pre_hook(record(i)) for i, layer in enumerate(layers)]
     try:
-        model(x)
+        model(*x)
     finally:
         for hook in hooks:
             hook.remove()
@@ -159,10 +157,9 @@ def _tokens(model: Any) -> tuple[tuple[str, ...], tuple[int, int]]:
             "This model has no attention over the whole picture; choose a Vision Transformer, "
             "such as the starter or ViT-Ti/16."
         )
-    count = int(model.num_prefix_tokens)
     names = ["class token"] if model.has_class_token else []
-    left = count - len(names)
-    names += [f"extra token {i + 1}" if left > 1 else "extra token" for i in range(left)]
+    left = int(model.num_prefix_tokens) - len(names)  # registers, or one for distillation
+    names += [f"register {i + 1}" for i in range(left)] if left > 1 else ["extra token"] * left
     rows, columns = model.patch_embed.grid_size
     return tuple(names), (int(rows), int(columns))
 

@@ -21,7 +21,7 @@ from core.errors import CheckpointError, HubError
 from core.nets import transforms
 from core.serving import runtime
 from core.serving.runtime import Built, Run
-from core.sources import state_dicts
+from core.sources import resolver, state_dicts
 from core.sources.resolver import Progress, Resolved
 from core.sources.state_dicts import StateDict
 from core.types import RunInfo
@@ -121,7 +121,7 @@ def features(run: Run, rgb: images.RGB, view: View = CLASSES) -> Features:
 
     def compute() -> Features:
         with run.watch.stage("prepare"):
-            x = _transform(view)(rgb)  # (1, 3, s, s)
+            x = transform(view)(rgb)  # (1, 3, s, s)
         with run.watch.stage("encode"):
             maps = run.batched(lambda batch: _maps(run.lease.built.module, batch), x, same="maps")
         if not all(bool(torch.isfinite(part).all()) for part in maps):
@@ -145,7 +145,7 @@ def read(rgb: images.RGB, view: View, progress: Progress | None = None) -> tuple
             _refuse_other(run.lease.resolved)
             found = features(run, rgb, view)
             return found, run.info()
-    except _OtherAnswers as error:
+    except NoTrunk as error:
         raise CheckpointError(str(error)) from error
 
 
@@ -172,14 +172,29 @@ def build(resolved: Resolved) -> Built:
     return Built(model, {"labels": imagenet_names()})
 
 
-class _OtherAnswers(HubError):
-    """A starter took the trunk's place. No CheckpointError, since its own file is not to blame."""
+def class_layer() -> StateDict:
+    """`weight` (1000, 1280) and `bias` (1000,) of the trunk's class layer, for a head to share.
+
+    Raises:
+        NoTrunk: it is not installed, or its file is of no use.
+    """
+    try:
+        resolved = resolver.resolve(KEY, "classify")
+        _refuse_other(resolved)
+        state = renamed(state_dicts.read(resolved.path), resolved.path.name)
+    except CheckpointError as error:
+        raise NoTrunk(str(error)) from error
+    return {leaf: state[f"classifier.{leaf}"] for leaf in ("weight", "bias")}
+
+
+class NoTrunk(HubError):
+    """The trunk is missing. No CheckpointError, since the file of a head is not to blame for it."""
 
 
 def _refuse_other(resolved: Resolved) -> None:
     if resolved.checkpoint.loader != "trunk":
         why = resolved.note.removesuffix(f" {resolved.checkpoint.title} answered instead.")
-        raise _OtherAnswers(why)
+        raise NoTrunk(why)
 
 
 def _build_trunk(resolved: Resolved) -> Built:
@@ -226,7 +241,7 @@ def _maps(module: Any, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 @lru_cache(maxsize=16)
-def _transform(view: View) -> Callable[[images.RGB], torch.Tensor]:
+def transform(view: View) -> Callable[[images.RGB], torch.Tensor]:
     if view.crop is None:
         return transforms.square_transform(view.size, MEAN, STD)
     return transforms.timm_transform(

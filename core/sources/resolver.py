@@ -1,8 +1,8 @@
 """Where a checkpoint's file comes from; the only place that knows about tiers.
 
-Order: the user's own file, the hub's local cache, the hub, the file of an installed package, the
-starter in the repository. A file
-that `core.sources.failures` knows to give no model is passed over like one that is not there.
+Order: the user's own file, the hub's local cache, the hub, the starter in the repository, the file
+of an installed package. A file that `core.sources.failures` knows to give no model is passed over
+like one that is not there.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def resolve(
 
     "auto" is the best ready checkpoint for this device (`checkpoints.by_preference`) and never
     downloads. A full checkpoint whose hub does not answer, a package that is not installed, or one
-    of whose file no model could be made, gives another of its task, with a note: that of a package,
-    else the starter. An own file gives its error again.
+    of whose file no model could be made, gives another of its task, with a note: the starter,
+    else that of a package. An own file gives its error again.
 
     Args:
         progress: called with the share done (0..1) and a sentence while a file is fetched.
@@ -242,7 +242,7 @@ def _usable(checkpoint: Checkpoint) -> Path:
 
 
 def _other_instead(wanted: Checkpoint, step: str, error: CheckpointError) -> Resolved:
-    """What a package brings, else a starter, in the place of a checkpoint that was picked."""
+    """A starter, else what a package brings, in the place of a checkpoint that was picked."""
     failed = _not_had(wanted, step, error)
     scale = wanted.scale if wanted.task == "super_resolve" else None
     for other in checkpoints.by_preference(wanted.task, on_gpu()):
