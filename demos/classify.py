@@ -10,7 +10,7 @@ import gradio as gr
 
 from core import images
 from demos import Tab
-from demos.shell import api, examples, lesson_view, picker, ui
+from demos.shell import api, examples, lesson_view, offers, picker, ui
 from demos.shell import result as _result
 from demos.shell.shared import SharedPicture
 
@@ -29,6 +29,7 @@ def build(shared: SharedPicture) -> None:
             answer = _result.Answer("classify", "The classes, and how sure the model is of them")
             bars = gr.HTML(elem_id="classify-result")
             info = gr.HTML(elem_id="classify-info")
+            offer = offers.Offer("classify", "classify")
             download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
         with ui.area("set"):
             checkpoint = picker.checkpoint_picker("classify", "classify")
@@ -44,10 +45,11 @@ def build(shared: SharedPicture) -> None:
             with ui.more():
                 top_k = gr.Slider(1, 20, 5, step=1, label="Classes shown (top-k)")
             ui.hint(HINT)
+    offer.wire(checkpoint)
     lesson_view.render("classify", shared.picture, shared.turns["classify"], checkpoint)
     answer.wire(
         shared,
-        [button.click, checkpoint.input, top_k.change, temperature.change],
+        [button.click, checkpoint.input, offer.ready.change, top_k.change, temperature.change],
         _run,
         [shared.picture, checkpoint, top_k, temperature],
         [bars, info, download],
