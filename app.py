@@ -28,10 +28,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from core.checkpoints import to_preload
 from core.cpu import allocator, collector, compute_threads
 from core.images import MAX_BYTES
 from core.settings import get_settings
-from core.sources import resolver
+from core.sources import downloads, resolver
 from demos import _page
 from demos.gradio_patches import queue, sessions
 from demos.server import gate, guard, http
@@ -159,6 +160,19 @@ def served() -> Iterator[str]:
         yield str(page.local_url)
 
 
+def preload() -> None:
+    """Begin the downloads that the settings name, in the background."""
+    wanted, unknown = to_preload(get_settings().preloaded, resolver.on_gpu())
+    if unknown:
+        _log.error(
+            "VISION_HUB_PRELOAD names no checkpoint to download: %s. Use recommended, all, none, "
+            "or keys that /checkpoints lists as full.",
+            ", ".join(unknown),
+        )
+    if wanted:
+        downloads.preload(wanted)
+
+
 def main() -> None:
     """Build the page, serve it, and warm up the models in the background."""
     allocator.tune()  # before the first request imports PyTorch
@@ -194,6 +208,7 @@ def main() -> None:
     _log.info("To pin and unload models: %s", owner.link(str(page.local_url)))
     files.keep_sweeping()
     _page.warm_up()
+    preload()
     page.block_thread()
 
 

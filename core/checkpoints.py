@@ -7,6 +7,7 @@ elsewhere it is None and the hub's own checksum is what a download is held again
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -94,6 +95,11 @@ class Checkpoint:
     def cost(self) -> str:
         """`encode` in a few words; "" where it was not measured."""
         return f"encode {self.encode:g} x ViT-B" if self.encode else ""
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether its licence forbids commercial use; it is downloaded only if a person asks."""
+        return "non-commercial" in self.licence
 
 
 _APACHE = "Apache-2.0"
@@ -293,6 +299,60 @@ def by_preference(task: Task, on_gpu: bool) -> list[Checkpoint]:
         return 1 if checkpoint.gmacs <= SLOW else 3
 
     return sorted(of_task(task), key=rank)
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """Keys of the full checkpoints that the page offers for a task, by device; and a small one."""
+
+    cpu: str
+    gpu: str
+    small: str = ""
+
+
+# One for each place that shows results: super-resolution has two, by its scale.
+RECOMMENDED: dict[tuple[Task, int], Recommended] = {
+    ("classify", 1): Recommended("vit-small", "vit-base", "vit-tiny"),
+    ("detect", 1): Recommended("detr-r50", "detr-r50"),
+    ("segment", 1): Recommended("sam2.1-hiera-tiny", "sam2.1-hiera-tiny"),
+    ("reconstruct", 1): Recommended("vit-mae-base", "vit-mae-base"),
+    ("denoise", 1): Recommended("nafnet-denoise", "nafnet-denoise"),
+    ("super_resolve", 2): Recommended("swinir-s-x2", "swinir-s-x2"),
+    ("super_resolve", 4): Recommended("realesr-general-x4", "realesr-general-x4"),
+    ("deblur", 1): Recommended("nafnet-deblur", "nafnet-deblur"),
+}
+
+
+def recommended(task: Task, on_gpu: bool, scale: int | None = None) -> list[Checkpoint]:
+    """The full checkpoint to offer for a task on that device, then the small one, if any."""
+    found = RECOMMENDED.get((task, scale or 1))
+    keys = (found.gpu if on_gpu else found.cpu, found.small) if found else ()
+    return [c for key in keys if (c := by_key(key)) is not None]
+
+
+def to_preload(choice: str, on_gpu: bool) -> tuple[list[Checkpoint], list[str]]:
+    """The checkpoints to download at startup, and the words of `choice` that name none.
+
+    Args:
+        choice: "recommended" for this device, "all", "none" or "", or keys with commas between
+        them. Checkpoints for non-commercial use only come only by their keys.
+    """
+    words = [word for word in re.split(r"[\s,]+", choice) if word]
+    found: list[Checkpoint] = []
+    unknown = []
+    for word in words:
+        if word == "none":
+            continue
+        if word == "recommended":
+            offers = (recommended(task, on_gpu, scale)[:1] for task, scale in RECOMMENDED)
+            found += [c for offer in offers for c in offer if not c.non_commercial]
+        elif word == "all":
+            found += [c for c in CATALOGUE if c.tier == "full" and not c.non_commercial]
+        elif (named := by_key(word)) is not None and named.tier == "full":
+            found.append(named)
+        else:
+            unknown.append(word)
+    return list(dict.fromkeys(found)), unknown
 
 
 def starter(task: Task, scale: int | None = None) -> Checkpoint | None:

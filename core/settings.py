@@ -31,7 +31,8 @@ class Settings(BaseSettings):
     `batch` is how many requests may share one forward pass; None is 8 on CUDA and 1 (no batching)
     elsewhere. `probe` is how many seconds Hugging Face has to answer before a download, `stall`
     how many may pass without a new byte before a download ends. `precision` "auto" is bf16 if that
-    was measured to agree with fp32 (`core.start.agreement`), else fp32.
+    was measured to agree with fp32 (`core.start.agreement`), else fp32. `preload` names checkpoints
+    to download at startup.
     """
 
     # Explicit aliases: DEVICE or HOST mean other things to other programs.
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     device: Device = Field(default="auto", validation_alias="VISION_HUB_DEVICE")
     precision: Precision = Field(default="auto", validation_alias="VISION_HUB_PRECISION")
     batch: int | None = Field(default=None, ge=1, le=64, validation_alias="VISION_HUB_BATCH")
+    preload: str | None = Field(default=None, validation_alias="VISION_HUB_PRELOAD")
     offline: bool = Field(default=False, validation_alias="VISION_HUB_OFFLINE")
     hub_endpoint: str | None = Field(default=None, validation_alias="HF_ENDPOINT")
     hub_cache: Path | None = Field(default=None, validation_alias="HF_HUB_CACHE")
@@ -94,6 +96,12 @@ class Settings(BaseSettings):
         if self.hub_host:
             return self.hub_host
         return self.short_host if self.short_host and _is_own_address(self.short_host) else None
+
+    @property
+    def preloaded(self) -> str:
+        """What to download at startup, for `core.checkpoints.to_preload`: nothing, or on a Space
+        what is recommended, unless `preload` says otherwise."""
+        return self.preload if self.preload is not None else "recommended" * bool(self.space_id)
 
     @property
     def expects_gpu(self) -> bool:

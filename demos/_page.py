@@ -16,7 +16,7 @@ from demos.gradio_patches import check, light
 from demos.gradio_patches import queue as _queue
 from demos.server import answer
 from demos.shell import api as _api
-from demos.shell import examples, owner, picker, result, ui
+from demos.shell import examples, offers, owner, picker, result, ui
 from demos.shell.shared import SharedPicture, about
 
 _trimmer = allocator.Trimmer()
@@ -87,6 +87,7 @@ def build() -> Page:
         gr.HTML(HEAD, padding=False)
         api = _api.begin()
         picker.begin_page()
+        offers.begin_page()
         tabs = discover()
         with gr.Row(elem_id="hub"):
             with gr.Column(elem_id="hub-picture", min_width=0):
@@ -104,6 +105,7 @@ def build() -> Page:
         owner.build(page)
         _own()
         picker.refresh_pickers_on_load(page)
+        offers.follow_on_load(page)
         api.add("checkpoints", checkpoints, (), ("json",))
         api.add("status", status, (), ("json",))
         for script in (*_SCRIPTS, examples.NAME_THUMBNAILS):

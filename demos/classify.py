@@ -11,7 +11,7 @@ import gradio as gr
 from core import images
 from core.types import Classification
 from demos import Tab
-from demos.shell import api, examples, lesson_view, picker, result, ui
+from demos.shell import api, examples, lesson_view, offers, picker, result, ui
 from demos.shell.shared import SharedPicture
 
 EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
@@ -34,6 +34,7 @@ def build(shared: SharedPicture) -> None:
                 word = gr.Textbox(label="Search the classes", placeholder="cat", max_length=60)
                 known = gr.HTML(elem_id="classify-classes")
             info = gr.HTML(elem_id="classify-info")
+            offer = offers.Offer("classify", "classify")
             download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
         with ui.area("set"):
             checkpoint = picker.checkpoint_picker("classify", "classify")
@@ -49,10 +50,11 @@ def build(shared: SharedPicture) -> None:
             with ui.more():
                 top_k = gr.Slider(1, 20, 5, step=1, label="Classes shown (top-k)")
             ui.hint(HINT)
+    offer.wire(checkpoint)
     lesson_view.render("classify", shared.picture, shared.turns["classify"], checkpoint)
     answer.wire(
         shared,
-        [button.click, checkpoint.input, top_k.change, temperature.change],
+        [button.click, checkpoint.input, offer.ready.change, top_k.change, temperature.change],
         _run,
         [shared.picture, checkpoint, top_k, temperature],
         [bars, info, download],

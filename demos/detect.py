@@ -13,7 +13,7 @@ from core.errors import InputError
 from core.imaging import draw
 from demos import Tab
 from demos.canvas.answers import canvas_object
-from demos.shell import api, examples, lesson_view, picker, result, ui
+from demos.shell import api, examples, lesson_view, offers, picker, result, ui
 from demos.shell.shared import Prompts, SharedPicture
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def build(shared: SharedPicture) -> None:
             picture = ui.picture_output("Objects found", "detect-result")
             table = gr.HTML(elem_id="detect-table")
             info = gr.HTML(elem_id="detect-info")
+            offer = offers.Offer("detect", "detect")
             which = gr.Dropdown(
                 [], label="Boxes to segment (none chosen: all)", multiselect=True,
                 elem_id="detect-boxes", elem_classes=["answer"],
@@ -58,10 +59,11 @@ def build(shared: SharedPicture) -> None:
             button = gr.Button("Detect", variant="primary", elem_id="detect-run")
             ui.hint(HINT)
     shared.send(send, _boxes, [shared.picture, checkpoint, threshold, which], "segment")
+    offer.wire(checkpoint)
     lesson_view.render("detect", shared.picture, shared.turns["detect"], checkpoint)
     answer.wire(
         shared,
-        [button.click, checkpoint.input, threshold.change],
+        [button.click, checkpoint.input, offer.ready.change, threshold.change],
         _run,
         [shared.picture, checkpoint, threshold],
         [picture, table, info, download, which, send],

@@ -9,7 +9,7 @@ import numpy as np
 
 from core import images
 from demos import Tab
-from demos.shell import api, examples, lesson_view, picker, ui
+from demos.shell import api, examples, lesson_view, offers, picker, ui
 from demos.shell import result as _result
 from demos.shell.shared import SharedPicture
 
@@ -40,6 +40,7 @@ def build(shared: SharedPicture) -> None:
                     )
                 ]
             info = gr.HTML(elem_id="reconstruct-info")
+            offer = offers.Offer("reconstruct", "reconstruct")
             gr.Markdown(
                 "The model sees only the patches of the first picture and predicts the others. "
                 "It was not trained on visible patches, so its prediction of them looks worse: the "
@@ -63,10 +64,11 @@ def build(shared: SharedPicture) -> None:
     shuffle.click(
         lambda: int(np.random.default_rng().integers(2**31)), [], [seed], api_visibility="private"
     )
+    offer.wire(checkpoint)
     lesson_view.render("reconstruct", shared.picture, shared.turns["reconstruct"], checkpoint)
     answer.wire(
         shared,
-        [button.click, checkpoint.input, ratio.change, seed.change],
+        [button.click, checkpoint.input, offer.ready.change, ratio.change, seed.change],
         _run,
         [shared.picture, checkpoint, ratio, seed],
         [*pictures, info],

@@ -10,7 +10,7 @@ import numpy as np
 
 from core import images
 from demos import Tab
-from demos.shell import api, examples, lesson_view, picker, ui
+from demos.shell import api, examples, lesson_view, offers, picker, ui
 from demos.shell import result as _result
 from demos.shell.shared import SharedPicture
 
@@ -72,6 +72,7 @@ def _build_task(shared: SharedPicture, task: RestoreTask) -> None:
                 buttons=["fullscreen"],
             )
             info = gr.HTML(elem_id=f"{task}-info")
+            offer = offers.Offer(task, task)
             with gr.Row():
                 download = gr.DownloadButton("Download PNG", interactive=False, size="sm")
                 use = gr.Button(
@@ -95,10 +96,18 @@ def _build_task(shared: SharedPicture, task: RestoreTask) -> None:
         queue=False,
     )
     shared.use_shown(use, slider, "(pair) => pair && pair[1]")
+    offer.wire(checkpoint, factor)
     lesson_view.render(task, shared.picture, shared.turns[task], checkpoint)
     answer.wire(
         shared,
-        [button.click, checkpoint.input, sigma.release, estimate.input, scale.input],
+        [
+            button.click,
+            checkpoint.input,
+            offer.ready.change,
+            sigma.release,
+            estimate.input,
+            scale.input,
+        ],
         _handler(task),
         [shared.picture, checkpoint, estimate, sigma, scale],
         [slider, info, download],

@@ -40,6 +40,7 @@ class Hub:
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)  # repo -> name -> content
     faults: dict[str, str] = field(default_factory=dict)  # repo (or "*") -> name of the fault
     requests: list[tuple[str, str]] = field(default_factory=list)  # (method, path)
+    ranges: list[int] = field(default_factory=list)  # first bytes of the parts asked for
     cuts: int = 0
     closing: threading.Event = field(default_factory=threading.Event)
     poured: threading.Event = field(default_factory=threading.Event)  # ends the fault "drip"
@@ -108,6 +109,8 @@ class Handler(BaseHTTPRequestHandler):
             content = content[:-1] + bytes([content[-1] ^ 1])
         start = int((re.match(r"bytes=(\d+)-", self.headers.get("Range", "")) or [0, 0])[1])
         part = content[start:]
+        if body and start:
+            self.hub.ranges.append(start)
         headers = {
             "ETag": f'"{etag}"',
             "X-Repo-Commit": revision if re.fullmatch(r"[0-9a-f]{40}", revision) else COMMIT,

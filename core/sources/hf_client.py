@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import shutil
 import threading
 import time
@@ -51,6 +52,7 @@ from core.errors import (
     ResourceError,
 )
 from core.settings import get_settings
+from core.sources import transfer
 
 Progress = Callable[[float, str], None]
 
@@ -58,8 +60,10 @@ TRIES = 3  # at least this many requests fit into the stall time
 REMEMBER_DOWN = 30.0  # seconds that "unreachable" is remembered
 REMEMBER_UP = 60.0
 CUT = 900.0  # seconds after which a partial file counts as abandoned
+KEPT = 14 * 86400.0  # the same for one that we can continue
 
 _log = logging.getLogger(__name__)
+_SHA256 = re.compile(r"[0-9a-f]{64}")  # the ETag of a weight file is its checksum
 _NO_FOLDER = NOT_WRITABLE | {errno.ENOTDIR, errno.EEXIST}
 _thread = threading.local()  # .last_byte: last progress of this thread's download
 _probe_lock = threading.Lock()
@@ -171,6 +175,12 @@ def is_reachable() -> bool:
         return verdict
 
 
+def last_verdict() -> bool | None:
+    """What the last probe found, without a request; None if there was none."""
+    with _probe_lock:
+        return None if is_offline() else _verdicts.get(endpoint(), (0.0, None))[1]
+
+
 def forget_probe() -> None:
     """Probe Hugging Face again at the next call."""
     with _probe_lock:
@@ -178,27 +188,6 @@ def forget_probe() -> None:
 
 
 # --- downloads ---
-
-
-def _bar_class(progress: Progress | None, title: str) -> type[tqdm]:
-    class Bar(tqdm):  # huggingface_hub's progress hook; prints nothing
-        monitor_interval = 0  # no monitor thread for printing
-
-        def __init__(self, *, total: int | None = None, initial: int = 0, **printing: Any) -> None:
-            super().__init__(total=total, initial=initial, disable=True)
-            self.done: float = initial
-
-        def update(self, n: float | None = 1) -> bool | None:
-            self.done += n or 0
-            if n and n > 0:
-                _thread.last_byte = time.monotonic()
-            if progress is not None and self.total:
-                mb, of = self.done / 1e6, self.total / 1e6
-                share = min(self.done / self.total, 1.0)
-                progress(share, f"Downloading {title}: {mb:.0f} of {of:.0f} MB")
-            return None
-
-    return Bar
 
 
 def _check_space(size: int) -> None:
@@ -212,8 +201,11 @@ def download(
 ) -> Path:
     """Fetch one file into the cache, within the limits above.
 
+    A download that was cut short, even by the end of the program, goes on where it stopped.
+
     Raises:
-        HubError: one of `core.errors`, with a sentence that names `title`.
+        HubError: one of `core.errors`, with a sentence that names `title`; or what `progress`
+        raised to stop the download.
     """
     install_limits()
     _remove_cut(repo)
@@ -221,31 +213,61 @@ def download(
         with _watched():
             url = hf_hub_url(repo, filename, revision=revision, endpoint=endpoint())
             # Probe first: after an error the library would retry for 23 seconds.
-            size = get_hf_file_metadata(url, timeout=_limit(), endpoint=endpoint()).size
-            _check_space(size or 0)
+            known = get_hf_file_metadata(url, timeout=_limit(), endpoint=endpoint())
+            _check_space(known.size or 0)
             _thread.last_byte = time.monotonic()
+            if known.size and known.etag and _SHA256.fullmatch(known.etag):
+
+                def told(done: int, of: int) -> None:
+                    _thread.last_byte = time.monotonic()
+                    if progress is not None:
+                        mb = f"{done / 1e6:.0f} of {of / 1e6:.0f} MB"
+                        progress(done / of, f"Downloading {title}: {mb}")
+
+                blobs = _blobs(repo)
+                lock = cache_dir() / ".locks" / blobs.parent.name / f"{known.etag}.part.lock"
+                transfer.fetch(url, blobs / known.etag, known.size, told, lock)
+            # Registers a file that is there already, and fetches a small one.
             path = hf_hub_download(
                 repo,
                 filename,
                 revision=revision,
                 cache_dir=cache_dir(),
                 endpoint=endpoint(),
-                tqdm_class=_bar_class(progress, title),
+                tqdm_class=_Silent,
             )
     except Exception as error:  # `explain` tells them apart
         raise explain(error, title, repo) from error
     return Path(path)
 
 
+def _blobs(repo: str) -> Path:
+    return cache_dir() / repo_folder_name(repo_id=repo, repo_type="model") / "blobs"
+
+
+class _Silent(tqdm):
+    """huggingface_hub's progress bar, which prints nothing here."""
+
+    monitor_interval = 0  # no monitor thread for printing
+
+    def __init__(self, *, total: int | None = None, initial: int = 0, **printing: Any) -> None:
+        super().__init__(total=total, initial=initial, disable=True)
+
+    def update(self, n: float | None = 1) -> bool | None:
+        if n and n > 0:
+            _thread.last_byte = time.monotonic()
+        return None
+
+
 def _remove_cut(repo: str) -> None:
-    """Remove partial files that killed processes left in this repository: the client starts a new
+    """Remove partial files in this repository that killed processes left: the client starts a new
     one each time, and gigabytes would pile up. Other programs may share the cache, so recent ones
-    stay."""
-    blobs = cache_dir() / repo_folder_name(repo_id=repo, repo_type="model") / "blobs"
-    for partial in blobs.glob("*.incomplete"):
-        with suppress(OSError):
-            if time.time() - partial.stat().st_mtime > CUT:
-                partial.unlink()
+    stay. Our own are continued, so they stay longer."""
+    for pattern, age in (("*.incomplete", CUT), (f"*{transfer.PART}", KEPT)):
+        for partial in _blobs(repo).glob(pattern):
+            with suppress(OSError):
+                if time.time() - partial.stat().st_mtime > age:
+                    partial.unlink()
 
 
 # --- errors ---

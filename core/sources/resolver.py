@@ -48,6 +48,7 @@ on_gpu: Callable[[], bool] = _expects_gpu
 _log = logging.getLogger(__name__)
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 _locks_guard = threading.Lock()
+_going: dict[str, tuple[float, str]] = {}  # downloads that run now: key -> what `Progress` gets
 _room: threading.Semaphore | None = None  # places for those who wait for a download
 
 
@@ -131,6 +132,20 @@ def find(key: str, task: Task) -> Checkpoint:
 def of_task(task: Task) -> list[Checkpoint]:
     """What a person can pick for a task: starters, packages, full ones, own ones."""
     return [*checkpoints.of_task(task), *(c for c in _own() if c.task == task)]
+
+
+def fetch(checkpoint: Checkpoint, progress: Progress | None = None) -> None:
+    """Download a full checkpoint, unless it is ready.
+
+    Raises:
+        HubError: as `resolve`, but nothing answers in its place; or what `progress` raised.
+    """
+    _full(checkpoint, progress)
+
+
+def going(key: str) -> tuple[float, str] | None:
+    """The share done and a sentence, while a checkpoint is downloaded for anybody; else None."""
+    return _going.get(key)
 
 
 def picked(checkpoint: Checkpoint) -> None:
@@ -286,7 +301,7 @@ def _place(checkpoint: Checkpoint) -> Iterator[None]:
 def _full(checkpoint: Checkpoint, progress: Progress | None) -> Path:
     with _locks_guard:
         lock = _locks[checkpoint.key]
-    with lock:  # many first requests, one download
+    with _turn(lock, checkpoint, progress):  # many first requests, one download
         if is_ready(checkpoint):
             path = _checked_in_cache(checkpoint)
             if path is not None:
@@ -294,6 +309,22 @@ def _full(checkpoint: Checkpoint, progress: Progress | None) -> Path:
         if not hf_client.is_reachable():
             raise HubUnreachable("The Hugging Face server did not answer.")
         return _download(checkpoint, progress)
+
+
+@contextmanager
+def _turn(
+    lock: threading.Lock, checkpoint: Checkpoint, progress: Progress | None
+) -> Iterator[None]:
+    """Hold `lock`; whoever waits for it sees the progress of the download that holds it."""
+    while not lock.acquire(timeout=0.5):
+        now = _going.get(checkpoint.key)
+        if progress is not None and now is not None:
+            progress(*now)
+    try:
+        yield
+    finally:
+        _going.pop(checkpoint.key, None)
+        lock.release()
 
 
 def _files(checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -306,9 +337,16 @@ def _cached(checkpoint: Checkpoint, name: str) -> Path | None:
 
 def _download(checkpoint: Checkpoint, progress: Progress | None) -> Path:
     repo, title = checkpoint.source, checkpoint.title
+
+    def told(share: float, sentence: str) -> None:
+        _going[checkpoint.key] = share, sentence
+        if progress is not None:
+            progress(share, sentence)
+
+    told(0.0, f"Downloading {title}")
     for name in checkpoint.extra_files:
         hf_client.download(repo, name, checkpoint.revision, title)
-    path = hf_client.download(repo, checkpoint.filename, checkpoint.revision, title, progress)
+    path = hf_client.download(repo, checkpoint.filename, checkpoint.revision, title, told)
     if not checksums.is_intact(path, checkpoint.sha256):
         checksums.delete(path)
         raise DamagedFile(f"{title} arrived damaged and was removed; please try again.")

@@ -27,7 +27,7 @@ from demos.segment.session import (
     outputs_of,
     settings_of,
 )
-from demos.shell import api, examples, lesson_view, picker, result, ui
+from demos.shell import api, examples, lesson_view, offers, picker, result, ui
 from demos.shell.shared import SharedPicture
 
 EXAMPLES = ("astronaut.jpg", "coins.jpg", "coffee.jpg", "flower.jpg")
@@ -62,16 +62,18 @@ def build(shared: SharedPicture) -> None:
             place = result.Answer("segment", "Choose a picture and click what you want to cut out")
             canvas = PointPrompter(elem_id="segment-canvas", hint="Choose a picture first.")
             info = gr.HTML(elem_id="segment-info")
+            offer = offers.Offer("segment", "segment")
             state = [image, checkpoint, smallest, session]
             of_picture = [
                 *everything.build(image, checkpoint, session, canvas),
                 *files.build(shared, state),
             ]
     given = {"session": session, "smallest": smallest}
+    offer.wire(checkpoint)
     lesson_view.render("segment", image, shared.turns["segment"], checkpoint, given)
     place.wire(
         shared,
-        [checkpoint.input, came.change],
+        [checkpoint.input, offer.ready.change, came.change],
         loading(of_picture),
         [*state, handed],
         [canvas, info, session, *of_picture],

@@ -27,7 +27,7 @@ def checkpoint_picker(tab: str, task: Task, scale: gr.Radio | None = None) -> gr
     `scale` is the super-resolution control that decides which checkpoint "auto" is.
     """
     picker = gr.Dropdown(
-        _choices(task), value="auto", label="Checkpoint", elem_id=f"{tab}-checkpoint"
+        choices(task), value="auto", label="Checkpoint", elem_id=f"{tab}-checkpoint"
     )
     first = None if scale is None else int(scale.value)
     about = gr.HTML(describe("auto", task, first), elem_id=f"{tab}-about")
@@ -61,14 +61,15 @@ def refresh_pickers_on_load(page: gr.Blocks) -> None:
     def refresh() -> list[Any]:
         updates: list[Any] = []
         for _, _, task, scale in made:
-            updates += [gr.Dropdown(choices=_choices(task)), describe("auto", task, scale)]
+            updates += [gr.Dropdown(choices=choices(task)), describe("auto", task, scale)]
         return updates
 
     outputs = [component for picker, about, *_ in made for component in (picker, about)]
     page.load(refresh, None, outputs, api_visibility="private", show_progress="hidden")
 
 
-def _choices(task: Task) -> list[tuple[str, str]]:
+def choices(task: Task) -> list[tuple[str, str]]:
+    """What the dropdown of a task lists, with what is ready now."""
     return [
         ("Auto (best available)", "auto"),
         *((_choice(c), c.key) for c in resolver.of_task(task)),
@@ -78,7 +79,7 @@ def _choices(task: Task) -> list[tuple[str, str]]:
 def _choice(checkpoint: Checkpoint) -> str:
     missing = "not installed" if checkpoint.tier == "package" else "download needed"
     state = "ready" if resolver.is_ready(checkpoint) else missing
-    size = _megabytes(checkpoint.size_mb) if checkpoint.size_mb else ""
+    size = megabytes(checkpoint.size_mb) if checkpoint.size_mb else ""
     facts = (checkpoint.tier, size, checkpoint.cost, state)
     return f"{checkpoint.title} ({', '.join(fact for fact in facts if fact)})"
 
@@ -103,7 +104,7 @@ def describe(key: str, task: Task, scale: int | None = None) -> str:
     state = "" if resolver.is_ready(checkpoint) else _how_to_get(checkpoint)
     facts = [
         f"{checkpoint.params_m:.3g} M parameters" if checkpoint.params_m else "",
-        _megabytes(checkpoint.size_mb) if checkpoint.size_mb else "",
+        megabytes(checkpoint.size_mb) if checkpoint.size_mb else "",
         f"trained on {checkpoint.trained_on}" if checkpoint.trained_on else "",
         checkpoint.metric,
         _encode_cost(checkpoint),
@@ -120,5 +121,6 @@ def _how_to_get(checkpoint: Checkpoint) -> str:
     return "is downloaded when you run it"
 
 
-def _megabytes(size: float) -> str:
+def megabytes(size: float) -> str:
+    """A size in MB, in words."""
     return f"{size:.0f} MB" if size >= 100 else f"{size:.3g} MB"
