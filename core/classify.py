@@ -96,8 +96,8 @@ def _logits(run: runtime.Run, rgb: images.RGB, maps: Maps) -> NDArray[np.float64
     if run.lease.resolved.checkpoint.loader == "trunk":
         logits = trunk.logits(run, trunk.features(run, rgb))  # (1, K)
     elif view is not None:
-        x = maps.of(view).head  # (1, 1280, r, r)
-        glance = maps.of(trunk.CLASSES).head.mean((2, 3))  # (1, 1280)
+        x = maps.of(run, view).head  # (1, 1280, r, r)
+        glance = maps.of(run, trunk.CLASSES).head.mean((2, 3))  # (1, 1280)
         with run.watch.stage("forward"):
             (logits,) = run.batched(lambda *both: (run.lease.built.module(*both),), x, glance)
     else:
