@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -75,11 +76,12 @@ def activation_maps(model: hybrid.HybridViT, views: features.Views) -> torch.Ten
 
     Source: Zhou et al., "Learning Deep Features for Discriminative Localization", 2016.
     """
+    weight = cast(torch.Tensor, model.head.weight)
     best = torch.from_numpy(views.answers.argmax(1).astype(np.int64))
     parts = []
     for i in range(0, len(best), 50):
         maps = features.as_maps(views.maps[i : i + 50]).flatten(2)  # (B, 1280, grid * grid)
-        parts.append(torch.einsum("bc,bcn->bn", model.head.weight[best[i : i + 50]], maps))
+        parts.append(torch.einsum("bc,bcn->bn", weight[best[i : i + 50]], maps))
     evidence = torch.cat(parts).clamp(min=0)
     return evidence / evidence.sum(1, keepdim=True).clamp(min=1e-9)
 

@@ -160,7 +160,7 @@ def _inputs(run: runtime.Run, rgb: images.RGB, maps: Maps) -> tuple[torch.Tensor
     (1, 1280, r, r) and the mean (1, 1280) of another view."""
     view = run.lease.built.extra.get("view")
     if view is not None:
-        return maps.of(view).head, maps.of(trunk.CLASSES).head.mean((2, 3))
+        return maps.of(run, view).head, maps.of(run, trunk.CLASSES).head.mean((2, 3))
     with run.watch.stage("prepare"):
         return (run.lease.built.extra["transform"](rgb),)
 

@@ -31,7 +31,7 @@ def build(shared: SharedPicture) -> None:
             bars = gr.HTML(elem_id="classify-result")
             fold = gr.Accordion("The classes that it knows", open=False, elem_id="classify-known")
             with fold:
-                word = gr.Textbox(label="Search the classes", placeholder="cat", max_length=60)
+                word = gr.Textbox("", label="Search the classes", placeholder="cat", max_length=60)
                 known = gr.HTML(elem_id="classify-classes")
             info = gr.HTML(elem_id="classify-info")
             offer = offers.Offer("classify", "classify")

@@ -237,7 +237,7 @@ def test_the_picker_knows_what_auto_is_now(server, monkeypatch, tmp_path):
     resolver.resolve(full.key, full.task)
     assert full.title in picker.describe("auto", full.task)
     ask(full, "auto")
-    assert "Starter" in picker.describe("auto", full.task)
+    assert checkpoints.starter(full.task).title in picker.describe("auto", full.task)
 
 
 # --- who gets no other file ---
@@ -352,5 +352,5 @@ def test_no_precision_is_measured_of_a_file_that_does_not_load(
     kept: list[str] = []
     monkeypatch.setattr(precision, "keep", lambda r, where, same: kept.append(r.checkpoint.key))
     agreement.settle(full.task)
-    assert kept == ["classify-starter"]
+    assert kept == ["classify-starter", trunk.KEY]
     assert get_settings().precision == "auto"

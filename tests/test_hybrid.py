@@ -269,3 +269,11 @@ def test_doubt_does_not_depend_on_the_temperature():
 def test_all_classes_of_a_checkpoint_are_listed():
     for key in ("efficientnet-lite0", "classify-starter"):
         assert classify.classes(key) == trunk.imagenet_names()
+
+
+def test_in_bfloat16_it_names_the_same_class(settings):
+    plain = classify.predict(rgb(), "classify-starter")
+    settings(VISION_HUB_OFFLINE="1", VISION_HUB_PRECISION="bf16")
+    rough = classify.predict(rgb(), "classify-starter")
+    assert rough.info.precision == "bf16" and rough.labels[0] == plain.labels[0]
+    assert abs(float(rough.scores[0] - plain.scores[0])) < 0.05

@@ -163,7 +163,8 @@ def load(path: Path, classifier: nn.Linear) -> hybrid.HybridViT:
     with torch.device("meta"):
         model = hybrid.build(header["arch"])
     head = {f"head.{k}": v for k, v in classifier.state_dict().items()}
-    return state_dicts.assign(model, state_dicts.read(path) | head, path.name).eval()
+    filled = state_dicts.assign(model, state_dicts.read(path) | head, path.name)
+    return cast(hybrid.HybridViT, filled.eval())
 
 
 @torch.inference_mode()

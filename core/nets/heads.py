@@ -9,6 +9,7 @@ again; nothing of it was computed twice.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from core import images
@@ -37,10 +38,12 @@ class Maps:
         self._found: dict[View, Features] = {}
         self._seconds: dict[str, float] = {}
         self._cache: dict[str, str] = {}
+        self._note = ""  # of the first attempt: what failed then is not tried again
 
-    def of(self, view: View) -> Features:
-        """The maps of a view; call it within `serve`."""
+    def of(self, run: Run, view: View) -> Features:
+        """The maps of a view, for a head that `run` holds; call it within `serve`."""
         if view not in self._found:
+            self._note = self._note or run.lease.resolved.note
             raise _Missing(view)
         return self._found[view]
 
@@ -64,10 +67,13 @@ class Maps:
             self._cache["features"] = "hit" if hit else "miss"
 
     def note(self, run: Run) -> None:
-        """Add the seconds of the trunk, and whether its maps were there, to a request's own."""
+        """Add to a request what is known of its earlier attempts: seconds, cache hits, the note."""
         for stage, seconds in self._seconds.items():
             run.watch.seconds[stage] = run.watch.seconds.get(stage, 0.0) + seconds
         run.cache.update(self._cache)
+        lease = run.lease
+        if self._note and not lease.resolved.note:
+            run.lease = replace(lease, resolved=replace(lease.resolved, note=self._note))
 
 
 def view_of(config: dict[str, Any], name: str) -> View | None:

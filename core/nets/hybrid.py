@@ -110,10 +110,12 @@ class HybridViT(VisionTransformer):
         weights = self.readout.weights(cls, x[:, self.num_prefix_tokens :])
         vector = self.readout(cls, weights, values)
         if glance is not None:
-            vector = vector.lerp(glance, self.glance)
+            vector = vector.lerp(glance.to(vector.dtype), self.glance)
         return self.head(vector), weights
 
-    def forward(self, x: torch.Tensor, glance: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(  # type: ignore[override]  # timm's second input is a mask
+        self, x: torch.Tensor, glance: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """(B, channels, grid, grid) and (B, channels) -> (B, classes)."""
         return self.read(x, glance)[0]
 

@@ -202,7 +202,11 @@ def _lease(
 ) -> AbstractContextManager[Lease]:
     def once(found: Resolved) -> Built:
         failures.refuse(found.path)  # do not retry for those who waited
-        return _place(build, found, where)
+        try:
+            return _place(build, found, where)
+        except (CheckpointError, OutOfMemory) as error:
+            failures.remember(found.path, error)  # before the next of those who wait looks
+            raise
 
     return models().lease(key, resolved, once)
 
