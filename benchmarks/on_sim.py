@@ -21,7 +21,7 @@ HEAD = (
 )
 ENDPOINTS: dict[str, tuple[Any, ...]] = {
     "detect": ("auto", 0.5),
-    "classify": ("classify-starter", 5, 1.0),  # "auto" is a network without a stand-in
+    "classify": ("classify-starter", 5, 1.0),
     "reconstruct": ("auto", 0.75, 0),
 }
 

@@ -79,6 +79,10 @@ class Classification:
         _check(self.scores.shape == (len(self.labels),), f"scores {self.scores.shape} for labels")
         _check(bool(np.all(np.diff(self.scores) <= 0)), "scores must descend")
 
+    def about(self) -> dict[str, object]:
+        """`info` as plain JSON values, and the `doubt` if there is one."""
+        return self.info.to_dict() | ({"doubt": self.doubt} if self.doubt else {})
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:

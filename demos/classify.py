@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 
 from core import images
-from core.types import Classification
 from demos import Tab
 from demos.shell import api, examples, lesson_view, offers, picker, result, ui
 from demos.shell.shared import SharedPicture
@@ -86,16 +85,10 @@ def _run(
     rows = [
         {"label": n, "score": float(s)} for n, s in zip(found.labels, found.scores, strict=True)
     ]
-    path.write_text(json.dumps({"classes": rows, "info": _said(found)}, indent=1))
+    path.write_text(json.dumps({"classes": rows, "info": found.about()}, indent=1))
     button = gr.DownloadButton(value=str(path), interactive=True)
     bars = bars_html(found.labels, found.scores.tolist())
     return doubt_html(found.doubt) + bars, ui.info_html(found.info), button
-
-
-def _said(found: Classification) -> dict[str, object]:
-    """How the answer was made, with the doubt where there is one."""
-    doubt = {"doubt": found.doubt} if found.doubt else {}
-    return {**found.info.to_dict(), **doubt}
 
 
 def _known(checkpoint: str, word: str) -> str:
@@ -149,7 +142,7 @@ def classify(
     from core import classify as task
 
     found = task.predict(image, checkpoint, top_k, temperature)
-    return dict(zip(found.labels, found.scores.tolist(), strict=True)), _said(found)
+    return dict(zip(found.labels, found.scores.tolist(), strict=True)), found.about()
 
 
 TAB = Tab("classify", "Classify", 10, build, "Which classes a model sees in the picture.")

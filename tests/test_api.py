@@ -76,7 +76,7 @@ def test_classify_with_only_a_picture(client):
     assert label["label"] == label["confidences"][0]["label"]
     scores = [c["confidence"] for c in label["confidences"]]
     assert scores == sorted(scores, reverse=True)
-    check_info(info, "package")
+    check_info(info, "starter")
 
 
 def test_temperature_flattens_without_a_forward_pass(client):

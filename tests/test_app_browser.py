@@ -82,7 +82,7 @@ def test_upload_answers_and_shows_how(page, title):
     tab(page, title)
     upload(page, key, EXAMPLES / "astronaut.jpg")
     page.locator(result).first.wait_for()
-    assert ("package" if key == "classify" else "starter") in facts(page, key)
+    assert "starter" in facts(page, key)
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"] + 1, "the page scrolls sideways"
 

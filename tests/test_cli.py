@@ -29,7 +29,7 @@ def test_classify_answers_as_core_does(capsys):
     truth = classify.predict(CAT, top_k=3, temperature=2)
     assert [row["label"] for row in found["confidences"]] == list(truth.labels)
     assert [row["confidence"] for row in found["confidences"]] == truth.scores.tolist()
-    assert found["info"]["tier"] == "package"
+    assert found["info"]["tier"] == "starter"
 
 
 def test_detect_writes_the_boxes_that_it_lists(capsys, tmp_path):

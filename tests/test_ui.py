@@ -261,4 +261,4 @@ def test_a_doubt_stands_above_the_bars_and_is_part_of_the_answer():
     info = RunInfo("net", "own", "cpu")
     for doubt in ("", "None of them."):
         found = Classification(("a",), np.ones(1, np.float32), info, doubt)
-        assert classify._said(found).get("doubt", "") == doubt
+        assert found.about().get("doubt", "") == doubt

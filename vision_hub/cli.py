@@ -129,7 +129,7 @@ def classify(options: Options) -> dict[str, object]:
         {"label": label, "confidence": float(score)}
         for label, score in zip(found.labels, found.scores, strict=True)
     ]
-    return {"confidences": rows, "info": found.info.to_dict()}
+    return {"confidences": rows, "info": found.about()}
 
 
 def detect(options: Options) -> dict[str, object]:
