@@ -10,8 +10,9 @@ DEV_STAMP := $(VENV)/.installed-dev
 VERSION_OK := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.13 python3.11 python3.10 python)
 
-# One worker per core; the tests of one file stay together, since they share a server.
-SIDE_BY_SIDE := -n auto --dist loadfile
+# One worker per core; the tests of one file stay together, since they share a server. The longest
+# files begin first (tests/conftest.py), which xdist's own order, by number of tests, would undo.
+SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 
 TASK ?=
 MINUTES ?= 2

@@ -27,6 +27,7 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+_windows: dict[tuple[Any, ...], tuple[Any, list[str]]] = {}  # those of `page_again`
 
 
 def executable() -> str | None:
@@ -54,6 +55,8 @@ def chromium() -> Iterator[Any]:
         try:
             yield browser
         finally:
+            for key in [key for key in _windows if key[0] is browser]:
+                del _windows[key]
             browser.close()
 
 
@@ -93,6 +96,47 @@ def page_of(
         assert not errors, errors
     finally:
         context.close()
+
+
+@contextmanager
+def page_again(
+    browser: Any, *, viewport: dict[str, int] | None = None, touch: bool = False
+) -> Iterator[Any]:
+    """As `page_of`, in a window that later tests of the module use again, one at a time.
+
+    A new window, and the first run of the page's scripts in it, cost several times what loading the
+    page once more does. Nothing that the page keeps survives the test: scripts, cookies, storage
+    and permissions end with it. Listeners stay, so they must touch only objects of their own test;
+    for routes, or scripts of the context, use `page_of`.
+    """
+    key = (browser, tuple((viewport or DESKTOP).items()), touch)
+    if key not in _windows:
+        context = browser.new_context(
+            viewport=viewport or DESKTOP, has_touch=touch, is_mobile=touch, color_scheme="light"
+        )
+        page = context.new_page()
+        _windows[key] = (page, watch_errors(page))
+    page, errors = _windows.pop(key)
+    errors.clear()
+    page.context.set_default_timeout(1000 * PATIENCE)
+    page.set_default_timeout(1000 * PATIENCE)
+    try:
+        yield page
+        assert not errors, errors
+        _leave(page)
+    except BaseException:
+        print("the page logged:", errors)  # often why the test failed
+        page.context.close()
+        raise
+    _windows[key] = (page, errors)
+
+
+def _leave(page: Any) -> None:
+    """Take away what the test's page has stored or was allowed, and the page itself."""
+    page.evaluate("localStorage.clear(); sessionStorage.clear()")
+    page.context.clear_cookies()
+    page.context.clear_permissions()
+    page.goto("about:blank")
 
 
 def steady(page: Any, selector: str) -> None:

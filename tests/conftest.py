@@ -19,6 +19,28 @@ import pytest
 # What a test measures against the clock is marked `perf` and not run by default.
 PATIENCE = float(os.environ.get("VISION_HUB_PATIENCE", "300"))
 
+# Files that take longest, longest first: whatever a worker begins last, the others wait for.
+LONGEST = (
+    "test_app_browser",
+    "test_result_browser",
+    "test_canvas_browser",
+    "test_serve_benchmark",
+    "test_pictures_browser",
+    "test_one_picture",
+    "test_decode_memory",
+    "test_restart",
+    "test_lessons_browser",
+    "test_queue",
+    "test_docs",
+    "test_fuzz_api",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, which `make test` distributes in this order."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
 
 class Shelf:
     """A hub with no checkpoints but those that a test puts on it."""

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.browser import DESKTOP, PHONE, chromium, page_of, tab
+from tests.browser import DESKTOP, PHONE, chromium, page_again, tab
 from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
 
@@ -39,7 +39,7 @@ def browser():
 @pytest.fixture(params=["desktop", "phone"])
 def page(request, browser, url):
     phone = request.param == "phone"
-    with page_of(browser, viewport=PHONE if phone else DESKTOP, touch=phone) as opened:
+    with page_again(browser, viewport=PHONE if phone else DESKTOP, touch=phone) as opened:
         opened.set_default_timeout(SECONDS)
         opened.goto(url)
         opened.get_by_role("tab", name="Classify", exact=True).wait_for()
@@ -231,7 +231,7 @@ def test_a_bad_file_gets_one_sentence_and_the_next_one_works(page, tmp_path):
 
 
 def test_a_link_opens_its_tab(browser, url):
-    with page_of(browser) as page:
+    with page_again(browser) as page:
         page.goto(f"{url}?tab=restore")
         page.locator("#denoise-run").wait_for(timeout=SECONDS)
 

@@ -18,7 +18,7 @@ from demos import _page
 from demos.shell import api, examples, lesson, lesson_view
 from demos.shell.lesson import Check, Lesson, NotYet, Show, Slider
 from demos.shell.shared import SharedPicture
-from tests.browser import chromium, page_of
+from tests.browser import chromium, page_again
 from tests.conftest import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -95,11 +95,17 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         page.close()
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as running:
+        yield running
+
+
 @pytest.fixture
-def page(url: str) -> Iterator[Any]:
+def page(browser: Any, url: str) -> Iterator[Any]:
     RUNS.clear()
     STEP.clear()
-    with chromium() as browser, page_of(browser) as opened:
+    with page_again(browser) as opened:
         opened.set_default_timeout(1000 * PATIENCE)
         opened.goto(url)
         opened.locator("#lesson-quick").wait_for()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core import detect
-from tests.browser import DESKTOP, PHONE, chromium, page_of, tab
+from tests.browser import DESKTOP, PHONE, chromium, page_again, page_of, tab
 from tests.conftest import PATIENCE, wait_for
 from tests.live import EXAMPLES, hub
 
@@ -83,7 +83,7 @@ def test_one_upload_is_the_picture_of_five_tabs(
     browser: Any, url: str, viewport: dict[str, int]
 ) -> None:
     phone = viewport is PHONE
-    with page_of(browser, viewport=viewport, touch=phone) as page:
+    with page_again(browser, viewport=viewport, touch=phone) as page:
         visit = Visit(page, url)
         visit.upload(EXAMPLES / "astronaut.jpg")
         visit.answered("classify", 2)
@@ -116,7 +116,7 @@ def test_a_tab_that_is_not_opened_computes_nothing(
         return predict(image, *rest)
 
     monkeypatch.setattr(detect, "predict", counted)
-    with page_of(browser) as page:
+    with page_again(browser) as page:
         visit = Visit(page, url)
         for turn, name in enumerate(("coffee.jpg", "coins.jpg", "face.jpg"), 2):
             visit.upload(EXAMPLES / name)
@@ -132,7 +132,7 @@ def test_a_refused_picture_empties_the_answers_of_all_tabs(
 ) -> None:
     bad = tmp_path / "note.png"
     bad.write_bytes(b"this is no picture at all")
-    with page_of(browser) as page:
+    with page_again(browser) as page:
         visit = Visit(page, url)
         tab(page, "Reconstruct")
         visit.answered("reconstruct", 1)
@@ -148,7 +148,7 @@ def test_a_refused_picture_empties_the_answers_of_all_tabs(
 
 
 def test_the_tray_goes_back_and_a_result_becomes_the_picture(browser: Any, url: str) -> None:
-    with page_of(browser) as page:
+    with page_again(browser) as page:
         visit = Visit(page, url)
         assert not page.locator("#tray").is_visible(), "one picture needs no way back"
         tab(page, "Restore")
@@ -166,7 +166,7 @@ def test_the_tray_goes_back_and_a_result_becomes_the_picture(browser: Any, url: 
 
 
 def test_the_address_keeps_the_tab(browser: Any, url: str) -> None:
-    with page_of(browser) as page:
+    with page_again(browser) as page:
         visit = Visit(page, f"{url}?tab=deblur", "deblur")
         assert page.locator("#classify-said [data-turn]").count() == 0, "only the tab of the link"
         tab(page, "Detect")
@@ -224,7 +224,7 @@ def test_a_reload_forgets_pictures_that_the_server_no_longer_has(browser: Any, u
 
 
 def test_by_keyboard_alone(browser: Any, url: str) -> None:
-    with page_of(browser) as page:
+    with page_again(browser) as page:
         visit = Visit(page, url)
         page.get_by_role("tab", name="Classify", exact=True).focus()
         page.keyboard.press("ArrowRight")

@@ -15,11 +15,12 @@ from PIL import Image
 from core import images
 from core.imaging.decoding import decoder
 from tests import odd_files as odd
-from tests.browser import chromium, page_of, tab
+from tests.browser import chromium, page_again, tab
+from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-SECONDS = 120_000
+SECONDS = 1000 * PATIENCE
 TABS = (
     (["Classify"], "classify"),
     (["Detect"], "detect"),
@@ -111,7 +112,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, url):
-    with page_of(browser) as opened:
+    with page_again(browser) as opened:
         opened.set_default_timeout(SECONDS)
         opened.goto(url)
         opened.get_by_role("tab", name="Classify", exact=True).wait_for()

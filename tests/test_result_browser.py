@@ -13,11 +13,12 @@ import pytest
 
 from core import detect, restore
 from core.errors import InputError
-from tests.browser import PHONE, chromium, page_of, tab
+from tests.browser import PHONE, chromium, page_again, tab
+from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-SECONDS = 120_000
+SECONDS = 1000 * PATIENCE
 # Key of a tab, the tabs to open, and two pictures that it takes.
 TABS = {
     "classify": (["Classify"], "coffee.jpg", "rocket.jpg"),
@@ -112,7 +113,7 @@ class Hand:
 
 @pytest.mark.parametrize("key", TABS)
 def test_one_gesture_is_one_event(browser: Any, url: str, key: str) -> None:
-    with page_of(browser) as page:
+    with page_again(browser) as page:
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         hand = Hand(page, url, key)
         first, second = (EXAMPLES / name for name in hand.files)
@@ -160,7 +161,7 @@ def test_a_refused_picture_leaves_nothing_of_the_one_before(
 ) -> None:
     bad = tmp_path / "note.png"
     bad.write_bytes(b"this is no picture at all")
-    with page_of(browser, viewport=PHONE if way == "upload" else None) as page:
+    with page_again(browser, viewport=PHONE if way == "upload" else None) as page:
         hand = Hand(page, url, key)
         good = EXAMPLES / hand.files[0]
         hand.upload(good)
@@ -190,7 +191,7 @@ def test_a_refused_picture_leaves_nothing_of_the_one_before(
 def test_a_run_that_fails_is_said_in_the_place_of_the_answer(
     browser: Any, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with page_of(browser) as page:
+    with page_again(browser) as page:
         hand = Hand(page, url, "detect")
         hand.upload(EXAMPLES / hand.files[0])
         hand.answered()
@@ -211,7 +212,7 @@ def test_a_run_that_fails_is_said_in_the_place_of_the_answer(
 
 
 def test_a_value_out_of_range_is_said_there_too(browser: Any, url: str) -> None:
-    with page_of(browser) as page:
+    with page_again(browser) as page:
         hand = Hand(page, url, "reconstruct")
         hand.upload(EXAMPLES / hand.files[0])
         hand.answered()
@@ -235,7 +236,7 @@ def test_cancel_says_so_and_leaves_no_answer_of_another_picture(
         while not go_on.wait(0.5):
             yield 0.1
 
-    with page_of(browser) as page:
+    with page_again(browser) as page:
         hand = Hand(page, url, "denoise")
         hand.upload(EXAMPLES / hand.files[0])
         hand.answered()
