@@ -40,7 +40,9 @@ class TaskSpec:
 
 TASK_SPECS: dict[Task, TaskSpec] = {
     "classify": TaskSpec("classify", "predict", "timm"),
-    "detect": TaskSpec("detect", "predict", "transformers", model_types=("detr",)),
+    "detect": TaskSpec(
+        "detect", "predict", "transformers", model_types=("detr", "d_fine", "rt_detr_v2")
+    ),
     "segment": TaskSpec("segment", "embed", "sam", model_types=("sam", "sam2", "sam2_video")),
     "reconstruct": TaskSpec("reconstruct", "predict", "transformers", model_types=("vit_mae",)),
     "denoise": TaskSpec("restore", "denoise", "spandrel", half=False, folders=("denoise",)),
@@ -193,7 +195,30 @@ CATALOGUE: tuple[Checkpoint, ...] = (
         arch="vit_tiny_patch16_224.augreg_in21k_ft_in1k",
         revision="7d3afdd0cf93ad84d986eb2d6bcc5812ebd0b106",
         sha256="fecf81b492bd13ee7a5297cb74d1d417aac8bf7e1b7d96aed89c4691984587ed"),
+    Checkpoint("resnet50", "classify", "timm", "timm/resnet50.a1_in1k", _APACHE, "ResNet-50",
+        "model.safetensors", size_mb=102.5, params_m=25.6, gmacs=4.09,
+        metric="80.4 % top-1 on ImageNet-1k", trained_on="ImageNet-1k", arch="resnet50.a1_in1k",
+        revision="767268603ca0cb0bfe326fa87277f19c419566ef",
+        sha256="773525d5821de224f8f30c33377b7a795d7863e08522698200d3217d3f2a41bb"),
+    Checkpoint("efficientnet-b0", "classify", "timm", "timm/efficientnet_b0.ra_in1k", _APACHE,
+        "EfficientNet-B0", "model.safetensors", size_mb=21.4, params_m=5.3, gmacs=0.386,
+        metric="77.7 % top-1 on ImageNet-1k", trained_on="ImageNet-1k",
+        arch="efficientnet_b0.ra_in1k",
+        sha256="d569899762ea9b1384ee07f4af64805cf8caa1c55f9253ebb1080dc40e87a2cd"),
+    Checkpoint("mobilenetv3-large", "classify", "timm", "timm/mobilenetv3_large_100.ra_in1k",
+        _APACHE, "MobileNetV3-L", "model.safetensors", size_mb=22.1, params_m=5.5, gmacs=0.217,
+        metric="75.8 % top-1 on ImageNet-1k", trained_on="ImageNet-1k",
+        arch="mobilenetv3_large_100.ra_in1k", revision="96f46a1c52932f27492dff66c72378eb99b443a7",
+        sha256="f425af34cc1cead2b5d6211f789a1f30b94835dc32f9c0fcc5a916e4fd2dde85"),
     # Detect
+    Checkpoint("dfine-small", "detect", "transformers", "ustc-community/dfine-small-coco", _APACHE,
+        "D-FINE-S", "model.safetensors", size_mb=41.5, params_m=10.3, gmacs=12.5,
+        metric="48.5 AP on COCO val2017", trained_on="COCO 2017", extra_files=_CONFIGS),
+    Checkpoint("dfine-nano", "detect", "transformers", "ustc-community/dfine-nano-coco", _APACHE,
+        "D-FINE-N", "model.safetensors", size_mb=15.3, params_m=3.8, gmacs=3.5,
+        metric="42.8 AP on COCO val2017", trained_on="COCO 2017", extra_files=_CONFIGS,
+        revision="066438d3d8f0da137a37b38fdf3368fd4afceced",
+        sha256="19e06bdc873da819920a8d373b879721a5b9759d822f8213220bb09abbdab58b"),
     Checkpoint("detr-r101", "detect", "transformers", "facebook/detr-resnet-101", _APACHE,
         "DETR ResNet-101", "model.safetensors", size_mb=242.8, params_m=60.7, gmacs=145,
         metric="43.5 AP on COCO val2017", trained_on="COCO 2017",
@@ -313,7 +338,7 @@ class Recommended:
 # One for each place that shows results: super-resolution has two, by its scale.
 RECOMMENDED: dict[tuple[Task, int], Recommended] = {
     ("classify", 1): Recommended("vit-small", "vit-base", "vit-tiny"),
-    ("detect", 1): Recommended("detr-r50", "detr-r50"),
+    ("detect", 1): Recommended("dfine-small", "dfine-small", "dfine-nano"),
     ("segment", 1): Recommended("sam2.1-hiera-tiny", "sam2.1-hiera-tiny"),
     ("reconstruct", 1): Recommended("vit-mae-base", "vit-mae-base"),
     ("denoise", 1): Recommended("nafnet-denoise", "nafnet-denoise"),

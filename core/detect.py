@@ -1,11 +1,13 @@
-"""Object detection with DETR (Carion et al., 2020), through transformers.
+"""Object detection with DETR (Carion et al., 2020) and its successors, through transformers.
 
-Each of Q object queries decodes to one box and one class; the last class is "no object". No
-non-maximum suppression is needed: the queries divide the objects among themselves.
+Each of Q object queries decodes to one box and one class. No non-maximum suppression is needed: the
+queries divide the objects among themselves. DETR's last class is "no object"; D-FINE (Peng et al.,
+2024) and RT-DETRv2 (Lv et al., 2024) score each class by itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from core import checks, images
+from core.errors import CheckpointError
 from core.nets import transforms
 from core.serving import runtime
 from core.serving.runtime import Built
@@ -22,6 +25,13 @@ from core.types import Detections
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Model types of transformers: their classes begin with this name, and whether their classes are
+# independent sigmoids.
+FAMILIES = {
+    "detr": ("Detr", False),
+    "d_fine": ("DFine", True),
+    "rt_detr_v2": ("RTDetrV2", True),
+}
 QueryOutputs = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
@@ -43,7 +53,8 @@ def predict(
         queries = run.output(("queries", picture.digest), lambda: _queries(run, picture.pixels()))
         names = run.lease.built.extra["labels"]
         h, w = picture.size
-        boxes, scores, classes = postprocess(*queries, threshold, (w, h))
+        read = postprocess_sigmoid if run.lease.built.extra["sigmoid"] else postprocess
+        boxes, scores, classes = read(*queries, threshold, (w, h))
         labels = tuple(names.get(int(c), f"class {c}") for c in classes)
         return Detections(boxes, scores, labels, (w, h), run.info())
 
@@ -122,16 +133,29 @@ def _queries(run: runtime.Run, rgb: images.RGB) -> QueryOutputs:
 
 
 def _build(resolved: Resolved) -> Built:
-    from transformers import DetrConfig, DetrForObjectDetection
+    import transformers
 
     settings = _config(resolved)
-    config = DetrConfig.from_dict(settings["detr"])
+    kind = settings["detr"].get("model_type") or "detr"
+    if kind not in FAMILIES:
+        raise CheckpointError(
+            f"{resolved.path.name} is of the type {kind}; supported: {', '.join(FAMILIES)}."
+        )
+    family, sigmoid = FAMILIES[kind]
+    config = getattr(transformers, f"{family}Config").from_dict(settings["detr"])
     config.auxiliary_loss = False  # for training only, and it changes the forward pass
+    network = getattr(transformers, f"{family}ForObjectDetection")
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
-    model = state_dicts.from_pretrained(DetrForObjectDetection, config, state, resolved.path.name)
-    transform = transforms.detr_transform(settings["size"], settings["mean"], settings["std"])
+    model = state_dicts.from_pretrained(network, config, state, resolved.path.name)
     labels = {int(i): name for i, name in (config.id2label or {}).items()}
-    return Built(model, {"labels": labels, "transform": transform})
+    return Built(model, {"labels": labels, "transform": _transform(settings), "sigmoid": sigmoid})
+
+
+def _transform(settings: dict[str, Any]) -> Callable[[images.RGB], torch.Tensor]:
+    size, mean, std = settings["size"], settings["mean"], settings["std"]
+    if "height" in size:  # the whole picture is squeezed to a square
+        return transforms.square_transform(size["height"], mean, std)
+    return transforms.detr_transform(size, mean, std)
 
 
 def _config(resolved: Resolved) -> dict[str, Any]:
@@ -142,6 +166,15 @@ def _config(resolved: Resolved) -> dict[str, Any]:
     config = state_dicts.config_beside(resolved.path)
     processor = state_dicts.json_beside(resolved.path, "preprocessor_config.json")
     size = processor.get("size")
+    if config.get("model_type") in ("d_fine", "rt_detr_v2"):
+        square = size if isinstance(size, dict) and "height" in size else {"height": 640}
+        plain = not processor.get("do_normalize", False)
+        return {
+            "detr": config,
+            "size": square,
+            "mean": (0.0, 0.0, 0.0) if plain else processor.get("image_mean", IMAGENET_MEAN),
+            "std": (1.0, 1.0, 1.0) if plain else processor.get("image_std", IMAGENET_STD),
+        }
     if not isinstance(size, dict) or "shortest_edge" not in size:
         # Older files hold one number, and the longest edge separately.
         shortest = size if isinstance(size, int) else 800

@@ -37,6 +37,8 @@ def libraries() -> None:
         from transformers import (  # noqa: F401
             DetrConfig,
             DetrForObjectDetection,
+            DFineForObjectDetection,
+            RTDetrV2ForObjectDetection,
             ViTMAEConfig,
             ViTMAEForPreTraining,
         )

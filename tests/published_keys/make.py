@@ -27,14 +27,21 @@ Answer = dict[str, dict[str, Any]]
 
 def filled(model: Any) -> Any:
     """The model with the numbers of the formula; its fixed tables must be the formula's already."""
-    state = model.state_dict()
+    state = kept(model)
     for name, old in state.items():
         new = torch.from_numpy(published.tensor(name, tuple(old.shape), NAMES[old.dtype]))
         if name.endswith(("relative_position_index", "attn_mask")):
             assert torch.equal(new, old), name
         state[name] = new
-    model.load_state_dict(state)
+    model.load_state_dict(state, strict=False)
     return model.eval()
+
+
+def kept(model: Any) -> dict[str, torch.Tensor]:
+    """What the file holds: of heads that D-FINE has under two names, those of its decoder."""
+    state = model.state_dict()
+    twice = ("class_embed.", "bbox_embed.") if "DFine" in type(model).__name__ else ()
+    return {name: t for name, t in state.items() if not name.startswith(twice or ("\0",))}
 
 
 def upstream(module: str, name: str) -> Any:
@@ -76,6 +83,35 @@ def detr(backbone: str) -> tuple[Any, Callable[[Any], Answer]]:
     return model, answer
 
 
+# HGNetv2-B0, as the D-FINE-N and -S of the authors' configuration files have it.
+B0 = {
+    "stem_channels": [3, 16, 16],
+    "stage_in_channels": [16, 64, 256, 512],
+    "stage_mid_channels": [16, 32, 64, 128],
+    "stage_out_channels": [64, 256, 512, 1024],
+    "stage_num_blocks": [1, 1, 2, 1],
+    "stage_numb_of_layers": [3, 3, 3, 3],
+    "use_learnable_affine_block": True,
+    "hidden_sizes": [64, 256, 512, 1024],
+}
+
+
+def d_fine(stages: tuple[int, ...], **config: Any) -> tuple[Any, Callable[[Any], Answer]]:
+    from transformers import DFineConfig, DFineForObjectDetection
+
+    made = DFineConfig(num_labels=80, decoder_layers=3, **config)
+    for name, value in B0.items():
+        setattr(made.backbone_config, name, value)
+    made.backbone_config.out_features = [f"stage{stage}" for stage in stages]
+    made.backbone_config.out_indices = list(stages)
+    return DFineForObjectDetection(made), boxes
+
+
+def boxes(m: Any) -> Answer:
+    out = m(pixel_values=given("picture", 1, 3, 640, 640))
+    return answers(logits=out.logits, boxes=out.pred_boxes)
+
+
 def mae(**config: int) -> tuple[Any, Callable[[Any], Answer]]:
     from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
@@ -104,15 +140,18 @@ def slimsam() -> tuple[Any, Callable[[Any], Answer]]:
     return model, answer
 
 
-def sam2() -> tuple[Any, Callable[[Any], Answer]]:
+def sam2(**backbone: Any) -> tuple[Any, Callable[[Any], Answer]]:
     from transformers import Sam2VideoConfig, Sam2VideoModel
 
-    model = Sam2VideoModel(Sam2VideoConfig())
+    config = Sam2VideoConfig()
+    for name, value in backbone.items():
+        setattr(config.vision_config.backbone_config, name, value)
+    model = Sam2VideoModel(config)
 
     def answer(m: Any) -> Answer:
         from transformers import Sam2Config, Sam2Model
 
-        still = Sam2Model(Sam2Config()).eval()
+        still = Sam2Model(Sam2Config(vision_config=m.config.vision_config)).eval()
         state = m.state_dict()
         still.load_state_dict({name: state[name] for name in still.state_dict()})
         points = torch.tensor([[[[300.0, 200.0], [600.0, 500.0]]]])
@@ -180,12 +219,36 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
     "vit-small": lambda: (timm_vit("vit_small_patch16_224")[0], None),
     "deit-small": lambda: timm_vit("deit_small_patch16_224"),
     "vit-tiny": lambda: timm_vit("vit_tiny_patch16_224"),
+    "resnet50": lambda: timm_vit("resnet50"),
+    "efficientnet-b0": lambda: timm_vit("efficientnet_b0"),
+    "mobilenetv3-large": lambda: timm_vit("mobilenetv3_large_100"),
+    "dfine-small": lambda: d_fine(
+        (2, 3, 4), encoder_in_channels=[256, 512, 1024], hidden_expansion=0.5, depth_mult=0.34
+    ),
+    "dfine-nano": lambda: d_fine(
+        (3, 4),
+        encoder_hidden_dim=128,
+        encoder_ffn_dim=512,
+        encoder_in_channels=[512, 1024],
+        feat_strides=[16, 32],
+        encode_proj_layers=[1],
+        hidden_expansion=0.34,
+        depth_mult=0.5,
+        d_model=128,
+        decoder_in_channels=[128, 128],
+        num_feature_levels=2,
+        decoder_n_points=[6, 6],
+        decoder_ffn_dim=512,
+    ),
     "detr-r50": lambda: detr("resnet50"),
     "detr-r101": lambda: detr("resnet101"),
     "vit-mae-base": mae,
     "vit-mae-large": lambda: (mae(**LARGE)[0], None),
     "slimsam-50": slimsam,
     "sam2.1-hiera-tiny": sam2,
+    "sam2.1-hiera-small": lambda: sam2(
+        blocks_per_stage=[1, 2, 11, 2], global_attention_blocks=[7, 10, 13]
+    ),
     "sam-vit-b": lambda: sam("vit_b"),
     "sam-vit-l": lambda: sam("vit_l"),
     "sam-vit-h": lambda: sam("vit_h"),
@@ -202,17 +265,17 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
 
 
 # The published size shows that this file holds the shared table under both of its names.
-BOTH_NAMES = {"sam2.1-hiera-tiny"}
+BOTH_NAMES = {"sam2.1-hiera-tiny", "sam2.1-hiera-small"}
 
 
 def main(names: list[str]) -> None:
     sys.path[:0] = [folder for folder in UPSTREAM.split(":") if folder]
     for name in names:
         model, answer = ENTRIES[name]()
-        state = model.state_dict()
+        state = kept(model)
         keys = {k: (tuple(t.shape), NAMES[t.dtype]) for k, t in state.items()}
         shared = {k for k in getattr(model, "_tied_weights_keys", None) or () if k in keys}
-        if name in BOTH_NAMES:
+        if name in BOTH_NAMES or name.startswith("dfine"):
             shared = set()
         path = published.FOLDER / f"{name}.json"
         told = json.loads(path.read_text("utf-8")) if path.exists() else {}
@@ -239,7 +302,16 @@ def _text(told: dict[str, Any]) -> str:
             return [' "answers": {', ",\n".join(rows), " }"]
         return [f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"]
 
-    order = ("source", "certainty", "bytes", "metadata", "wrapper", "config", "preprocessor")
+    order = (
+        "source",
+        "certainty",
+        "bytes",
+        "metadata",
+        "by_name",
+        "wrapper",
+        "config",
+        "preprocessor",
+    )
     present = [name for name in (*order, "answers", "keys") if name in told]
     return "{\n" + ",\n".join("\n".join(lines(name)) for name in present) + "\n}\n"
 
