@@ -68,10 +68,40 @@ def postprocess(
     classes = probabilities[:, :-1].argmax(-1)  # (Q,)
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] > threshold]  # (N,)
-    centre, half = boxes[order, :2], boxes[order, 2:] / 2
+    return corners(boxes[order], size), scores[order], classes[order]
+
+
+def postprocess_sigmoid(
+    logits: NDArray[np.float32],
+    boxes: NDArray[np.float32],
+    threshold: float,
+    size: tuple[int, int],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """The post-processing of detectors whose classes are independent sigmoids, such as RT-DETR.
+
+    There is no class "no object": a query can answer with several classes, and the Q best pairs of
+    query and class are kept, as transformers' `RTDetrImageProcessor` does.
+
+    Args:
+        logits: (Q, C). boxes: (Q, 4) cxcywh in 0..1. size: (W, H) of the original picture.
+
+    Returns:
+        As `postprocess`.
+    """
+    scores = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))  # (Q, C)
+    order = np.argsort(-scores, axis=None, kind="stable")[: len(logits)]
+    order = order[scores.flat[order] > threshold]  # (N,) of Q * C
+    queries, classes = np.divmod(order, scores.shape[1])
+    found = scores.flat[order].astype(np.float32)
+    return corners(boxes[queries], size), found, classes
+
+
+def corners(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """(N, 4) cxcywh in 0..1 -> xyxy in pixels of a picture of `size` (W, H), clipped to it."""
+    centre, half = boxes[:, :2], boxes[:, 2:] / 2
     limits = np.array([*size, *size], dtype=np.float32)
-    corners = np.concatenate([centre - half, centre + half], -1) * limits  # (N, 4)
-    return np.clip(corners, 0, limits).astype(np.float32), scores[order], classes[order]
+    found = np.concatenate([centre - half, centre + half], -1) * limits
+    return np.clip(found, 0, limits).astype(np.float32)
 
 
 def _queries(run: runtime.Run, rgb: images.RGB) -> QueryOutputs:

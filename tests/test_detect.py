@@ -185,3 +185,24 @@ def test_bfloat16_agrees(starter, picture, settings):
     rough = detect.predict(image, threshold=0.0)
     assert not np.array_equal(rough.scores, plain.scores)
     np.testing.assert_allclose(rough.scores, plain.scores, atol=0.1)
+
+
+def test_sigmoid_postprocessing_equals_transformers():
+    from transformers import RTDetrImageProcessor
+    from transformers.models.rt_detr.modeling_rt_detr import RTDetrObjectDetectionOutput
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(-2, 2, (30, 7)).astype(np.float32)
+    boxes = rng.uniform(0.3, 0.6, (30, 4)).astype(np.float32)
+    out = RTDetrObjectDetectionOutput(
+        logits=torch.tensor(logits)[None], pred_boxes=torch.tensor(boxes)[None]
+    )
+    for threshold in (0.0, 0.4):
+        expected = RTDetrImageProcessor().post_process_object_detection(
+            out, threshold, [(300, 400)]
+        )[0]
+        found, scores, classes = detect.postprocess_sigmoid(logits, boxes, threshold, (400, 300))
+        np.testing.assert_allclose(found, expected["boxes"], atol=1e-3)
+        np.testing.assert_allclose(scores, expected["scores"], atol=1e-6)
+        assert classes.tolist() == expected["labels"].tolist()
+    assert 0 < len(scores) < 30

@@ -27,7 +27,13 @@ from training.common import LoopConfig, prepare, update_ema
 from training.detectors_loss import Targets, corners, dense_loss, query_loss
 from training.muon import muon
 
-PLAIN = ("enc_score_head", "class_embed", "layers.2.weight", "sampling_offsets", "attention_weights")
+PLAIN = (
+    "enc_score_head",
+    "class_embed",
+    "layers.2.weight",
+    "sampling_offsets",
+    "attention_weights",
+)
 
 
 def initialise(detr: Any) -> None:
@@ -244,8 +250,14 @@ def main() -> None:
         if decoder and not started:
             begin_decoder(detr)
             started = True
-            ema.load_state_dict(detr.state_dict() | {k: v for k, v in ema.state_dict().items()
-                                if "decoder." not in k or "decoder_" in k})
+            ema.load_state_dict(
+                detr.state_dict()
+                | {
+                    k: v
+                    for k, v in ema.state_dict().items()
+                    if "decoder." not in k or "decoder_" in k
+                }
+            )
         rng = np.random.default_rng([7, step])
         maps, targets = sampler.batch(plan.batch, plan.mosaics, rng)
         for group in optimizer.param_groups:
