@@ -197,7 +197,7 @@ def test_sigmoid_postprocessing_equals_transformers():
     out = RTDetrObjectDetectionOutput(
         logits=torch.tensor(logits)[None], pred_boxes=torch.tensor(boxes)[None]
     )
-    for threshold in (0.0, 0.4):
+    for threshold in (0.0, 0.7):
         expected = RTDetrImageProcessor().post_process_object_detection(
             out, threshold, [(300, 400)]
         )[0]

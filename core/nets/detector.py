@@ -164,3 +164,22 @@ def build(
             channels, settings.encoder_hidden_dim, 1, bias=False
         )
     return detr
+
+
+def answers(model: nn.Module, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, N, C) logits of sigmoids and (B, N, 4) boxes cxcywh in 0..1: of every token, or of the
+    queries after the last decoder layer."""
+    if isinstance(model, CnnDetector):
+        dense = model(maps)
+        return dense.logits, dense.boxes
+    out = model(pixel_values=maps)
+    return out.logits, out.pred_boxes
+
+
+def from_settings(settings: dict[str, Any]) -> nn.Module:
+    """The network that a starter's header describes: `kind` is "cnn" or "rt-detr", `detr` the
+    config of transformers. Its weights are random."""
+    from transformers import RTDetrConfig
+
+    detr = build(RTDetrConfig.from_dict(settings["detr"]))
+    return CnnDetector(detr.model) if settings["kind"] == "cnn" else detr
