@@ -24,7 +24,7 @@ from core.nets import detector
 from training import detectors_data as data
 from training import detectors_eval as measure
 from training.common import LoopConfig, prepare, update_ema
-from training.detectors_loss import Targets, corners, dense_loss, query_loss
+from training.detectors_loss import Targets, corners, dense_loss, query_loss, single_loss
 from training.muon import muon
 
 PLAIN = (
@@ -49,7 +49,7 @@ def initialise(detr: Any) -> None:
         with torch.no_grad():
             width = len(project.weight)
             project.weight[:, :width, 0, 0] += torch.eye(width)
-    heads = [model.enc_score_head, *model.decoder.class_embed]
+    heads = [model.enc_score_head, model.many_score_head, *model.decoder.class_embed]
     for head in heads:
         nn.init.normal_(head.weight, std=0.01)
         nn.init.constant_(head.bias, -math.log(99))
@@ -90,19 +90,30 @@ def lean(detr: Any) -> Any:
         for block in stage.bottlenecks:
             block.conv2 = Zero()
     detr.model.decoder_input_proj = nn.ModuleList(nn.Identity() for _ in detector.LEVELS)
+    # The queries are chosen by a class layer of their own, which learns one token an object.
+    detr.model.many_score_head = nn.Linear(detr.config.d_model, detr.config.num_labels)
     return detr
+
+
+def dense_of(detr: Any) -> tuple[detector.CnnDetector, nn.Module]:
+    """The convolutional detector with its own class layer; and the one that chooses queries."""
+    cnn = detector.CnnDetector(detr.model)
+    cnn.enc_score_head = detr.model.many_score_head
+    return cnn, detr.model.enc_score_head
 
 
 @torch.no_grad()
 def begin_decoder(detr: Any) -> None:
     """The decoder's class layers begin as the dense one's."""
     for head in detr.model.decoder.class_embed:
-        head.load_state_dict(detr.model.enc_score_head.state_dict())
+        head.load_state_dict(detr.model.many_score_head.state_dict())
+    detr.model.enc_score_head.load_state_dict(detr.model.many_score_head.state_dict())
 
 
 def decode(detr: Any, dense: detector.Dense) -> tuple[torch.Tensor, torch.Tensor]:
     """What `RTDetrModel` does after its dense heads: (B, L, Q, C) logits, (B, L, Q, 4) boxes."""
-    best = dense.logits.detach().amax(-1).topk(detr.config.num_queries, 1).indices[..., None]
+    scores = detr.model.enc_score_head(dense.memory.detach())
+    best = scores.amax(-1).topk(detr.config.num_queries, 1).indices[..., None]
     query = dense.memory.detach().gather(1, best.expand(-1, -1, dense.memory.shape[2]))
     start = dense.offsets.detach().gather(1, best.expand(-1, -1, 4))
     shapes = [(int(x.shape[2]), int(x.shape[3])) for x in dense.levels]
@@ -136,9 +147,12 @@ def step_loss(
     parts = {"dense": float(loss.detach())}
     if decoder:
         logits, boxes = decode(detr, dense)
+        single = detr.model.enc_score_head(dense.memory)
+        one = single_loss(single, dense.boxes, *tokens(dense), targets)
+        parts["single"] = float(one.detach())
         layers = [query_loss(logits[:, i], boxes[:, i], targets) for i in range(logits.shape[1])]
         parts["decoder"] = float(layers[-1].detach())
-        loss = loss + torch.stack(layers).sum()
+        loss = loss + one + torch.stack(layers).sum()
     return loss, parts
 
 
@@ -165,7 +179,7 @@ def answers(
 
 def evaluate(detr: Any, view: data.View, indices: list[int], decoder: bool) -> dict[str, float]:
     """AP50 on pictures of a view."""
-    cnn = detector.CnnDetector(detr.model)
+    cnn, _ = dense_of(detr)
     one, two = [], []
     for i in range(0, len(indices), 16):
         rows = indices[i : i + 16]
@@ -215,7 +229,7 @@ def main() -> None:
     ema.eval().requires_grad_(False)
     for net in (detr, ema):
         net.to(memory_format=torch.channels_last)
-    cnn = detector.CnnDetector(detr.model)
+    cnn, _ = dense_of(detr)
     optimizer = muon(detr, LoopConfig(lr=0.01, plain_lr=0.2, weight_decay=0.01), PLAIN)
     step, minutes, started = 0, 0.0, False
     if (folder / options.resume).exists():
@@ -270,7 +284,7 @@ def main() -> None:
         nn.utils.clip_grad_norm_(detr.parameters(), 5.0)
         optimizer.step()
         step += 1
-        update_ema(ema, detr, 0.998, step)
+        update_ema(ema, detr, 0.997, step)
         minutes += (time.process_time() - begun) / 60
         sums = {k: sums.get(k, 0.0) + v for k, v in parts.items()}
         count += 1

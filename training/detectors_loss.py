@@ -60,7 +60,12 @@ def gious(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def assign(
-    logits: Tensor, boxes: Tensor, centres: Tensor, cells: Tensor, targets: Targets
+    logits: Tensor,
+    boxes: Tensor,
+    centres: Tensor,
+    cells: Tensor,
+    targets: Targets,
+    most_tokens: int = TOPK,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Task-aligned assignment (Feng et al., "TOOD", 2021).
 
@@ -81,7 +86,7 @@ def assign(
     inside = (distance <= torch.maximum(half[:, None], cells[None, :, None, None])).all(-1)
     metric = scores.sqrt() * overlap**4
     metric = (metric + 1e-9) * (inside & targets.real[:, None])
-    k = min(TOPK, metric.shape[1])
+    k = min(most_tokens, metric.shape[1])
     best = metric.topk(k, 1)
     chosen = torch.zeros_like(metric).scatter_(1, best.indices, 1.0) * (metric > 0)
     # Tokens wanted by several objects go to the one that they overlap most.
@@ -97,9 +102,9 @@ def assign(
     return owner, goal, ignored
 
 
-def _varifocal(logits: Tensor, goals: Tensor, ignored: Tensor) -> Tensor:
+def _varifocal(logits: Tensor, goals: Tensor, ignored: Tensor, gamma: float = 2.0) -> Tensor:
     """Sum of the varifocal loss (Zhang et al., 2020). `ignored` (B, N) tokens count for nothing."""
-    weight = torch.where(goals > 0, goals, 0.75 * logits.detach().sigmoid() ** 2)
+    weight = torch.where(goals > 0, goals, 0.75 * logits.detach().sigmoid() ** gamma)
     weight = weight * (~ignored)[..., None]
     return (F.binary_cross_entropy_with_logits(logits, goals, reduction="none") * weight).sum()
 
@@ -121,6 +126,17 @@ def dense_loss(
     _, giou = gious(found[on], true)
     near = (boxes[on] - centred(true)).abs().sum(-1)
     return loss + ((2 * (1 - giou) + 5 * near) * goal[on]).sum() / total
+
+
+def single_loss(
+    logits: Tensor, boxes: Tensor, centres: Tensor, cells: Tensor, targets: Targets
+) -> Tensor:
+    """Class loss where each object has one token, so that its neighbours learn to be silent (Wang
+    et al., "YOLOv10", 2024): the queries are chosen by these scores."""
+    found = corners(boxes.detach())
+    owner, goal, ignored = assign(logits.detach(), found, centres, cells, targets, 1)
+    goals = F.one_hot(targets.labels.gather(1, owner), logits.shape[2]) * goal[..., None]
+    return _varifocal(logits, goals, ignored, 1.0) / targets.real.sum().clamp(min=1)
 
 
 def query_loss(logits: Tensor, boxes: Tensor, targets: Targets, many: float = 0.5) -> Tensor:
@@ -149,7 +165,7 @@ def query_loss(logits: Tensor, boxes: Tensor, targets: Targets, many: float = 0.
         ignored = ((overlap * targets.ignored[:, None]).amax(2) > NEAR) & (match < 0)
         goals = F.one_hot(targets.labels.gather(1, owner), logits.shape[2]) * quality[..., None]
     count = targets.real.sum().clamp(min=1)
-    loss = _varifocal(logits, goals, ignored) / count
+    loss = _varifocal(logits, goals, ignored, 1.0) / count
     on = weight > 0
     if not on.any():
         return loss

@@ -115,7 +115,7 @@ def anchors(shapes: Sequence[tuple[int, int]]) -> torch.Tensor:
 
 
 def config(
-    classes: Sequence[str], width: int = 128, layers: int = 3, queries: int = 60
+    classes: Sequence[str], width: int = 128, layers: int = 3, queries: int = 40
 ) -> RTDetrConfig:
     """RT-DETR on the trunk's maps. No self-attention in its encoder: the pyramid stays
     convolutional, so that the same weights are a convolutional detector."""
