@@ -284,7 +284,7 @@ def main() -> None:
         nn.utils.clip_grad_norm_(detr.parameters(), 5.0)
         optimizer.step()
         step += 1
-        update_ema(ema, detr, 0.997, step)
+        update_ema(ema, detr, 0.995, step)
         minutes += (time.process_time() - begun) / 60
         sums = {k: sums.get(k, 0.0) + v for k, v in parts.items()}
         count += 1

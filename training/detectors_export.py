@@ -54,9 +54,17 @@ def whole(state: State, basis: State) -> State:
     return full
 
 
-def export(state: State, basis: State, folder: Path) -> dict[str, Path]:
-    """Write both starters; the convolutional one leaves the decoder out."""
+def export(
+    state: State, basis: State, folder: Path, shifts: dict[str, float] | None = None
+) -> dict[str, Path]:
+    """Write both starters; the convolutional one leaves the decoder out.
+
+    `shifts` are added to the logits of what each answers, so that one threshold suits both.
+    """
     full = whole(state, basis)
+    move = {"cnn": 0.0, "rt-detr": 0.0} | (shifts or {})
+    last = max(name for name in full if "decoder.class_embed" in name and name.endswith("bias"))
+    full[last] = full[last] + move["rt-detr"]
     paths = {}
     for kind, key in KEYS.items():
         settings = {
@@ -72,6 +80,9 @@ def export(state: State, basis: State, folder: Path) -> dict[str, Path]:
                 for name, value in full.items()
                 if not name.startswith("model.decoder.")
             }
+            many = "model.many_score_head"
+            own["enc_score_head.weight"] = state[f"{many}.weight"]
+            own["enc_score_head.bias"] = state[f"{many}.bias"] + move["cnn"]
         paths[kind] = folder / f"{key}.safetensors"
         state_dicts.save_starter(paths[kind], own, "detect", settings)
     return paths
@@ -82,11 +93,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--to", type=Path, required=True)
+    parser.add_argument("--state", default="last.pt")
+    parser.add_argument("--shift", type=float, nargs=2, default=(0.0, 0.0), help="CNN, RT-DETR")
     options = parser.parse_args()
-    state = torch.load(options.runs / "last.pt", weights_only=True)
+    state = torch.load(options.runs / options.state, weights_only=True)
     basis = torch.load(options.runs / "basis.pt", weights_only=True)
     options.to.mkdir(parents=True, exist_ok=True)
-    print(export(state["ema"], basis, options.to))
+    shifts = dict(zip(KEYS, options.shift, strict=True))
+    print(export(state["ema"], basis, options.to, shifts))
 
 
 if __name__ == "__main__":
