@@ -41,7 +41,7 @@ class TaskSpec:
 TASK_SPECS: dict[Task, TaskSpec] = {
     "classify": TaskSpec("classify", "predict", "timm"),
     "detect": TaskSpec(
-        "detect", "predict", "transformers", model_types=("detr", "d_fine", "rt_detr_v2")
+        "detect", "predict", "transformers", model_types=("detr", "rt_detr", "rt_detr_v2", "d_fine")
     ),
     "segment": TaskSpec("segment", "embed", "sam", model_types=("sam", "sam2", "sam2_video")),
     "reconstruct": TaskSpec("reconstruct", "predict", "transformers", model_types=("vit_mae",)),
@@ -157,6 +157,7 @@ def _starter(key: str, task: Task, loader: Loader, title: str, scale: int = 1) -
 CATALOGUE: tuple[Checkpoint, ...] = (
     # Starters: in the repository, made by the recipes in training/
     _starter("classify-starter", "classify", "timm", "EfficientNet-Lite0 + ViT"),
+    _starter("detect-cnn-starter", "detect", "transformers", "Starter CNN detector"),
     _starter("detect-starter", "detect", "transformers", "Starter DETR"),
     _starter("segment-starter", "segment", "sam", "Starter SAM"),
     _starter("reconstruct-starter", "reconstruct", "transformers", "Starter MAE"),

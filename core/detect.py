@@ -1,8 +1,8 @@
-"""Object detection with DETR (Carion et al., 2020) and its successors, through transformers.
+"""Object detection: DETR (Carion et al., 2020) and its successors through transformers, and the
+detectors on the trunk (`core.nets.detector`).
 
-Each of Q object queries decodes to one box and one class. No non-maximum suppression is needed: the
-queries divide the objects among themselves. DETR's last class is "no object"; D-FINE (Peng et al.,
-2024) and RT-DETRv2 (Lv et al., 2024) score each class by itself.
+Each of a DETR's Q object queries decodes to one box and its classes. No non-maximum suppression is
+needed: the queries divide the objects among themselves. A convolutional detector needs it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from core import checks, images
 from core.errors import CheckpointError
-from core.nets import transforms
+from core.nets import detector, transforms, trunk
 from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
@@ -25,14 +25,16 @@ from core.types import Detections
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# Model types of transformers: their classes begin with this name, and whether their classes are
-# independent sigmoids.
-FAMILIES = {
-    "detr": ("Detr", False),
-    "d_fine": ("DFine", True),
-    "rt_detr_v2": ("RTDetrV2", True),
-}
+CANDIDATES, NMS_IOU = 300, 0.6
 QueryOutputs = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+class _NeedsMaps(Exception):  # no error: it asks for maps
+    """The model begins with the trunk's maps of this view."""
+
+    def __init__(self, view: trunk.View) -> None:
+        super().__init__()
+        self.view = view
 
 
 def predict(
@@ -49,13 +51,41 @@ def predict(
     threshold = checks.number(threshold, "The threshold", 0, 1)
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
+    try:
+        return _found(picture, checkpoint, threshold, progress)
+    except _NeedsMaps as needed:
+        # The trunk is loaded while this model is not held, so that either may make room.
+        maps, _ = trunk.read(picture.pixels(), needed.view, progress)
+    return _found(picture, checkpoint, threshold, progress, maps)
+
+
+def classes(checkpoint: str = "auto") -> tuple[str, ...]:
+    """The names of the classes that a checkpoint knows.
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
+    with runtime.run("detect", checkpoint, _build) as run:
+        return tuple(dict.fromkeys(run.lease.built.extra["labels"].values()))
+
+
+def _found(
+    picture: images.Picture,
+    checkpoint: str,
+    threshold: float,
+    progress: Progress | None,
+    maps: trunk.Features | None = None,
+) -> Detections:
     with runtime.run("detect", checkpoint, _build, progress) as run:
-        queries = run.output(("queries", picture.digest), lambda: _queries(run, picture.pixels()))
-        names = run.lease.built.extra["labels"]
+        extra = run.lease.built.extra
+
+        def compute() -> QueryOutputs:
+            return _tokens(run, maps) if "view" in extra else _queries(run, picture.pixels())
+
+        queries = run.output(("queries", picture.digest), compute)
         h, w = picture.size
-        read = postprocess_sigmoid if run.lease.built.extra["sigmoid"] else postprocess
-        boxes, scores, classes = read(*queries, threshold, (w, h))
-        labels = tuple(names.get(int(c), f"class {c}") for c in classes)
+        boxes, scores, found = extra["postprocess"](*queries, threshold, (w, h))
+        labels = tuple(extra["labels"].get(int(c), f"class {c}") for c in found)
         return Detections(boxes, scores, labels, (w, h), run.info())
 
 
@@ -115,6 +145,51 @@ def corners(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.flo
     return np.clip(found, 0, limits).astype(np.float32)
 
 
+def postprocess_nms(
+    logits: NDArray[np.float32],
+    boxes: NDArray[np.float32],
+    threshold: float,
+    size: tuple[int, int],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """The post-processing of a detector that predicts at every token: non-maximum suppression.
+
+    Of the `CANDIDATES` best pairs of token and class, those are dropped that overlap a better one
+    of their class by an IoU above `NMS_IOU`.
+
+    Args:
+        logits: (N, C) of sigmoids. boxes: (N, 4) cxcywh in 0..1. size: (W, H) of the picture.
+
+    Returns:
+        As `postprocess`.
+    """
+    from torchvision.ops import batched_nms
+
+    scores = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))  # (N, C)
+    order = np.argsort(-scores, axis=None, kind="stable")[:CANDIDATES]
+    order = order[scores.flat[order] > threshold]  # (K,) of N * C
+    tokens, classes = np.divmod(order, scores.shape[1])
+    found = corners(boxes[tokens], size)
+    best = scores.flat[order].astype(np.float32)
+    tensors = (torch.from_numpy(x) for x in (found, best, classes))
+    keep = batched_nms(*tensors, NMS_IOU).numpy()
+    return found[keep], best[keep], classes[keep]
+
+
+def _tokens(run: runtime.Run, maps: trunk.Features | None) -> QueryOutputs:
+    """Logits and boxes of a network that begins with the trunk's maps."""
+    if maps is None:
+        raise _NeedsMaps(run.lease.built.extra["view"])
+    module: Any = run.lease.built.module
+
+    def heads(*parts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits, boxes = detector.answers(module, detector.pack(*parts))
+        return logits.float(), boxes.float()
+
+    with run.watch.stage("forward"):
+        out = run.batched(heads, maps.head, maps.stride16, maps.stride8)
+    return _checked(*out)
+
+
 def _queries(run: runtime.Run, rgb: images.RGB) -> QueryOutputs:
     with run.watch.stage("prepare"):
         x = run.lease.built.extra["transform"](rgb)  # (1, 3, h, w)
@@ -126,62 +201,90 @@ def _queries(run: runtime.Run, rgb: images.RGB) -> QueryOutputs:
     with run.watch.stage("forward"):
         # Only pictures of one size share a pass: padding to a common size would move the boxes.
         out = run.batched(queries, x)  # (1, Q, C + 1), (1, Q, 4)
-    logits, boxes = out[0][0].numpy(), out[1][0].numpy()
+    return _checked(*out)
+
+
+def _checked(logits_batch: torch.Tensor, boxes_batch: torch.Tensor) -> QueryOutputs:
+    logits, boxes = logits_batch[0].numpy(), boxes_batch[0].numpy()
     if not (np.all(np.isfinite(logits)) and np.all(np.isfinite(boxes))):
         raise checks.not_numbers()
     return logits, boxes  # (Q, C + 1), (Q, 4)
 
 
 def _build(resolved: Resolved) -> Built:
+    starter = state_dicts.starter_config(resolved.path, "detect")
+    if starter is not None and "trunk" in starter:
+        return _build_on_trunk(resolved, starter)
     import transformers
 
-    settings = _config(resolved)
-    kind = settings["detr"].get("model_type") or "detr"
-    if kind not in FAMILIES:
-        raise CheckpointError(
-            f"{resolved.path.name} is of the type {kind}; supported: {', '.join(FAMILIES)}."
-        )
-    family, sigmoid = FAMILIES[kind]
-    config = getattr(transformers, f"{family}Config").from_dict(settings["detr"])
+    settings = starter or _config(resolved)
+    kind = str(settings["detr"].get("model_type", "detr"))
+    if kind not in _KINDS:
+        raise CheckpointError(f"{resolved.path.name} is a {kind}, which Detect cannot read.")
+    name, answers = _KINDS[kind]
+    model_class = getattr(transformers, f"{name}ForObjectDetection")
+    config = model_class.config_class.from_dict(settings["detr"])
     config.auxiliary_loss = False  # for training only, and it changes the forward pass
-    network = getattr(transformers, f"{family}ForObjectDetection")
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
-    model = state_dicts.from_pretrained(network, config, state, resolved.path.name)
+    model = state_dicts.from_pretrained(model_class, config, state, resolved.path.name)
     labels = {int(i): name for i, name in (config.id2label or {}).items()}
-    return Built(model, {"labels": labels, "transform": _transform(settings), "sigmoid": sigmoid})
+    transform = _transform(settings)
+    return Built(model, {"labels": labels, "transform": transform, "postprocess": answers})
+
+
+def _build_on_trunk(resolved: Resolved, settings: dict[str, Any]) -> Built:
+    state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
+    with torch.device("meta"):
+        model = detector.from_settings(settings)
+    state_dicts.assign(model, state, resolved.path.name)
+    nms = settings["kind"] == "cnn"
+    return Built(
+        model,
+        {
+            "labels": dict(enumerate(settings["classes"])),
+            "view": trunk.View(settings["trunk"]["size"], None, dilated=True),
+            "postprocess": postprocess_nms if nms else postprocess_sigmoid,
+        },
+    )
 
 
 def _transform(settings: dict[str, Any]) -> Callable[[images.RGB], torch.Tensor]:
     size, mean, std = settings["size"], settings["mean"], settings["std"]
-    if "height" in size:  # the whole picture is squeezed to a square
-        return transforms.square_transform(size["height"], mean, std)
-    return transforms.detr_transform(size, mean, std)
+    if "shortest_edge" in size:
+        return transforms.detr_transform(size, mean, std)
+    if size["height"] != size["width"]:
+        raise CheckpointError(
+            "Detect reads square inputs only, not {height} x {width}.".format(**size)
+        )
+    return transforms.square_transform(size["height"], mean, std)
 
 
 def _config(resolved: Resolved) -> dict[str, Any]:
-    """The header of a starter's file, or the config.json (and processor's) beside a full one."""
-    starter = state_dicts.starter_config(resolved.path, "detect")
-    if starter is not None:
-        return starter
+    """The config.json (and processor's) beside a full file."""
     config = state_dicts.config_beside(resolved.path)
     processor = state_dicts.json_beside(resolved.path, "preprocessor_config.json")
     size = processor.get("size")
-    if config.get("model_type") in ("d_fine", "rt_detr_v2"):
-        square = size if isinstance(size, dict) and "height" in size else {"height": 640}
-        plain = not processor.get("do_normalize", False)
-        return {
-            "detr": config,
-            "size": square,
-            "mean": (0.0, 0.0, 0.0) if plain else processor.get("image_mean", IMAGENET_MEAN),
-            "std": (1.0, 1.0, 1.0) if plain else processor.get("image_std", IMAGENET_STD),
-        }
-    if not isinstance(size, dict) or "shortest_edge" not in size:
+    kind = config.get("model_type", "detr")
+    squared = kind != "detr"  # the successors squeeze the picture and do not normalise it
+    if squared and not (isinstance(size, dict) and "height" in size):
+        size = {"height": 640, "width": 640}
+    if not isinstance(size, dict) or not {"shortest_edge", "height"} & set(size):
         # Older files hold one number, and the longest edge separately.
         shortest = size if isinstance(size, int) else 800
         size = {"shortest_edge": shortest, "longest_edge": processor.get("max_size", 1333)}
+    plain = not processor.get("do_normalize", not squared)
     return {
         "detr": config,
         "size": size,
-        "mean": processor.get("image_mean", IMAGENET_MEAN),
-        "std": processor.get("image_std", IMAGENET_STD),
+        "mean": (0.0,) * 3 if plain else processor.get("image_mean", IMAGENET_MEAN),
+        "std": (1.0,) * 3 if plain else processor.get("image_std", IMAGENET_STD),
     }
+
+
+# By the model_type in config.json: the class in transformers, and what reads its answers.
+_KINDS = {
+    "detr": ("Detr", postprocess),
+    "rt_detr": ("RTDetr", postprocess_sigmoid),
+    "rt_detr_v2": ("RTDetrV2", postprocess_sigmoid),
+    "d_fine": ("DFine", postprocess_sigmoid),
+}

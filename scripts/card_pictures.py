@@ -86,12 +86,18 @@ def reconstruct_failure() -> RGB:
     return strips.row([(words, strips.fitted(shown, SIDE)) for words, shown in named])
 
 
-def detect_failure() -> RGB:
-    """Coins, which are outside its classes."""
-    picture = photograph("coins.jpg")
-    found = detect.predict(picture, "detect-starter", threshold=0.5)
-    shown = draw.boxes(picture, found, 0.5)
-    return strips.row([("coins", strips.fitted(shown, 2 * SIDE))])
+def detect_failure(key: str) -> Callable[[], RGB]:
+    """A flower, which is outside the classes, and a woman whose uniform is dark."""
+
+    def draw_both() -> RGB:
+        cells = []
+        for name in ("flower.jpg", "hopper.jpg"):
+            picture = photograph(name)
+            found = detect.predict(picture, key, threshold=0.5)
+            cells.append((name, strips.fitted(draw.boxes(picture, found, 0.5), SIDE)))
+        return strips.row(cells)
+
+    return draw_both
 
 
 def segment_failure() -> RGB:
@@ -118,7 +124,8 @@ FAILURES: dict[str, Callable[[], RGB]] = {
     "deblur-starter": deblur_failure,
     "classify-starter": classify_failure,
     "reconstruct-starter": reconstruct_failure,
-    "detect-starter": detect_failure,
+    "detect-starter": detect_failure("detect-starter"),
+    "detect-cnn-starter": detect_failure("detect-cnn-starter"),
     "segment-starter": segment_failure,
 }
 

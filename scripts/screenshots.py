@@ -47,7 +47,7 @@ def classify(page: Any) -> None:
 def detect(page: Any) -> None:
     """Boxes on a photograph."""
     _open(page, "Detect")
-    _choose(page, "detect", "face.jpg")
+    _choose(page, "detect", "chelsea.jpg")
     page.locator("#detect-result img").wait_for()
 
 

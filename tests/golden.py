@@ -39,7 +39,7 @@ def _classified(key: str) -> list[float]:
 
 
 def _detected(key: str) -> list[float]:
-    found = detect.predict(_picture("face.jpg"), key, threshold=0.3)
+    found = detect.predict(_picture("chelsea.jpg"), key, threshold=0.3)
     best = int(found.scores.argmax())
     return [100 * float(found.scores[best]), *(float(v) for v in found.boxes[best])]
 

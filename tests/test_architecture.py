@@ -259,7 +259,7 @@ ALLOWED = [
     ("demos/lessons/attention.py", "from demos.canvas import component"),
     ("demos/lessons/attention.py", "from demos.segment import session"),
     ("app.py", "from demos import _page"),
-    ("training/detect.py", "import torch\nfrom core.sources import state_dicts"),
+    ("training/detectors.py", "import torch\nfrom core.sources import state_dicts"),
 ]
 
 

@@ -65,7 +65,8 @@ class View:
     """What of a picture the trunk sees: a square of `size` pixels (32 to 2048).
 
     `crop`: the middle square whose side is that share of the shorter side, resized bicubically;
-    None: the whole picture, stretched to the square.
+    None: the whole picture, stretched to the square. `dilated`: the last stages keep the resolution
+    of stride 16, with dilated convolutions; four times as many positions for a third more time.
 
     Raises:
         ValueError: out of range.
@@ -73,6 +74,7 @@ class View:
 
     size: int = 224
     crop: float | None = 0.875
+    dilated: bool = False
 
     def __post_init__(self) -> None:
         if not _SIDES[0] <= self.size <= _SIDES[1]:
@@ -90,7 +92,8 @@ class Features:
 
     For a view of s pixels, with r(k) = ceil(s / k): `stride8` (1, 40, r(8), r(8)), `stride16`
     (1, 112, r(16), r(16)), `stride32` (1, 320, r(32), r(32)) as the stages give them, and `head`
-    (1, 1280, r(32), r(32)) in 0..6, the mean of whose positions the class layer reads.
+    (1, 1280, r(32), r(32)) in 0..6, the mean of whose positions the class layer reads. Of a dilated
+    view the last two have r(16) positions a side.
     """
 
     stride8: torch.Tensor
@@ -123,7 +126,8 @@ def features(run: Run, rgb: images.RGB, view: View = CLASSES) -> Features:
         with run.watch.stage("prepare"):
             x = transform(view)(rgb)  # (1, 3, s, s)
         with run.watch.stage("encode"):
-            maps = run.batched(lambda batch: _maps(run.lease.built.module, batch), x, same="maps")
+            module = run.lease.built.extra["dilated"] if view.dilated else run.lease.built.module
+            maps = run.batched(lambda batch: _maps(module, batch), x, same=("maps", view.dilated))
         if not all(bool(torch.isfinite(part).all()) for part in maps):
             raise checks.not_numbers()
         return Features(*(part.float() for part in maps))
@@ -169,7 +173,22 @@ def build(resolved: Resolved) -> Built:
         model = timm.create_model(resolved.checkpoint.arch)
     name = resolved.path.name
     state_dicts.assign(model, renamed(state_dicts.read(resolved.path), name), name)
-    return Built(model, {"labels": imagenet_names()})
+    return Built(model, {"labels": imagenet_names(), "dilated": dilated(model)})
+
+
+def dilated(model: Any) -> Any:
+    """The same network with its last two stages at stride 16 instead of 32.
+
+    It shares the weights: wherever those of `model` go, its own go too.
+    """
+    import timm
+
+    with torch.device("meta"):
+        twin = timm.create_model(model.pretrained_cfg["architecture"], output_stride=16)
+    for name, layer in twin.named_modules():
+        original = model.get_submodule(name)
+        layer._parameters, layer._buffers = original._parameters, original._buffers
+    return twin.eval()
 
 
 def class_layer() -> StateDict:

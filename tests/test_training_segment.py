@@ -1,4 +1,4 @@
-"""The detect and segment recipes: they resume exactly, and what they export stands alone."""
+"""The segment recipe: it resumes exactly, and what it exports stands alone."""
 
 from pathlib import Path
 
@@ -6,16 +6,10 @@ import numpy as np
 import pytest
 import torch
 from segment_anything import SamPredictor
-from transformers import DetrConfig, DetrForObjectDetection
 
-from core.imaging import metrics
 from core.nets import sam as small_sam
 from core.sources import state_dicts
 from training import (
-    detect,
-    detect_data,
-    detect_eval,
-    detect_scenes,
     segment,
     segment_data,
     segment_eval,
@@ -56,27 +50,8 @@ def segment_loss():
     return loss_of
 
 
-def stock():
-    things = []
-    for label in range(len(detect_data.CLASSES)):
-        mask = disc(60, 80, 40, 30, 10 + 2 * label)
-        image = np.full((60, 80, 3), 250, np.uint8)
-        image[mask] = 30 * label
-        thing = detect_data.Thing("t", label, image, detect_data.mask_box(mask), mask)
-        things.append([thing])
-    ground = [np.full((40, 40, 3), 128, np.uint8)]
-    return detect_data.Stock(things, ground, [things[2][0]])
-
-
-def detect_loss():
-    config = detect.Config(batch=2, canvases=((64, 96),))
-    made = stock()
-    return lambda model, rng: detect.step_loss(model, detect.make_batch(made, config, rng), config)
-
-
 RECIPES = {
     "segment": (lambda: small_sam.build(**TINY_SAM), segment_loss),
-    "detect": (detect.Learner, detect_loss),
 }
 
 
@@ -167,72 +142,6 @@ def test_sides_that_do_not_fit_the_strides_are_refused():
         small_sam.build(img_size=100)
 
 
-def test_an_exported_detr_answers_as_the_trained_one(tmp_path):
-    torch.manual_seed(0)
-    trainer = Trainer(detect.Learner(), LOOP, tmp_path / "run")
-    trainer.fit(detect_loss())
-    path = tmp_path / "d.safetensors"
-    detect.export(trainer, path)
-    task, config = state_dicts.read_header(path)
-    assert task == "detect"
-    assert config["detr"]["auxiliary_loss"] is False
-    rebuilt, info = DetrForObjectDetection.from_pretrained(
-        None,
-        config=DetrConfig.from_dict(config["detr"]),
-        state_dict=state_dicts.read(path),
-        output_loading_info=True,
-    )
-    assert not info["missing_keys"]
-    assert not info["unexpected_keys"]
-    assert rebuilt.config.id2label == dict(enumerate(detect_data.CLASSES))
-    pixels = torch.randn(1, 3, 96, 128)
-    with torch.no_grad():
-        ours, theirs = trainer.ema.detr(pixels), rebuilt.eval()(pixels)
-    ours.logits[..., -1] -= float(np.log(detect.EOS / detect.USUAL_EOS))
-    torch.testing.assert_close(ours.logits, theirs.logits, atol=0.02, rtol=0.02)
-    torch.testing.assert_close(ours.pred_boxes, theirs.pred_boxes, atol=0.002, rtol=0.01)
-
-
-def test_scenes_have_boxes_on_their_objects():
-    made = stock()
-    scenes = [detect_scenes.make_scene(made, 96, 128, np.random.default_rng(i)) for i in range(30)]
-    boxes = np.array([box for scene in scenes for box in scene.boxes])
-    assert len(boxes) > 20
-    assert (boxes[:, 2:] > boxes[:, :2]).all()
-    assert (boxes >= 0).all()
-    assert (boxes <= [128, 96, 128, 96]).all()
-
-
-def test_a_cut_out_lies_where_its_box_says():
-    image = np.full((100, 100, 3), 255, np.uint8)
-    thing = stock().things[2][0]
-    for seed in range(10):
-        scene = detect_scenes.Scene(image.copy())
-        detect_scenes.put_cut_out(scene, thing, np.random.default_rng(seed))
-        changed = (scene.image < 200).any(axis=2)  # only the object is that dark
-        np.testing.assert_allclose(detect_data.mask_box(changed), scene.boxes[0], atol=2)
-
-
-def test_perfect_answers_have_ap_one_and_misplaced_ones_zero():
-    box = np.array([[10.0, 10.0, 40.0, 30.0]])
-    truths = [([box[0]], [label]) for label in range(len(detect_data.CLASSES))]
-    labels = range(len(detect_data.CLASSES))
-    right = [(box, np.array([i]), np.ones(1)) for i in labels]
-    wrong = [(box + 25, np.array([i]), np.ones(1)) for i in labels]
-    assert detect_eval.ap50(truths, right)["mean"] == pytest.approx(1.0)
-    assert detect_eval.ap50(truths, wrong)["mean"] == 0.0
-
-
-def test_plain_grounds_give_the_outline_and_other_pictures_none():
-    image = np.full((80, 100, 3), 240, np.uint8)
-    mask = disc(80, 100, 50, 40, 25)
-    image[mask] = (200, 30, 30)
-    found = detect_data.plain_ground_mask(image)
-    assert metrics.mask_iou(found, mask) > 0.9
-    noise = np.random.default_rng(0).integers(0, 255, image.shape, dtype=np.uint8)
-    assert detect_data.plain_ground_mask(noise) is None
-
-
 def test_a_held_out_picture_is_found_again_in_training_though_mirrored():
     pictures = [
         np.random.default_rng(i)
@@ -263,10 +172,6 @@ def test_corrective_clicks_fall_on_the_error_with_its_kind():
 def test_weights_in_the_repository_load(tmp_path):
     for path in sorted(Path("weights").glob("segment-*.safetensors")):
         segment_eval.load(path)
-    for path in sorted(Path("weights").glob("detect-*.safetensors")):
-        boxes, labels, scores = detect_eval.Detector(path)(np.zeros((60, 80, 3), np.uint8))
-        assert boxes.shape == (len(labels), 4)
-        assert ((scores >= 0) & (scores <= 1)).all()
 
 
 def test_fitting_the_predicted_iou_brings_it_closer_to_the_true_one(tmp_path):
