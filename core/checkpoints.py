@@ -40,7 +40,9 @@ class TaskSpec:
 
 TASK_SPECS: dict[Task, TaskSpec] = {
     "classify": TaskSpec("classify", "predict", "timm"),
-    "detect": TaskSpec("detect", "predict", "transformers", model_types=("detr", "rt_detr", "rt_detr_v2", "d_fine")),
+    "detect": TaskSpec(
+        "detect", "predict", "transformers", model_types=("detr", "rt_detr", "rt_detr_v2", "d_fine")
+    ),
     "segment": TaskSpec("segment", "embed", "sam", model_types=("sam", "sam2", "sam2_video")),
     "reconstruct": TaskSpec("reconstruct", "predict", "transformers", model_types=("vit_mae",)),
     "denoise": TaskSpec("restore", "denoise", "spandrel", half=False, folders=("denoise",)),

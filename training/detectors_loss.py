@@ -1,4 +1,4 @@
-"""Assignment and losses of the detectors: one-to-many for the tokens, one-to-one for the queries."""
+"""Assignment and losses of the detectors: one-to-many for tokens, one-to-one for queries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEAR = 0.4  # IoU from which a box counts as one of an object
 
 @dataclass
 class Targets:
-    """M padded objects: `boxes` (B, M, 4) xyxy in 0..1, `labels` (B, M), `real` (B, M): to be found.
+    """M padded objects: `boxes` (B, M, 4) xyxy in 0..1, `labels` (B, M), `real` (B, M) to be found,
     `ignored` (B, M): neither right nor wrong (difficult, or cut off)."""
 
     boxes: Tensor
