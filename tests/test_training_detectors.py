@@ -26,7 +26,7 @@ def lean():
 
 def test_an_exported_detector_answers_as_the_trained_one(lean, tmp_path):
     rng = torch.Generator().manual_seed(0)
-    raw = torch.rand(1, 1552, 4, 6, generator=rng)
+    raw = torch.rand(1, 1552, 8, 6, generator=rng)
     basis = {
         "mu": torch.rand(1280, generator=rng),
         "P": torch.randn(1280, 384, generator=rng) / 20,
@@ -40,7 +40,7 @@ def test_an_exported_detector_answers_as_the_trained_one(lean, tmp_path):
     paths = detectors_export.export(lean.state_dict(), basis, tmp_path, shifts)
     cnn, _ = detectors.dense_of(lean)
     with torch.inference_mode():
-        dense = cnn(stored.T.reshape(1, 656, 4, 6))
+        dense = cnn(stored.T.reshape(1, 656, 8, 6))
         logits, boxes = detectors.decode(lean, dense)
         expected = {
             "cnn": (dense.logits + 0.5, dense.boxes),

@@ -213,7 +213,7 @@ def rate(plan: Plan, minutes: float, step: int) -> float:
     return down * min(1.0, (step + 1) / 200)
 
 
-def main() -> None:
+def main() -> None:  # noqa: PLR0915 - one loop with its state
     """Command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=Path, required=True)

@@ -109,7 +109,7 @@ class Sampler:
                 if not w * h:
                     continue
                 maps, objects = self.one(rng)
-                x, y = rng.integers(GRID - w + 1), rng.integers(GRID - h + 1)
+                x, y = int(rng.integers(GRID - w + 1)), int(rng.integers(GRID - h + 1))
                 if len(objects):  # around an object
                     _, ax, ay, bx, by, _ = objects[rng.integers(len(objects))]
                     x = int(np.clip((ax + bx) / 2 * GRID - w * rng.uniform(0.3, 0.7), 0, GRID - w))

@@ -56,8 +56,8 @@ def main() -> None:
     options = parser.parse_args()
     prepare(1)
     for file in options.files:
-        found, pictures = ap50(file, options.data)
-        print(f"{file.name} AP50 {found:.3f} on {pictures} held-out pictures")
+        value, count = ap50(file, options.data)
+        print(f"{file.name} AP50 {value:.3f} on {count} held-out pictures")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ NEAR = 0.4  # IoU from which a box counts as one of an object
 
 @dataclass
 class Targets:
-    """M padded objects: `boxes` (B, M, 4) xyxy in 0..1, `labels` (B, M), `real` (B, M): wanted.
+    """M padded objects: `boxes` (B, M, 4) xyxy in 0..1, `labels` (B, M), `real` (B, M) to be found,
     `ignored` (B, M): neither right nor wrong (difficult, or cut off)."""
 
     boxes: Tensor
