@@ -162,7 +162,8 @@ def answers(
 ) -> tuple[list[measure.Found], list[measure.Found]]:
     """Boxes of both detectors for each picture."""
     dense = cnn(maps)
-    one, two = [], []
+    one: list[Any] = []
+    two: list[Any] = []
     scores, boxes = dense.logits.sigmoid(), corners(dense.boxes).clamp(0, 1)
     for s, b in zip(scores, boxes, strict=True):
         token, label = (s > 0.01).nonzero(as_tuple=True)
@@ -180,7 +181,8 @@ def answers(
 def evaluate(detr: Any, view: data.View, indices: list[int], decoder: bool) -> dict[str, float]:
     """AP50 on pictures of a view."""
     cnn, _ = dense_of(detr)
-    one, two = [], []
+    one: list[Any] = []
+    two: list[Any] = []
     for i in range(0, len(indices), 16):
         rows = indices[i : i + 16]
         maps = torch.from_numpy(view.maps[rows].astype(np.float32)).permute(0, 3, 1, 2)
@@ -256,7 +258,8 @@ def main() -> None:  # noqa: PLR0915 - one loop with its state
 
     plan = Plan(**json.loads((folder / "plan.json").read_text()))
     sampler, test, held = sources()
-    last, shown, sums, count = minutes, minutes, {}, 0
+    last, shown, count = minutes, minutes, 0
+    sums: dict[str, float] = {}
     while minutes < plan.until:
         begun = time.process_time()
         plan = Plan(**json.loads((folder / "plan.json").read_text()))
