@@ -22,7 +22,7 @@ SECONDS = 1000 * PATIENCE
 # Key of a tab, the tabs to open, and two pictures that it takes.
 TABS = {
     "classify": (["Classify"], "coffee.jpg", "rocket.jpg"),
-    "detect": (["Detect"], "chelsea.jpg", "hopper.jpg"),
+    "detect": (["Detect"], "astronaut.jpg", "hopper.jpg"),
     "segment": (["Segment"], "coffee.jpg", "flower.jpg"),
     "reconstruct": (["Reconstruct"], "flower.jpg", "chelsea.jpg"),
     "denoise": (["Restore", "Denoise"], "small.png", "small-2.png"),
