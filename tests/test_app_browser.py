@@ -176,15 +176,15 @@ def test_a_cut_out_becomes_the_picture(page):
 
 def test_boxes_of_detect_become_prompts(page):
     tab(page, "Detect")
-    upload(page, "detect", EXAMPLES / "chelsea.jpg")
+    upload(page, "detect", EXAMPLES / "astronaut.jpg")
     page.locator("#detect-info .info").wait_for()
     page.get_by_label("Boxes to segment").click()
-    page.get_by_role("option", name="1. cat").click()
+    page.get_by_role("option", name="1. person").click()
     page.keyboard.press("Escape")
     page.locator("#detect-send").click()
     wait_text(page, page.locator("#segment-canvas .pp-status"), "Mask")
     names = page.locator("#segment-canvas .pp-name")
-    assert names.count() >= 1 and names.first.input_value() == "cat"
+    assert names.count() >= 1 and names.first.input_value() == "person"
     assert page.locator("#segment-canvas .pp-count").inner_text() == "1 box"
 
 
