@@ -102,7 +102,7 @@ def test_after_fifty_switches_memory_is_back_within_five_per_cent():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     before, after, evictions = map(float, done.stdout.split()[-3:])
-    assert evictions >= 40
+    assert evictions > 50 / 2, "the budget was never short"  # how many depends on the models' sizes
     assert after <= 1.05 * before
 
 
