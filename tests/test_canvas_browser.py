@@ -20,7 +20,11 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
     made = Demo()
-    made.page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+    # As the app is launched. Gradio otherwise writes every run, with its picture and all runs before
+    # it, into the browser's storage, so that each click of this file took longer than the last.
+    made.page.launch(
+        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, run_history=False
+    )
     yield made
     made.page.close()
 
