@@ -39,12 +39,15 @@ def disc_model(
     points: list, box: list | None, size: tuple[int, int], share: float = 10
 ) -> np.ndarray:
     width, height = size
-    y, x = np.ogrid[:height, :width]
     mask = np.zeros((height, width), bool)
     if box:
         mask[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])] = True
-    for px, py, label in points:
-        mask[np.hypot(x - px, y - py) < max(size) / share] = bool(label)
+    radius = max(size) / share
+    for px, py, label in points:  # only around the disc: a picture may have 12 million pixels
+        left, top = max(0, int(px - radius)), max(0, int(py - radius))
+        part = mask[top : int(py + radius) + 2, left : int(px + radius) + 2]
+        y, x = np.ogrid[top : top + part.shape[0], left : left + part.shape[1]]
+        part[np.hypot(x - px, y - py) < radius] = bool(label)
     return mask
 
 
