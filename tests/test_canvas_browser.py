@@ -20,8 +20,8 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
     made = Demo()
-    # As the app is launched. Gradio otherwise writes every run, with its picture and all runs before
-    # it, into the browser's storage, so that each click of this file took longer than the last.
+    # As the app is launched: with its history of runs Gradio writes all of them, pictures included,
+    # into the browser's storage after each, so that every click takes longer than the last.
     made.page.launch(
         server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, run_history=False
     )
