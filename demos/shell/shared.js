@@ -135,9 +135,10 @@
     for (const one of all) one.tabIndex = one === (focused || all[0]) ? 0 : -1;
   }
   document.addEventListener("keydown", (event) => {
-    const all = strip(), at = all.indexOf(event.target);
     const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (at < 0 || !by) return;
+    if (!by) return;
+    const all = strip(), at = all.indexOf(event.target);
+    if (at < 0) return;
     event.preventDefault();
     all[(at + by + all.length) % all.length].focus();
     rove();
