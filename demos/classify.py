@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from core import images
+from core.errors import InputError
 from demos import Tab
 from demos.shell import api, examples, lesson_view, offers, picker, result, ui
 from demos.shell.shared import SharedPicture
@@ -94,6 +95,8 @@ def _run(
 def _known(checkpoint: str, word: str) -> str:
     from core import classify as task
 
+    if not isinstance(word, str):
+        raise InputError("The word to search the classes for must be text.")
     return chips_html(task.classes(checkpoint), word)
 
 

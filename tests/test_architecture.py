@@ -259,7 +259,7 @@ ALLOWED = [
     ("demos/lessons/attention.py", "from demos.canvas import component"),
     ("demos/lessons/attention.py", "from demos.segment import session"),
     ("app.py", "from demos import _page"),
-    ("training/detectors.py", "import torch\nfrom core.sources import state_dicts"),
+    ("training/detectors_net.py", "import torch\nfrom core.sources import state_dicts"),
 ]
 
 

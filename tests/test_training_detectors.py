@@ -8,7 +8,13 @@ import torch
 
 from core.nets import detector
 from core.sources import state_dicts
-from training import detectors, detectors_data, detectors_eval, detectors_export, detectors_judge
+from training import (
+    detectors_data,
+    detectors_eval,
+    detectors_export,
+    detectors_judge,
+    detectors_net,
+)
 from training.detectors_loss import Targets, assign, corners, query_loss, single_loss
 
 
@@ -16,8 +22,8 @@ from training.detectors_loss import Targets, assign, corners, query_loss, single
 def lean():
     torch.manual_seed(0)
     layout = detector.config(detectors_data.CLASSES)
-    model = detectors.lean(detector.build(layout, detectors_data.HEAD, detectors_data.REST))
-    detectors.initialise(model)
+    model = detectors_net.lean(detector.build(layout, detectors_data.HEAD, detectors_data.REST))
+    detectors_net.initialise(model)
     for name, value in model.state_dict().items():
         if name.endswith(("score_head.weight", "class_embed.2.weight")):
             torch.nn.init.normal_(value, std=0.5)
@@ -38,10 +44,10 @@ def test_an_exported_detector_answers_as_the_trained_one(lean, tmp_path):
     stored = torch.cat([head, (cells[:, 1280:] - basis["lm"]) / basis["ls"]], 1)
     shifts = {"cnn": 0.5, "rt-detr": -0.5}
     paths = detectors_export.export(lean.state_dict(), basis, tmp_path, shifts)
-    cnn, _ = detectors.dense_of(lean)
+    cnn, _ = detectors_net.dense_of(lean)
     with torch.inference_mode():
         dense = cnn(stored.T.reshape(1, 656, 8, 6))
-        logits, boxes = detectors.decode(lean, dense)
+        logits, boxes = detectors_net.decode(lean, dense)
         expected = {
             "cnn": (dense.logits + 0.5, dense.boxes),
             "rt-detr": (logits[:, -1] - 0.5, boxes[:, -1]),

@@ -246,8 +246,8 @@ def test_another_picture_view_precision_or_file_has_maps_of_its_own(copy, monkey
 @pytest.mark.parametrize("on_gpu", [True, False])
 def test_auto_prefers_full_checkpoints_to_the_starter_and_that_to_the_package(on_gpu):
     order = [c.key for c in checkpoints.by_preference("classify", on_gpu)]
-    full = ["vit-base", "vit-small", "deit-small", "vit-tiny"]
-    assert order == [*full, STARTER, LISTED.key]
+    assert order[-2:] == [STARTER, LISTED.key]
+    assert order[:4] == ["vit-base", "vit-small", "deit-small", "vit-tiny"]
 
 
 def test_the_catalogue_lists_the_tier():

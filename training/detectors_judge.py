@@ -1,5 +1,4 @@
-"""AP50 of an exported detector on the held-out pictures of VOC 2007, from the pictures themselves:
-`python -m training.detectors_judge --data DIR FILE…`.
+"""AP50 of an exported detector on the held-out pictures of VOC 2007, from the pictures themselves.
 
 All pictures of the folder belong to VOC 2007's test set; a ninth of them was never trained on. The
 figures are therefore no results on that test set.
@@ -7,7 +6,6 @@ figures are therefore no results on that test set.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,6 @@ from core import detect, images
 from core.nets import detector
 from core.sources import state_dicts
 from training import detectors_eval
-from training.common import prepare
 from training.detectors_data import CLASSES, GRID, held_out
 from training.detectors_maps import objects, tokens
 
@@ -46,19 +43,3 @@ def ap50(file: Path, data: Path) -> tuple[float, int]:
         found.append(answers(logits[0].numpy(), boxes[0].numpy(), 0.01, size))
         truths.append(objects(data / "Annotations" / f"{path.stem}.xml").astype(np.float32))
     return detectors_eval.mean_ap(truths, found, len(CLASSES))[0], len(truths)
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="holds JPEGImages, Annotations")
-    parser.add_argument("files", type=Path, nargs="+")
-    options = parser.parse_args()
-    prepare(1)
-    for file in options.files:
-        value, count = ap50(file, options.data)
-        print(f"{file.name} AP50 {value:.3f} on {count} held-out pictures")
-
-
-if __name__ == "__main__":
-    main()

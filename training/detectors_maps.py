@@ -1,5 +1,4 @@
-"""Store the trunk's maps of VOC 2007's pictures: `python -m training.detectors_maps --data DIR
---runs DIR`.
+"""Store the trunk's maps of VOC 2007's pictures.
 
 The trunk stays as it is, so its maps of a picture are computed once, reduced and kept as float16:
 1 MB of four would not fit in memory for 5,000 pictures. The 1,280 channels of the last map are
@@ -8,7 +7,6 @@ projected to 384 directions that carry most of its variance and of what its clas
 
 from __future__ import annotations
 
-import argparse
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 from core import images
 from core.nets import detector, trunk
 from core.serving import runtime
-from training.common import log, prepare
+from training.common import log
 from training.detectors_data import CLASSES, GRID, HEAD, REST
 
 Basis = dict[str, torch.Tensor]
@@ -99,17 +97,3 @@ def store(data: Path, runs: Path, read: Callable[[Path], images.RGB] = images.re
         if i % 100 == 99 or i == len(paths) - 1:
             index.write_text(json.dumps(rows))
             log.info("%d of %d", i + 1, len(paths))
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="holds JPEGImages, Annotations")
-    parser.add_argument("--runs", type=Path, required=True)
-    options = parser.parse_args()
-    prepare(1)
-    store(options.data, options.runs)
-
-
-if __name__ == "__main__":
-    main()

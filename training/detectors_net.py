@@ -1,18 +1,8 @@
-"""Train the two detectors on stored maps of the trunk: `python -m training.detectors --runs DIR`.
-
-First the convolutional one learns alone; from `--decoder-from` minutes on the RT-DETR's decoder
-learns too, on the same pyramid. The rate is constant, and falls to nothing over the last
-`--decay` minutes before `--until`; `steady.pt` is what a longer run resumes from.
-"""
+"""The two detectors while they learn: their lean network, its start, its loss, its answers."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,17 +13,7 @@ from torchvision.ops import batched_nms
 from core.nets import detector
 from training import detectors_data as data
 from training import detectors_eval as measure
-from training.common import LoopConfig, prepare, update_ema
 from training.detectors_loss import Targets, corners, dense_loss, query_loss, single_loss
-from training.muon import muon
-
-PLAIN = (
-    "enc_score_head",
-    "class_embed",
-    "layers.2.weight",
-    "sampling_offsets",
-    "attention_weights",
-)
 
 
 def initialise(detr: Any) -> None:
@@ -193,122 +173,3 @@ def evaluate(detr: Any, view: data.View, indices: list[int], decoder: bool) -> d
     if decoder:
         result["detr"] = measure.mean_ap(truths, two, len(data.CLASSES))[0]
     return result
-
-
-@dataclass
-class Plan:
-    """Read from `plan.json` while training: all in minutes of processor time but `end`."""
-
-    decoder_from: float = 25.0
-    until: float = 60.0
-    decay: float = 10.0
-    mosaics: float = 0.5
-    batch: int = 16
-    lr: float = 0.01
-    plain: float = 0.2
-    evaluate: float = 5.0
-
-
-def rate(plan: Plan, minutes: float, step: int) -> float:
-    """Share of the learning rate."""
-    down = min(1.0, max(0.0, (plan.until - minutes) / plan.decay))
-    return down * min(1.0, (step + 1) / 200)
-
-
-def main() -> None:  # noqa: PLR0915 - one loop with its state
-    """Command line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--resume", default="last.pt")
-    options = parser.parse_args()
-    prepare(1)
-    folder: Path = options.runs
-    torch.manual_seed(0)
-    detr: Any = lean(detector.build(detector.config(data.CLASSES), data.HEAD, data.REST))
-    initialise(detr)
-    ema: Any = lean(detector.build(detector.config(data.CLASSES), data.HEAD, data.REST))
-    ema.load_state_dict(detr.state_dict())
-    ema.eval().requires_grad_(False)
-    for net in (detr, ema):
-        net.to(memory_format=torch.channels_last)
-    cnn, _ = dense_of(detr)
-    optimizer = muon(detr, LoopConfig(lr=0.01, plain_lr=0.2, weight_decay=0.01), PLAIN)
-    step, minutes, started = 0, 0.0, False
-    if (folder / options.resume).exists():
-        state = torch.load(folder / options.resume, weights_only=True)
-        detr.load_state_dict(state["model"])
-        ema.load_state_dict(state["ema"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, minutes, started = state["step"], state["minutes"], state["started"]
-
-    def save(name: str) -> None:
-        state = {"model": detr.state_dict(), "ema": ema.state_dict(), "step": step}
-        state |= {"optimizer": optimizer.state_dict(), "minutes": minutes, "started": started}
-        torch.save(state, folder / f"{name}.part")
-        (folder / f"{name}.part").replace(folder / name)
-
-    def sources() -> tuple[data.Sampler, data.View, list[int]]:
-        views = []
-        for name in sorted(p.stem for p in (folder / "cache").glob("?.json")):
-            view, names, rows = data.load(folder / "cache", name)
-            views.append((view, [i for i in rows if not data.held_out(names[i])]))
-            if name == "A":
-                test = view, [i for i in rows if data.held_out(names[i])]
-        return data.Sampler(views), *test
-
-    plan = Plan(**json.loads((folder / "plan.json").read_text()))
-    sampler, test, held = sources()
-    last, shown, count = minutes, minutes, 0
-    sums: dict[str, float] = {}
-    while minutes < plan.until:
-        begun = time.process_time()
-        plan = Plan(**json.loads((folder / "plan.json").read_text()))
-        decoder = minutes >= plan.decoder_from
-        if decoder and not started:
-            begin_decoder(detr)
-            started = True
-            ema.load_state_dict(
-                detr.state_dict()
-                | {
-                    k: v
-                    for k, v in ema.state_dict().items()
-                    if "decoder." not in k or "decoder_" in k
-                }
-            )
-        rng = np.random.default_rng([7, step])
-        maps, targets = sampler.batch(plan.batch, plan.mosaics, rng)
-        for group in optimizer.param_groups:
-            group["lr"] = plan.lr * rate(plan, minutes, step)
-            group["fallback_lr_scale"] = plan.plain
-        detr.train()
-        loss, parts = step_loss(detr, cnn, maps, targets, decoder)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(detr.parameters(), 5.0)
-        optimizer.step()
-        step += 1
-        update_ema(ema, detr, 0.995, step)
-        minutes += (time.process_time() - begun) / 60
-        sums = {k: sums.get(k, 0.0) + v for k, v in parts.items()}
-        count += 1
-        if minutes - shown > 0.5:
-            line: dict[str, Any] = {"step": step, "minutes": round(minutes, 2)}
-            line |= {k: round(v / count, 4) for k, v in sums.items()}
-            line |= {"rate": round(optimizer.param_groups[0]["lr"], 5)}
-            shown, sums, count = minutes, {}, 0
-            if minutes - last > plan.evaluate or minutes >= plan.until:
-                last = minutes
-                line |= evaluate(ema, test, held, decoder)
-                line |= {"held": len(held), "pictures": sum(len(i) for _, i in sampler.views)}
-                sampler, test, held = sources()
-            print(json.dumps(line), flush=True)
-            with (folder / "log.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            save("last.pt")
-            if minutes < plan.until - plan.decay:
-                save("steady.pt")
-    print(evaluate(ema, test, held, started))
-
-
-if __name__ == "__main__":
-    main()
