@@ -284,7 +284,7 @@ FAULTS = (
     Fault(
         "Hugging Face does not answer",
         _silent_hub,
-        "did not answer. EfficientNet-Lite0 + ViT answered",
+        re.escape("did not answer. EfficientNet-Lite0 + ViT answered"),
         checkpoint="vit-base",
     ),
     Fault(

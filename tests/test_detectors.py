@@ -71,7 +71,7 @@ def test_dilated_maps_are_timms(picture):
     net = timm.create_model("tf_efficientnet_lite0", output_stride=16)
     net.load_state_dict(state)
     with torch.inference_mode():
-        x = trunk._transform(trunk.View(SIDE, None))(image)
+        x = trunk.transform(trunk.View(SIDE, None))(image)
         np.testing.assert_allclose(found.head, net.eval().forward_features(x), atol=1e-4)
 
 

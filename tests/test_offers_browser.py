@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import pytest
@@ -18,11 +17,13 @@ from core.sources import downloads, hf_client
 from tests import hub_server
 from tests.browser import DESKTOP, PHONE, chromium, page_of
 from tests.conftest import wait_for
-from tests.live import hub
+from tests.live import EXAMPLES, hub
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ARCH = "test_vit.r160_in1k"  # a network of 0.4 M parameters for tests
-DONE = "#classify-said [data-turn='1']:not([data-working])"
+DONE = "#classify-said [data-turn='{turn}']:not([data-working])"
+PICTURE = EXAMPLES / "coffee.jpg"
+SHOWN = "name => document.querySelector('#picture img')?.src.includes(name)"
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,11 @@ def chip(page):
     return page.locator("#classify-info .info").text_content()
 
 
+def answered(page, turn=1):
+    """Wait for the answer to the picture of that number."""
+    page.locator(DONE.format(turn=turn)).wait_for(state="attached")
+
+
 def use(page, name):
     return page.locator("#classify-offer").get_by_role("button", name=name, exact=True)
 
@@ -78,29 +84,41 @@ def test_first_visit_one_click_full_answer_then_offline(browser, server):
     with hub() as url:
         with page_of(browser, viewport=DESKTOP) as page, page_of(browser) as other:
             page.goto(url)
-            page.locator(DONE).wait_for(state="attached")
+            answered(page)
+            page.locator("#picture input[type=file]").first.set_input_files(PICTURE)
+            answered(page, 2)
             offer = page.locator("#classify-offer")
             offer.wait_for()
-            assert "Answered by EfficientNet-Lite0." in offer.inner_text()
+            assert "Answered by the starter." in offer.inner_text()
             assert use(page, "Use ViT-Ti/16, 22.9 MB").is_visible()
             before = page.locator("#classify-result").inner_text()
             use(page, "Use ViT-S/16, 88.2 MB").focus()
             page.keyboard.press("Enter")
             page.locator("#classify-offer progress").wait_for()
-            assert re.search(r"Downloading ViT-S/16", offer.inner_text())
+            offer.get_by_text("Downloading ViT-S/16").wait_for()
             # Somebody else who comes now sees the same download, but cannot end it.
             other.goto(url)
             other.locator("#classify-offer progress").wait_for()
             assert not other.locator("#classify-offer-cancel").is_visible()
             server.poured.set()
             page.locator("#classify-info .info").get_by_text("ViT-S/16").wait_for()
-            page.locator(DONE).wait_for(state="attached")
-            assert page.locator("#classify-result").inner_text() != before
+            answered(page, 2)
+            full = page.locator("#classify-result").inner_text()
+            assert full != before
             assert "full" in chip(page)
             page.locator("#classify-offer").wait_for(state="hidden")
             other.locator("#classify-offer").get_by_text("ViT-S/16 is ready.").wait_for()
             use(other, "Use ViT-S/16").click()
             other.locator("#classify-info .info").get_by_text("ViT-S/16").wait_for()
+            # After a reload "auto" is what they took: the same picture gets the same answer.
+            page.reload()
+            answered(page)
+            page.wait_for_function(SHOWN, arg=PICTURE.name)
+            page.locator("#classify-info .info").get_by_text("ViT-S/16").wait_for()
+            assert page.locator("#classify-result").inner_text() == full
+            assert page.locator("#classify-checkpoint input").input_value().startswith("Auto")
+            page.locator("#classify-about").get_by_text("ViT-S/16").wait_for()
+            assert not page.locator("#classify-offer").is_visible()
         assert server.downloads("model.safetensors") == 1
         # Offline, and as a new visitor: still the full one.
         server.faults["*"] = "500"
@@ -138,7 +156,7 @@ def test_without_a_network_nothing_is_offered(browser, server):
     server.faults["*"] = "500"
     with hub() as url, page_of(browser) as page:
         page.goto(url)
-        page.locator(DONE).wait_for(state="attached")
+        answered(page)
         wait_for(lambda: hf_client.last_verdict() is False)
         assert "EfficientNet-Lite0" in chip(page)
         assert not page.locator("#classify-offer").is_visible()

@@ -59,18 +59,18 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 
 def test_sizes_are_written_as_people_write_them():
     assert "2565 MB" in picker.describe("sam-vit-h", "segment")
-    assert not any("e+" in title for title, _ in picker._choices("segment"))
+    assert not any("e+" in title for title, _ in picker.choices("segment"))
 
 
 def test_the_picker_says_what_reading_a_picture_costs():
-    labels = {key: title for title, key in picker._choices("segment")}
+    labels = {key: title for title, key in picker.choices("segment")}
     for key in ("sam2.1-hiera-tiny", "slimsam-50"):
         cost = by_key(key).encode
         assert 0 < cost < 1
         assert f"encode {cost:g} x ViT-B" in labels[key]
         assert f"takes {cost:g} times the CPU time of SAM ViT-B" in picker.describe(key, "segment")
     assert "encode 1 x ViT-B" in labels["sam-vit-b"]
-    assert not any("encode" in title for title, _ in picker._choices("classify"))
+    assert not any("encode" in title for title, _ in picker.choices("classify"))
 
 
 def test_an_unforeseen_error_shows_no_more_than_one_sentence():

@@ -261,6 +261,7 @@ def _maps(module: Any, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 @lru_cache(maxsize=16)
 def transform(view: View) -> Callable[[images.RGB], torch.Tensor]:
+    """What makes (1, 3, size, size) float32 in -1..1, the trunk's input, of (H, W, 3) uint8."""
     if view.crop is None:
         return transforms.square_transform(view.size, MEAN, STD)
     return transforms.timm_transform(

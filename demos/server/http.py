@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from uvicorn import config
@@ -149,11 +150,16 @@ def _loops() -> bool:
     async def answer() -> int:
         return 1
 
-    loop = uvloop.new_event_loop()
-    try:
-        return bool(loop.run_until_complete(answer()))
-    finally:
-        loop.close()
+    def tried() -> bool:
+        loop = uvloop.new_event_loop()
+        try:
+            return bool(loop.run_until_complete(answer()))
+        finally:
+            loop.close()
+
+    # A notebook runs a loop in this thread already, and a thread can run only one.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(tried).result()
 
 
 HTTPTOOLS = OwnWay("httptools", _parses)
