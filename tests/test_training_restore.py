@@ -1,6 +1,7 @@
 """The restore recipes: resuming changes nothing, files are recognised, benchmarks stay out."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from PIL import Image
 from core.sources import state_dicts
 from training import deblur, denoise, super_resolve
 from training.common import WEIGHTS, LoopConfig, cosine
+from training.graphics import graphics
 from training.muon import MuonTrainer
-from training.restore_data import Patches, overlaps, picture_files
+from training.restore_data import Mix, Patches, overlaps, picture_files
 from training.restore_export import export
 
 LOOP = LoopConfig(steps=2, warmup_steps=1, bf16=False)
+MIX = Mix(drawn=5)
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def pictures():
 def make(recipe, pictures, folder):
     """(trainer, loss function) of a small run in `folder`, from one fixed start."""
     torch.manual_seed(0)
-    flat = Patches([(p,) for p in pictures])
+    flat = MIX.patches(pictures, lambda p: (p,), seed=0)
     if recipe == "denoise":
         config = denoise.Config(channels=(8, 8, 16, 16), batch=2, patch=16, loop=LOOP)
         trainer = MuonTrainer(denoise.build(config), LOOP, folder, denoise.NOT_MUON)
@@ -37,9 +40,11 @@ def make(recipe, pictures, folder):
         config = deblur.Config(width=4, batch=2, patch=16, loop=LOOP)
         trainer = MuonTrainer(deblur.build(config), LOOP, folder, deblur.NOT_MUON)
         return trainer, functools.partial(deblur.loss_of, flat, config, trainer)
-    config = super_resolve.Config(features=8, convs=2, batch=2, patch=8, loop=LOOP)
+    config = super_resolve.Config(
+        features=8, convs=2, batch=2, patch=8, mix=MIX, noisy=0.5, loop=LOOP
+    )
     trainer = MuonTrainer(super_resolve.build(config), LOOP, folder, super_resolve.NOT_MUON)
-    patches = super_resolve.pairs(pictures, config.scale)
+    patches = super_resolve.pairs(pictures, config)
     return trainer, functools.partial(super_resolve.loss_of, patches, config)
 
 
@@ -117,12 +122,53 @@ def test_reduced_and_full_patches_show_the_same_place(pictures):
     smooth = [
         np.asarray(Image.fromarray(p[:12, :15]).resize((120, 96), Image.BICUBIC)) for p in pictures
     ]
-    patches = super_resolve.pairs(smooth, 4)
+    config = super_resolve.Config(scale=4, mix=Mix(drawn=0, recolour=1))
+    patches = super_resolve.pairs(smooth, config)
     large, small = patches.draw(np.random.default_rng(0), 5, 12)
     assert large.shape == (5, 3, 48, 48) and small.shape == (5, 3, 12, 12)
     average = torch.nn.functional.avg_pool2d(large, 4)
     assert (average - small).abs().mean() < 0.02
     assert (average.flip(-1) - small).abs().mean() > 0.05
+
+
+def test_drawn_pictures_are_repeatable_and_reach_the_corners_of_the_colour_cube():
+    pictures = graphics(40, side=64, seed=3)
+    assert {p.shape for p in pictures} == {(64, 64, 3)} and pictures[0].dtype == np.uint8
+    for again, picture in zip(graphics(40, side=64, seed=3), pictures, strict=True):
+        np.testing.assert_array_equal(again, picture)
+    corners = np.unique(np.concatenate([p.reshape(-1, 3) for p in pictures]), axis=0)
+    assert np.isin(corners, (0, 255)).all(axis=1).sum() == 8
+
+
+def test_the_mix_draws_its_share_from_drawn_pictures():
+    black, white = np.zeros((40, 40, 3), np.uint8), np.full((90, 90, 3), 255, np.uint8)
+    patches = Patches([(black,)], [(white,)] * 2, share=0.25)
+    (drawn,) = patches.draw(np.random.default_rng(0), 2000, 1)
+    assert drawn.mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_recoloured_patches_are_permuted_and_inverted_alike_at_all_levels():
+    colour = np.full((8, 8, 3), (10, 60, 200), np.uint8)
+    patches = Patches([(colour, colour[::2, ::2])], recolour=1)
+    large, small = patches.draw(np.random.default_rng(0), 1000, 2)
+    assert torch.equal(large[:, :, ::2, ::2], small)
+    found = {tuple(c) for c in (255 * small[:, :, 0, 0]).round().int().tolist()}
+    values = [sorted(min(v, 255 - v) for v in c) for c in found]
+    assert values == [[10, 55, 60]] * len(found)
+    assert len(found) == 48  # six orders of eight choices of inverted channels
+
+
+def test_noise_in_a_small_patch_is_wanted_in_the_large_one():
+    config = super_resolve.Config(scale=2, noisy=1, sigma_max=20)
+    large, small = torch.full((4, 3, 64, 64), 0.5), torch.full((4, 3, 32, 32), 0.5)
+    wanted, noisy = super_resolve.with_noise(large, small, config, np.random.default_rng(0))
+    assert (noisy - small).std() > 0.005
+    reduced = torch.nn.functional.interpolate(wanted, (32, 32), mode="bicubic", antialias=True)
+    assert (reduced - noisy).std() < 0.5 * (noisy - small).std()
+    same = super_resolve.with_noise(
+        large, small, replace(config, noisy=0), np.random.default_rng(0)
+    )
+    assert torch.equal(same[0], large) and torch.equal(same[1], small)
 
 
 def test_kernels_keep_brightness_and_leave_the_held_out_ones_out():

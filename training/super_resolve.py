@@ -25,7 +25,7 @@ from training import common, restore_eval
 from training.common import LoopConfig
 from training.degradations import crop_to_multiple, reduce
 from training.muon import MuonTrainer
-from training.restore_data import Patches, training_pictures
+from training.restore_data import Mix, Patches, Pyramid, training_pictures
 from training.restore_export import export
 
 KEYS = {2: "super-resolve-x2-starter", 4: "super-resolve-x4-starter"}
@@ -41,6 +41,9 @@ class Config:
     convs: int = 12
     batch: int = 8
     patch: int = 32  # side of the reduced patch; in smaller ones the border affects most pixels
+    mix: Mix = field(default_factory=Mix)
+    noisy: float = 0.05  # share of the patches with noise, which is to be kept
+    sigma_max: float = 60.0  # of that noise, of 255
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(minutes=25.0, lr=1.5e-3, final_lr=0.0)
     )
@@ -62,10 +65,33 @@ def build(config: Config) -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
-def pairs(pictures: list[np.ndarray], scale: int) -> Patches:
-    """Patches of each picture with its reduced copy."""
-    whole = [crop_to_multiple(p, scale) for p in pictures]
-    return Patches([(p, reduce(p, scale)) for p in whole])
+def pairs(pictures: list[np.ndarray], config: Config) -> Patches:
+    """Patches of each photograph, and of drawn pictures, with their reduced copies."""
+
+    def levels(picture: np.ndarray) -> Pyramid:
+        whole = crop_to_multiple(picture, config.scale)
+        return whole, reduce(whole, config.scale)
+
+    return config.mix.patches(pictures, levels, config.loop.seed)
+
+
+def with_noise(
+    large: torch.Tensor, small: torch.Tensor, config: Config, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some patches get white noise, and their targets the same noise enlarged bicubically.
+
+    Nothing can tell such grain from texture, so the network learns to keep it instead of drawing
+    lines through it. The result at full size is not clipped, so that it stays linear in the noise.
+    """
+    chosen = rng.random(len(small)) < config.noisy
+    sigma = np.where(chosen, rng.uniform(0, config.sigma_max, len(small)) / 255.0, 0.0)
+    if not chosen.any():
+        return large, small
+    grain = torch.from_numpy(sigma).float()[:, None, None, None] * torch.randn_like(small)
+    noisy = (small + grain).clamp(0, 1)
+    size = (large.shape[-2], large.shape[-1])
+    added = F.interpolate(noisy - small, size, mode="bicubic", antialias=True)
+    return large + added, noisy.contiguous(memory_format=torch.channels_last)
 
 
 def loss_of(
@@ -73,6 +99,8 @@ def loss_of(
 ) -> torch.Tensor:
     """Mean absolute error on the full-size patch."""
     large, small = patches.draw(rng, config.batch, config.patch)
+    with torch.autocast("cpu", enabled=False):
+        large, small = with_noise(large, small, config, rng)
     return F.l1_loss(model(small).float(), large)
 
 
@@ -87,7 +115,7 @@ def train(
     if start is not None:
         model.load_state_dict(state_dicts.read(start))
     trainer = MuonTrainer(model, config.loop, folder, NOT_MUON)
-    trainer.fit(functools.partial(loss_of, pairs(pictures, config.scale), config))
+    trainer.fit(functools.partial(loss_of, pairs(pictures, config), config))
     return trainer.ema
 
 
