@@ -8,6 +8,8 @@ import pytest
 import spandrel
 import torch
 from PIL import Image
+from torch import nn
+from torch.nn import functional as F
 
 from core.sources import state_dicts
 from training import deblur, denoise, super_resolve
@@ -45,7 +47,7 @@ def make(recipe, pictures, folder):
     )
     trainer = MuonTrainer(super_resolve.build(config), LOOP, folder, super_resolve.NOT_MUON)
     patches = super_resolve.pairs(pictures, config)
-    return trainer, functools.partial(super_resolve.loss_of, patches, config)
+    return trainer, functools.partial(super_resolve.loss_of, patches, config, None)
 
 
 @pytest.mark.parametrize("recipe", ["denoise", "super_resolve", "deblur"])
@@ -73,7 +75,8 @@ def test_an_export_is_recognised_and_computes_the_same(recipe, pictures, tmp_pat
     trainer.fit(loss)
     path = export(trainer.ema, recipe, tmp_path / "it.safetensors")
 
-    assert state_dicts.read_header(path) == (recipe, {"task": recipe})
+    config = {"task": recipe} | ({"reduced_by": "bicubic"} if recipe == "super_resolve" else {})
+    assert state_dicts.read_header(path) == (recipe, config)
     known = spandrel.ModelLoader("cpu").load_from_state_dict(state_dicts.read(path))
     assert type(known.model) is type(trainer.ema)
     assert known.scale == (2 if recipe == "super_resolve" else 1)
@@ -169,6 +172,35 @@ def test_noise_in_a_small_patch_is_wanted_in_the_large_one():
         large, small, replace(config, noisy=0), np.random.default_rng(0)
     )
     assert torch.equal(same[0], large) and torch.equal(same[1], small)
+
+
+@pytest.mark.parametrize("turns", [[0], [5], range(8)])
+def test_answers_to_turned_patches_are_turned_back(turns):
+    """Enlarging by repetition commutes with rotations and reflections; no other order does."""
+    torch.manual_seed(0)
+    small = torch.rand(2, 3, 6, 6)
+    twice: nn.Module = nn.Upsample(scale_factor=2)
+    mean = super_resolve.turned_mean(twice, small, turns)
+    torch.testing.assert_close(mean, twice(small))
+
+
+def test_a_teacher_counts_where_it_is_better_than_the_model(pictures, monkeypatch):
+    config = super_resolve.Config(scale=2, mix=Mix(drawn=0, recolour=0), noisy=0, patch=8, batch=4)
+    patches = super_resolve.pairs(pictures, config)
+    black = nn.Sequential(nn.Upsample(scale_factor=2), nn.Threshold(9, 0))
+
+    def loss(answer: float) -> float:
+        """With a teacher that answers `answer` times the enlarged picture; the model black."""
+        monkeypatch.setattr(
+            super_resolve, "turned_mean", lambda t, x, n: answer * F.interpolate(x, scale_factor=2)
+        )
+        rng = np.random.default_rng(0)
+        return float(super_resolve.loss_of(patches, config, black, black, rng))
+
+    rng = np.random.default_rng(0)
+    alone = float(super_resolve.loss_of(patches, config, None, black, rng))
+    assert loss(1e3) == pytest.approx(alone)  # further from the truth: not trusted
+    assert abs(loss(0.9) - alone) > 1e-3
 
 
 def test_kernels_keep_brightness_and_leave_the_held_out_ones_out():

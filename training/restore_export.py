@@ -8,6 +8,7 @@ import spandrel
 import torch
 from torch import nn
 
+from core.restoring import consistency
 from core.sources import state_dicts
 
 
@@ -17,7 +18,10 @@ def export(model: nn.Module, task: str, path: Path) -> Path:
     Raises:
         ValueError: spandrel recognises another architecture.
     """
-    state_dicts.save_starter(path, model.state_dict(), task, {"task": task})
+    config = {"task": task}
+    if task == "super_resolve":
+        config["reduced_by"] = consistency.FILTER
+    state_dicts.save_starter(path, model.state_dict(), task, config)
     known = load(path).model
     if type(known) is not type(model):
         raise ValueError(f"{path.name} is taken for a {type(known).__name__}.")
