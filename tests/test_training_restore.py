@@ -17,7 +17,7 @@ from training.common import WEIGHTS, LoopConfig, cosine
 from training.graphics import graphics
 from training.muon import MuonTrainer
 from training.restore_data import Mix, Patches, overlaps, picture_files
-from training.restore_export import export
+from training.restore_export import export, mean
 
 LOOP = LoopConfig(steps=2, warmup_steps=1, bf16=False)
 MIX = Mix(drawn=5)
@@ -84,6 +84,23 @@ def test_an_export_is_recognised_and_computes_the_same(recipe, pictures, tmp_pat
     with torch.inference_mode():
         # the file holds fp16: 11 bits of mantissa
         torch.testing.assert_close(known.model(x), trainer.ema(x), atol=3e-3, rtol=0)
+
+
+def test_the_mean_of_two_starters(pictures, tmp_path):
+    trainer, loss = make("super_resolve", pictures, tmp_path)
+    first = export(trainer.ema, "super_resolve", tmp_path / "first.safetensors")
+    trainer.fit(loss)
+    second = export(trainer.ema, "super_resolve", tmp_path / "second.safetensors")
+    both = mean(first, second, 0.25, tmp_path / "mean.safetensors")
+    assert state_dicts.read_header(both) == state_dicts.read_header(first)
+    one, other = state_dicts.read(first), state_dicts.read(second)
+    for name, value in state_dicts.read(both).items():
+        wanted = 0.75 * one[name] + 0.25 * other[name]
+        torch.testing.assert_close(value, wanted, atol=1e-3, rtol=1e-3)
+    net = nn.Conv2d(3, 3, 1)
+    state_dicts.save_starter(tmp_path / "other.safetensors", net.state_dict(), "denoise", {})
+    with pytest.raises(ValueError, match="different networks"):
+        mean(first, tmp_path / "other.safetensors", 0.5, tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize("recipe", ["denoise", "deblur"])

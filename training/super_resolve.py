@@ -137,9 +137,10 @@ def loss_of(
     better = turned_mean(
         teacher, small, rng.choice(8, config.turns, replace=False).tolist()
     ).float()
-    trusted = ((better - large).abs().mean((1, 2, 3)) < wrong.detach()).float()
+    trusted = (better - large).abs().mean((1, 2, 3)) < wrong.detach()
+    trusted &= (better - 0.5).abs().amax((1, 2, 3)) < 0.6  # beyond black or white it is failing
     apart = (answer - better).abs().mean((1, 2, 3))
-    return torch.lerp(wrong, apart, config.taught * trusted).mean()
+    return torch.lerp(wrong, apart, config.taught * trusted.float()).mean()
 
 
 def train(
