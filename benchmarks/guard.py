@@ -26,6 +26,7 @@ from core import restore
 from core.imaging import metrics
 from core.nets import transforms
 from core.restoring import guard as restore_guard
+from core.sources import state_dicts
 from core.types import RGB
 from training import restore_eval, super_resolve
 from training.restore_export import load
@@ -54,7 +55,9 @@ class Starter:
 
     def __post_init__(self) -> None:
         self.limits = STARTERS[self.name]
-        self.net = restore.Net(load(self.weights / f"{self.name}-starter.safetensors"))
+        path = self.weights / f"{self.name}-starter.safetensors"
+        reduced_by = state_dicts.read_header(path)[1].get("reduced_by", "")
+        self.net = restore.Net(load(path), reduced_by)
 
     def answer(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         """The network's output for (1, 3, h, w), in 0..1."""

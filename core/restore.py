@@ -17,7 +17,7 @@ from core import checks, images
 from core.errors import CheckpointError, InputError, OutOfMemory
 from core.imaging import metrics
 from core.nets import transforms
-from core.restoring import guard, tiles
+from core.restoring import consistency, guard, tiles
 from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
@@ -182,10 +182,17 @@ def tile_sides(factor: int, pixels: int = 0) -> tuple[int, ...]:
 
 class Net:
     """One interface for all restoration networks: (1, 3, h, w) in 0..1 -> the same, times `scale`,
-    checked against the input."""
+    checked against the input.
 
-    def __init__(self, descriptor: Any) -> None:
+    Args:
+        descriptor: spandrel's.
+        reduced_by: the filter that made the small pictures the network was trained on; if it is
+            known, results are made to agree with the input (`core.restoring.consistency`).
+    """
+
+    def __init__(self, descriptor: Any, reduced_by: str = "") -> None:
         self.descriptor = descriptor
+        self.consistent = reduced_by == consistency.FILTER and descriptor.scale > 1
         self.scale: int = descriptor.scale
         # These two read the noise level from an extra channel, which spandrel would fix at 15.
         self.noise_map: bool = (
@@ -205,7 +212,8 @@ class Net:
 
     def answer(self, x: torch.Tensor, sigma: float | None) -> torch.Tensor:
         """The network alone, on its device: (1, 3, h, w) in 0..1 -> the same, times `scale`."""
-        return self._run(x, sigma).float().clamp_(0, 1)
+        y = self._run(x, sigma).float().clamp_(0, 1)
+        return consistency.corrected(x, y) if self.consistent else y
 
     def _run(self, x: torch.Tensor, sigma: float | None) -> torch.Tensor:
         if self.descriptor.input_channels == 1:  # a grey network handles each channel separately
@@ -249,4 +257,5 @@ def _build(resolved: Resolved) -> Built:
     channels = (descriptor.input_channels, descriptor.output_channels)
     if channels not in ((3, 3), (1, 1)):
         raise CheckpointError(f"{name} takes {channels[0]} channels, not colour or grey.")
-    return Built(descriptor.model, Net(descriptor))
+    config = state_dicts.starter_config(resolved.path, "super_resolve") or {}
+    return Built(descriptor.model, Net(descriptor, config.get("reduced_by", "")))

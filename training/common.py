@@ -194,6 +194,7 @@ def arguments(description: str, minutes: float) -> argparse.ArgumentParser:
     )
     parser.add_argument("--minutes", type=float, default=minutes, help="CPU minutes to train")
     parser.add_argument("--steps", type=int, help="steps to train, instead of minutes: repeatable")
+    parser.add_argument("--lr", type=float, help="first learning rate; the recipe's if left out")
     parser.add_argument(
         "--ship",
         action="store_true",
@@ -272,8 +273,9 @@ def with_budget(config: ConfigT, options: argparse.Namespace) -> ConfigT:
 
 
 def budgeted(loop: LoopConfig, options: argparse.Namespace) -> LoopConfig:
-    """`loop` with the minutes or steps and the seed of the command line."""
-    return replace(loop, minutes=options.minutes, steps=options.steps, seed=options.seed)
+    """`loop` with the minutes or steps, the learning rate and the seed of the command line."""
+    lr = options.lr or loop.lr
+    return replace(loop, minutes=options.minutes, steps=options.steps, lr=lr, seed=options.seed)
 
 
 def prepare(threads: int) -> None:

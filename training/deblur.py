@@ -2,7 +2,7 @@
 
 Chen et al., Simple Baselines for Image Restoration, 2022. Trained with L1; motion starts short and
 gets longer, because training on the full range at once fails. `--start FILE` starts a new run from
-a starter's weights instead of the identity.
+a starter's weights instead of the identity, with the full range from the beginning.
 
     python -m training.deblur --data DIR --benchmarks DIR --minutes 45
     python -m training.deblur --evaluate --benchmarks DIR
@@ -11,7 +11,7 @@ a starter's weights instead of the identity.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ from training.degradations import (
     motion,
 )
 from training.muon import MuonTrainer
-from training.restore_data import Patches, training_pictures
+from training.restore_data import Mix, Patches, training_pictures
 from training.restore_export import export
 
 KEY = "deblur-starter"
@@ -56,6 +56,7 @@ class Config:
     first_length: float = 5.0  # longest motion at the start
     widen: float = 0.6  # share of the run after which the whole range is in use
     noise: float = 2.0  # largest sigma of noise, of 255
+    mix: Mix = field(default_factory=Mix)
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(minutes=45.0, lr=1.5e-3, plain_lr=0.5, final_lr=0.0)
     )
@@ -123,8 +124,9 @@ def train(
     model = build(config)
     if start is not None:
         model.load_state_dict(state_dicts.read(start))
+        config = replace(config, first_length=config.length[1])
     trainer = MuonTrainer(model, config.loop, runs / "deblur", NOT_MUON)
-    patches = Patches([(p,) for p in pictures])
+    patches = config.mix.patches(pictures, lambda picture: (picture,), config.loop.seed)
     trainer.fit(functools.partial(loss_of, patches, config, trainer))
     return trainer.ema
 

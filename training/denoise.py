@@ -1,9 +1,11 @@
 """Denoise: a small DRUNet (spandrel) with the noise level as a fourth input channel.
 
 Zhang et al., Plug-and-Play Image Restoration with Deep Denoiser Prior, 2021. Trained with L1 on
-patches with Gaussian noise of sigma 0 to 50 (of 255).
+patches with Gaussian noise of sigma 0 to 50 (of 255), with drawn pictures among the photographs.
+`--start FILE` starts a new run from a starter's weights.
 
     python -m training.denoise --data DIR --benchmarks DIR --minutes 45
+    python -m training.denoise --data DIR --benchmarks DIR --minutes 12 --lr 5e-4 --start FILE
     python -m training.denoise --evaluate --benchmarks DIR
 """
 
@@ -19,10 +21,11 @@ from spandrel.architectures.DRUNet import DRUNet
 from torch import nn
 from torch.nn import functional as F
 
+from core.sources import state_dicts
 from training import common, restore_eval
 from training.common import LoopConfig
 from training.muon import MuonTrainer
-from training.restore_data import Patches, training_pictures
+from training.restore_data import Mix, Patches, training_pictures
 from training.restore_export import export
 
 KEY = "denoise-starter"
@@ -38,6 +41,7 @@ class Config:
     batch: int = 6
     patch: int = 64
     sigma_max: float = 50.0  # of 255
+    mix: Mix = field(default_factory=Mix)
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(minutes=45.0, lr=1.5e-3, plain_lr=0.5, final_lr=0.0)
     )
@@ -67,24 +71,32 @@ def loss_of(
     return F.l1_loss(model(torch.cat([noisy, level], 1)).float(), clean)
 
 
-def train(config: Config, data: Path, benchmarks: Path | None, runs: Path) -> nn.Module:
+def train(
+    config: Config, data: Path, benchmarks: Path | None, runs: Path, start: Path | None = None
+) -> nn.Module:
     """Train or resume; returns the averaged network."""
     torch.manual_seed(config.loop.seed)
     pictures = training_pictures(data, benchmarks)
-    trainer = MuonTrainer(build(config), config.loop, runs / "denoise", NOT_MUON)
-    trainer.fit(functools.partial(loss_of, Patches([(p,) for p in pictures]), config))
+    model = build(config)
+    if start is not None:
+        model.load_state_dict(state_dicts.read(start))
+    trainer = MuonTrainer(model, config.loop, runs / "denoise", NOT_MUON)
+    patches = config.mix.patches(pictures, lambda picture: (picture,), config.loop.seed)
+    trainer.fit(functools.partial(loss_of, patches, config))
     return trainer.ema
 
 
 def main() -> None:
     """Command line of this recipe."""
-    options = common.read_options(common.arguments(__doc__ or "", 45.0), measured_on="benchmarks")
+    parser = common.arguments(__doc__ or "", minutes=45.0)
+    parser.add_argument("--start", type=Path, help="starter file to start from")
+    options = common.read_options(parser, measured_on="benchmarks")
     if options.evaluate:
         path = common.measured_file(options, KEY)
         restore_eval.report(restore_eval.evaluate_denoise(path, options.benchmarks))
         return
     config = common.with_budget(Config(), options)
-    model = train(config, options.data, options.benchmarks, options.runs)
+    model = train(config, options.data, options.benchmarks, options.runs, options.start)
     common.deliver(export(model, "denoise", common.destination(options, KEY)))
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+
+from training.graphics import graphics
+
+Pyramid = tuple[np.ndarray, ...]  # a picture, and copies of it reduced by integer factors
 
 log = logging.getLogger("training")
 
@@ -91,17 +96,50 @@ def training_pictures(
     return pictures
 
 
+@dataclass(frozen=True)
+class Mix:
+    """What is mixed into the photographs, so that no colour or drawing is foreign to a network."""
+
+    drawn: int = 400  # pictures of `training.graphics`
+    share: float = 0.1  # of the patches that come from them
+    recolour: float = (
+        0.3  # share of the patches with permuted, half of them also inverted, channels
+    )
+
+    def patches(
+        self, pictures: Sequence[np.ndarray], levels: Callable[[np.ndarray], Pyramid], seed: int
+    ) -> Patches:
+        """Patches of photographs and drawn pictures; `levels` makes the pyramid of each."""
+        drawn = [levels(p) for p in graphics(self.drawn, seed=seed)]
+        return Patches([levels(p) for p in pictures], drawn, self.share, self.recolour)
+
+
 class Patches:
     """Draws random patches, each pixel equally likely, randomly rotated and mirrored.
 
-    `pyramids` has one tuple per picture: the picture and, optionally, copies reduced by integer
-    factors, which give the matching patches.
+    Args:
+        pyramids: one tuple per picture: the picture and, optionally, copies reduced by integer
+            factors, which give the matching patches.
+        drawn: the same of drawn pictures (`training.graphics`).
+        share: of the patches that come from `drawn`, 0..1.
+        recolour: share of the patches with permuted channels, half of them also with some
+            channels inverted.
     """
 
-    def __init__(self, pyramids: Sequence[tuple[np.ndarray, ...]]) -> None:
-        self.pyramids = list(pyramids)
+    def __init__(
+        self,
+        pyramids: Sequence[Pyramid],
+        drawn: Sequence[Pyramid] = (),
+        share: float = 0.0,
+        recolour: float = 0.0,
+    ) -> None:
+        self.pyramids, self.recolour = [*pyramids, *drawn], recolour
         area = np.array([p[-1].shape[0] * p[-1].shape[1] for p in self.pyramids], dtype=float)
-        self.share = area / area.sum()
+        photographs, graphics = area[: len(pyramids)], area[len(pyramids) :]
+        self.share = area / photographs.sum()
+        if drawn:
+            self.share[: len(pyramids)] *= 1 - share
+            self.share[len(pyramids) :] = graphics / graphics.sum() * share
 
     def draw(self, rng: np.random.Generator, batch: int, size: int) -> list[torch.Tensor]:
         """One (batch, 3, side, side) float tensor in 0..1 for each level of the pyramids;
@@ -112,13 +150,21 @@ class Patches:
             height, width = levels[-1].shape[:2]
             top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
             turns, mirror = int(rng.integers(4)), rng.integers(2)
+            channels, inverted = self._colours(rng)
             for column, level in zip(columns, levels, strict=True):
                 factor = level.shape[0] // height
                 rows = slice(top * factor, (top + size) * factor)
                 patch = level[rows, left * factor : (left + size) * factor]
-                patch = np.rot90(patch, turns)
+                patch = np.rot90(patch, turns)[..., channels] ^ inverted
                 column.append(patch[:, ::-1] if mirror else patch)
         return [to_tensor(np.stack(column)) for column in columns]
+
+    def _colours(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """The order of the channels, and for each 255 if it is inverted (x ^ 255), else 0."""
+        if rng.random() >= self.recolour:
+            return np.arange(3), np.zeros(3, np.uint8)
+        inverted = 255 * rng.integers(0, 2, 3, dtype=np.uint8) * rng.integers(2, dtype=np.uint8)
+        return rng.permutation(3), inverted
 
 
 def to_tensor(pictures: np.ndarray) -> torch.Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from core.restoring import consistency
 from training.restore_data import to_array, to_tensor
 
 
@@ -22,8 +23,9 @@ def denoise(model: nn.Module, noisy: np.ndarray, sigma: float) -> np.ndarray:
 
 @torch.inference_mode()
 def enlarge(model: nn.Module, small: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (H * scale, W * scale, 3) float in 0..1."""
-    return to_array(model(to_tensor(small[None])))
+    """(H, W, 3) uint8 -> (H * scale, W * scale, 3) float in 0..1, made to agree with `small`."""
+    x = to_tensor(small[None])
+    return to_array(consistency.corrected(x, model(x).clamp(0, 1)))
 
 
 @torch.inference_mode()
