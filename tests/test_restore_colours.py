@@ -24,7 +24,7 @@ from training.restore_export import load
 
 MOST = 20  # grey levels between the means of a cell before and after
 CELL = 8
-STARTERS = ["super-resolve-x4", "denoise", "deblur"]
+STARTERS = ["super-resolve-x2", "super-resolve-x4", "denoise", "deblur"]
 KINDS = ["flat colours", "blue spot", "coloured text", "pixel art", "noise", "saturated gradients"]
 
 
