@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 import threading
 import time
 import urllib.request
@@ -110,6 +111,14 @@ def test_heads_of_one_connection_are_not_added_up(port):
             while not said.endswith(b"0\r\n\r\n"):  # head and body may come one after the other
                 said += connection.recv(4096) or b"closed 0\r\n\r\n"
             assert said.startswith(b"HTTP/1.1 200"), said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop does not exist there")
+def test_uvloop_is_found_good_where_a_loop_already_runs():
+    async def in_a_notebook():
+        return http._loops()
+
+    assert asyncio.run(in_a_notebook()) is True
 
 
 async def answer_slowly(scope, receive, send):
