@@ -79,6 +79,23 @@ def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> Non
         target.copy_(source)
 
 
+def descend(
+    loss: torch.Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, clip: float
+) -> None:
+    """One step down the gradient of `loss`, whose norm is at most `clip`."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+
+
+def save_state(state: dict[str, Any], path: Path) -> None:
+    """Write atomically: an interruption keeps the previous file."""
+    partial = path.with_name(f"{path.name}.part")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
 class Trainer:
     """Trains `model` by a loss function and keeps `ema`, the average that gets exported.
 
@@ -139,10 +156,7 @@ class Trainer:
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss = loss_of(self.model, rng)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        self.optimizer.step()
+        descend(loss, self.model, self.optimizer, config.clip)
         self.step += 1
         update_ema(self.ema, self.model, config.ema, self.step)
         return float(loss.detach())
@@ -167,9 +181,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
         }
-        partial = self.folder / "last.pt.part"
-        torch.save(state, partial)
-        partial.replace(self.folder / "last.pt")
+        save_state(state, self.folder / "last.pt")
 
     def load(self) -> None:
         """Resume from `last.pt`."""

@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from core.nets import detector
 from training import common, detectors_export, detectors_judge, detectors_maps
 from training import detectors_data as data
 from training import detectors_net as net
-from training.common import LoopConfig, log, update_ema
+from training.common import LoopConfig, descend, log, save_state, update_ema
 from training.muon import muon
 
 PLAIN = (
@@ -91,10 +90,7 @@ class Run:
             group["lr"], group["fallback_lr_scale"] = self.rate(), config.plain
         self.model.train()
         loss, parts = net.step_loss(self.model, self.cnn, maps, targets, self.decoding)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        self.optimizer.step()
+        descend(loss, self.model, self.optimizer, config.clip)
         self.step += 1
         update_ema(self.ema, self.model, config.ema, self.step)
         return parts
@@ -118,7 +114,8 @@ class Run:
                 continue
             shown = self.minutes
             line: dict[str, Any] = {"step": self.step, "minutes": round(self.minutes, 2)}
-            line |= {k: round(float(np.mean([one[k] for one in sums])), 4) for k in sums[-1]}
+            for part in sums[-1]:  # the decoder's parts begin later
+                line[part] = round(float(np.mean([s[part] for s in sums if part in s])), 4)
             sums.clear()
             if held and (over or self.minutes - measured >= self.config.measure_every):
                 measured = self.minutes
@@ -138,13 +135,11 @@ class Run:
         return found
 
     def save(self, name: str) -> None:
-        """Write atomically: an interruption keeps the previous file."""
+        """Write all that is needed to resume."""
         state = {key: getattr(self, key) for key in ("step", "minutes", "decoding", "best")}
         for key in ("model", "ema", "optimizer"):
             state[key] = getattr(self, key).state_dict()
-        partial = self.folder / f"{name}.part"
-        torch.save(state, partial)
-        partial.replace(self.folder / name)
+        save_state(state, self.folder / name)
 
     def resume(self) -> None:
         """Go on from `last.pt`; with more minutes than the fall began at, from `steady.pt`."""
@@ -174,7 +169,7 @@ def main() -> None:
     files = [common.measured_file(options, key) for key in detectors_export.KEYS.values()]
     if not options.evaluate:
         detectors_maps.store(pictures, folder)
-        run = Run(options, Config(), folder)
+        run = Run(options, Config(lr=options.lr or Config.lr), folder)
         view, names, rows = data.load(folder / "cache", "A")
         held = [i for i in rows if data.held_out(names[i])]
         run.fit(data.Sampler([(view, sorted({*rows} - {*held}))]), view, held)
