@@ -10,9 +10,11 @@ DEV_STAMP := $(VENV)/.installed-dev
 VERSION_OK := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.13 python3.11 python3.10 python)
 
-# One worker per core; the tests of one file stay together, since they share a server. The longest
-# files begin first (tests/conftest.py), which xdist's own order, by number of tests, would undo.
-SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
+# One worker more than cores, because browsers and servers are waited for; the tests of one file stay
+# together, since they share a server. The longest files begin first (tests/conftest.py), which
+# xdist's own order, by number of tests, would undo.
+WORKERS := $(shell expr 1 + `nproc 2>/dev/null || echo 1`)
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 TASK ?=
 MINUTES ?= 2

@@ -1,6 +1,6 @@
 """Start the app or a naive demo in its own process, on a free port of this machine.
 
-python -m benchmarks.servers hub 7861 [--sim]
+python -m benchmarks.servers hub 7861 [--sim] [--without light]
 python -m benchmarks.servers naive 7862 --task classify [--folder models]
 """
 
@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.startup import ROOT, free_port, wait_for
 
 HOST = "127.0.0.1"
+PATCHES = ("light", "sessions", "look")  # of demos.gradio_patches, which `--without` leaves out
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,10 @@ def main() -> None:
     parser.add_argument("--sim", action="store_true", help="the app on the stand-in device")
     parser.add_argument("--keep", action="store_true", help="a demo that keeps its model")
     parser.add_argument("--device", default="cpu", help="where the demo's model runs")
+    parser.add_argument("--without", choices=PATCHES, help="the app without a patch of Gradio")
     args = parser.parse_args()
     if args.kind == "hub":
+        _leave_out(args.without)
         _hub(args.port, args.sim)
     else:
         _naive(args)
@@ -98,6 +102,19 @@ def _hub(port: int, sim: bool) -> None:
     page = _page.build()
     app.launch(page, server_name=HOST, server_port=port, prevent_thread_lock=True, quiet=True)
     page.block_thread()
+
+
+def _leave_out(patch: str | None) -> None:
+    """Make a patch of Gradio do nothing, to measure what it gains."""
+    from demos.gradio_patches import light, queue, sessions
+
+    nothing: Any = lambda *_: None  # noqa: E731
+    if patch == "light":
+        light.install = nothing
+    elif patch == "sessions":
+        sessions.install = nothing
+    elif patch == "look":
+        queue.LOOK_SECONDS = 0.001  # Gradio's default
 
 
 def _naive(args: argparse.Namespace) -> None:

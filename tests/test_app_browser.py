@@ -36,6 +36,11 @@ def browser():
         yield running
 
 
+# What only one of the two shows differently from the other, or what another file shows on both.
+DESKTOP_ONLY = pytest.mark.parametrize("page", ["desktop"], indirect=True)
+PHONE_ONLY = pytest.mark.parametrize("page", ["phone"], indirect=True)
+
+
 @pytest.fixture(params=["desktop", "phone"])
 def page(request, browser, url):
     phone = request.param == "phone"
@@ -87,6 +92,7 @@ def test_upload_answers_and_shows_how(page, title):
     assert width <= page.viewport_size["width"] + 1, "the page scrolls sideways"
 
 
+@DESKTOP_ONLY
 @pytest.mark.parametrize("title", RESTORE)
 def test_restore_upload_shows_before_and_after(page, title):
     key = RESTORE[title]
@@ -97,6 +103,7 @@ def test_restore_upload_shows_before_and_after(page, title):
     assert page.locator(f"#{key}-result img").count() >= 2
 
 
+@PHONE_ONLY
 def test_an_example_runs_on_click(page):
     page.locator("#classify-said [data-turn='1']").wait_for(state="attached")
     page.get_by_role("button", name="Example: a rocket at night", exact=True).click()
@@ -104,6 +111,7 @@ def test_an_example_runs_on_click(page):
     page.locator("#classify-result .bars li").first.wait_for()
 
 
+@DESKTOP_ONLY
 def test_moving_the_temperature_runs_no_forward_pass(page):
     upload(page, "classify", EXAMPLES / "coffee.jpg")
     facts(page, "classify")
@@ -142,6 +150,7 @@ def test_segment_clicks_answer_and_can_be_taken_back(page):
     wait_text(page, page.locator("#segment-canvas .pp-count"), re.compile("0|No|^$"))
 
 
+@DESKTOP_ONLY
 def test_segment_files_can_be_taken_away(page):
     tab(page, "Segment")
     upload(page, "segment", EXAMPLES / "astronaut.jpg")
@@ -157,6 +166,7 @@ def test_segment_files_can_be_taken_away(page):
     page.locator("#segment-code").get_by_text("SamPredictor").first.wait_for()
 
 
+@PHONE_ONLY
 def test_a_cut_out_becomes_the_picture(page):
     tab(page, "Segment")
     upload(page, "segment", EXAMPLES / "coffee.jpg")
@@ -174,6 +184,7 @@ def test_a_cut_out_becomes_the_picture(page):
     assert "pixels" in facts(page, "deblur")
 
 
+@DESKTOP_ONLY
 def test_boxes_of_detect_become_prompts(page):
     tab(page, "Detect")
     upload(page, "detect", EXAMPLES / "astronaut.jpg")
@@ -188,6 +199,7 @@ def test_boxes_of_detect_become_prompts(page):
     assert page.locator("#segment-canvas .pp-count").inner_text() == "1 box"
 
 
+@PHONE_ONLY
 def test_everything_mode(page):
     tab(page, "Segment")
     upload(page, "segment", EXAMPLES / "coffee.jpg")
@@ -217,6 +229,7 @@ def test_everything_mode(page):
     wait_text(page, page.locator("#segment-canvas .pp-status"), "Mask")
 
 
+@DESKTOP_ONLY
 def test_a_bad_file_gets_one_sentence_and_the_next_one_works(page, tmp_path):
     bad = tmp_path / "broken.png"
     bad.write_bytes((EXAMPLES / "small.png").read_bytes()[:200])
@@ -244,6 +257,7 @@ def wait_text(page, locator, text):
     )
 
 
+@PHONE_ONLY
 def test_the_model_card_opens_with_its_pictures_and_follows_the_picker(page):
     tab(page, "Restore")
     tab(page, "Denoise")

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc"),
 ]
-AT_ONCE, SIDE = 16, 7000  # 49 megapixels
+AT_ONCE, SIDE = 8, 7000  # 49 megapixels
 # Over idle. One of the TIFFs alone takes about 560 MB on its way to RGB.
 MOST_MB, LEFT_MB = 650, 250
 

@@ -85,13 +85,7 @@ def test_what_a_tab_and_a_lesson_cost(clone: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("test", [TAB[-1], LESSON[-1]])
-def test_the_guides_code_passes_its_own_tests(clone: Path, test: str):
-    run(clone, "pytest", "-p", "no:cacheprovider", test)
-
-
-@pytest.mark.slow
-def test_the_guides_lesson_is_whole(clone: Path):
+def test_the_guides_code_passes_its_own_tests_and_those_of_all_lessons(clone: Path):
     for name in (
         "test_lessons.py",
         "test_segment_everything.py",
@@ -105,9 +99,9 @@ def test_the_guides_lesson_is_whole(clone: Path):
         "pytest",
         "-p",
         "no:cacheprovider",
-        "tests/test_lessons.py",
+        *(TAB[-1], LESSON[-1], "tests/test_lessons.py"),
         "-k",
-        "lesson_has or page",
+        "test_noise or test_temperature or lesson_has or page",
     )
 
 

@@ -20,18 +20,25 @@ from tests.conftest import PATIENCE, wait_for
 
 
 @pytest.mark.slow
-def test_after_kill_9_the_answers_are_the_same_also_with_a_home_that_cannot_be_written(tmp_path):
-    port, uploads = free_port(), tmp_path / "uploads"
+def test_a_short_soak_leaves_nobody_out_and_a_killed_hub_gives_the_same_answers(tmp_path):
+    """Also with a home that cannot be written."""
+    port, uploads, soaked = free_port(), tmp_path / "uploads", soak_report.Report(8)
     # Where nothing can be remembered, a processor with bf16 measures anew after the second start
     # whether it may use it, and answers in fp32 until then; here both are to do the same sums.
     same = {"VISION_HUB_PRECISION": "fp32"}
     unwritable = {"HOME": "/dev/null/home", "HF_HOME": "/dev/null/hub", **same}
     with soak.running(port, uploads, **same) as process:
+        soak.beside_long_jobs(port, 2, soaked)
+        soak.soak(port, process.pid, uploads, soaked)
         own = next(uploads.iterdir())
         cut = own / "tmp_cut_off"
         cut.write_bytes(b"half of an upload")
         report = soak.restart(port, uploads, process, endpoints=1, **unwritable)
     assert report.same and report.restart > 0
+    assert soaked.errors == [] and min(soaked.served) > 0
+    assert soaked.alone and soaked.beside
+    assert 0 < soaked.files < soak_report.FILES_MB
+    assert min(mb for _, mb in soaked.memory) > 100
     # What the killed process left behind is swept by the next one.
     past = time.time() - files.CUT_SECONDS - 60
     os.utime(cut, (past, past))
@@ -132,18 +139,6 @@ def test_many_at_once_are_answered_while_the_libraries_come_in():
         check=True,
     )
     assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
-
-
-@pytest.mark.slow
-def test_a_short_soak_has_no_errors_and_leaves_nobody_out(tmp_path):
-    port, report = free_port(), soak_report.Report(8)
-    with soak.running(port, tmp_path) as process:
-        soak.beside_long_jobs(port, 2, report)
-        soak.soak(port, process.pid, tmp_path, report)
-    assert report.errors == [] and min(report.served) > 0
-    assert report.alone and report.beside
-    assert 0 < report.files < soak_report.FILES_MB
-    assert min(mb for _, mb in report.memory) > 100
 
 
 def test_jain():

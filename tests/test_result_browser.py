@@ -122,6 +122,8 @@ def test_one_gesture_is_one_event(browser: Any, url: str, key: str) -> None:
             hand.upload(first)
             hand.answered()
             yield "upload"
+            if key in ("super_resolve", "deblur"):  # wired by the same lines as Denoise
+                return
             hand.drop(second)
             hand.answered()
             yield "drop on a picture"
@@ -154,8 +156,10 @@ def test_one_gesture_is_one_event(browser: Any, url: str, key: str) -> None:
             assert len(set(sent)) == 1, (done, sent)
 
 
-@pytest.mark.parametrize("key", TABS)
-@pytest.mark.parametrize("way", ["upload", "drop"])
+# Dropping is the same script for every tab; one quick tab and one long job show it.
+@pytest.mark.parametrize(
+    ("way", "key"), [*(("upload", key) for key in TABS), ("drop", "classify"), ("drop", "deblur")]
+)
 def test_a_refused_picture_leaves_nothing_of_the_one_before(
     browser: Any, url: str, key: str, way: str, tmp_path: Path
 ) -> None:
