@@ -114,6 +114,24 @@ def shelf(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> She
     return Shelf(tmp_path, monkeypatch)
 
 
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The address of the real app, one for the module."""
+    from tests.live import hub
+
+    with hub() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, one for the module (`tests.browser`)."""
+    from tests.browser import chromium
+
+    with chromium() as running:
+        yield running
+
+
 @pytest.fixture
 def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with each pass through `runtime.forward`."""

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from tests.browser import DESKTOP, PHONE, chromium, page_again, tab
+from tests.browser import DESKTOP, PHONE, page_again, tab
 from tests.conftest import PATIENCE
-from tests.live import EXAMPLES, hub
+from tests.live import EXAMPLES
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SECONDS = 1000 * PATIENCE
@@ -22,18 +22,6 @@ NAMELESS = """[...document.querySelectorAll("button")].filter((button) => !(
   [...button.querySelectorAll("img")].some((image) => image.alt)
 )).map((button) => button.outerHTML.slice(0, 200))"""
 RESTORE = {"Denoise": "denoise", "Super-resolution": "super_resolve", "Deblur": "deblur"}
-
-
-@pytest.fixture(scope="module")
-def url():
-    with hub() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 # What only one of the two shows differently from the other, or what another file shows on both.
@@ -273,3 +261,43 @@ def test_the_model_card_opens_with_its_pictures_and_follows_the_picker(page):
     page.get_by_role("option", name=re.compile("NAFNet-32")).click()
     page.locator("#denoise-card").get_by_text("nyanko7/nafnet-models").wait_for()
     assert page.locator("#denoise-card .card-picture").count() == 0
+
+
+def test_the_handle_is_a_slider_and_moves_by_keys(browser, url):
+    with page_again(browser) as page:
+        page.goto(f"{url}?tab=denoise")
+        handle = page.locator("#denoise-result [role=slider]")
+        handle.wait_for()
+        assert handle.get_attribute("aria-label") == "Before and after"
+        picture = page.locator("#denoise-result img").first
+        page.locator("#denoise-use").focus()
+        for _ in range(20):  # backwards from the button below it
+            page.keyboard.press("Shift+Tab")
+            if page.evaluate("document.activeElement.getAttribute('role')") == "slider":
+                break
+        before = value(handle)
+        for key, share in (
+            ("ArrowRight", before + 2),
+            ("ArrowLeft", before),
+            ("PageDown", before - 10),
+            ("End", 100),
+            ("Home", 0),
+            ("PageUp", 10),
+        ):
+            page.keyboard.press(key)
+            page.wait_for_function(
+                "([handle, share]) => Math.abs(handle.getAttribute('aria-valuenow') - share) <= 1",
+                arg=[handle.element_handle(), share],
+            )
+            seen = place(handle, picture)
+            assert abs(seen - share) <= 1.5, (key, seen, share)
+
+
+def value(handle):
+    return int(handle.get_attribute("aria-valuenow"))
+
+
+def place(handle, picture):
+    """Where the handle is drawn, in percent of the picture."""
+    line, box = handle.bounding_box(), picture.bounding_box()
+    return float(100 * (line["x"] + line["width"] / 2 - box["x"]) / box["width"])

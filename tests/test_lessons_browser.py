@@ -18,7 +18,7 @@ from demos import _page
 from demos.shell import api, examples, lesson, lesson_view
 from demos.shell.lesson import Check, Lesson, NotYet, Show, Slider
 from demos.shell.shared import SharedPicture
-from tests.browser import chromium, page_again
+from tests.browser import page_again
 from tests.conftest import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -93,12 +93,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
         yield str(page.local_url)
         page.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from core.serving import runtime
 from core.settings import get_settings
 from core.sources import downloads, hf_client
 from tests import hub_server
-from tests.browser import DESKTOP, PHONE, chromium, page_of
+from tests.browser import DESKTOP, PHONE, page_of
 from tests.conftest import wait_for
 from tests.live import EXAMPLES, hub
 
@@ -24,12 +24,6 @@ ARCH = "test_vit.r160_in1k"  # a network of 0.4 M parameters for tests
 DONE = "#classify-said [data-turn='{turn}']:not([data-working])"
 PICTURE = EXAMPLES / "coffee.jpg"
 SHOWN = "name => document.querySelector('#picture img')?.src.includes(name)"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core import detect
-from tests.browser import DESKTOP, PHONE, chromium, page_again, page_of, tab
+from tests.browser import DESKTOP, PHONE, page_again, page_of, tab
 from tests.conftest import PATIENCE, wait_for
-from tests.live import EXAMPLES, hub
+from tests.live import EXAMPLES
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SECONDS = 1000 * PATIENCE
@@ -23,18 +22,6 @@ TABS = {
     "Reconstruct": ("reconstruct", "#reconstruct-pasted img"),
     "Restore": ("denoise", "#denoise-result img"),
 }
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with hub() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 class Visit:

@@ -15,9 +15,9 @@ from PIL import Image
 from core import images
 from core.imaging.decoding import decoder
 from tests import odd_files as odd
-from tests.browser import chromium, page_again, tab
+from tests.browser import page_again, tab
 from tests.conftest import PATIENCE
-from tests.live import EXAMPLES, hub
+from tests.live import EXAMPLES
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SECONDS = 1000 * PATIENCE
@@ -96,18 +96,6 @@ def files() -> dict[str, bytes]:
 
 
 FILES = files()
-
-
-@pytest.fixture(scope="module")
-def url():
-    with hub() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

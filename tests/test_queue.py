@@ -19,9 +19,9 @@ import app
 from demos import _page
 from demos.gradio_patches import queue as _queue
 from demos.shell import ui
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE, wait_for
 
-SECONDS = 60
+SECONDS = PATIENCE
 
 
 def free_port():

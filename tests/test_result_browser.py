@@ -13,9 +13,9 @@ import pytest
 
 from core import detect, restore
 from core.errors import InputError
-from tests.browser import PHONE, chromium, page_again, tab
+from tests.browser import PHONE, page_again, tab
 from tests.conftest import PATIENCE
-from tests.live import EXAMPLES, hub
+from tests.live import EXAMPLES
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SECONDS = 1000 * PATIENCE
@@ -52,18 +52,6 @@ ANSWERED = """([key, before]) => {
   const done = document.querySelector(`#${key}-said [data-turn]:not([data-working])`);
   return done !== null && done.dataset.turn !== before;
 }"""
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with hub() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 class Hand:

@@ -20,6 +20,7 @@ from starlette.requests import Request
 
 from demos.server import answer
 from demos.server.guard import visitor_of
+from demos.server.visitors import values_in
 from demos.shell import ui
 
 SIZE = 64  # waiting requests
@@ -179,16 +180,7 @@ class Places:
 
 def characters(values: Any) -> int:
     """The length of all strings in JSON values."""
-    total, left = 0, [values]
-    while left:
-        value = left.pop()
-        if isinstance(value, str):
-            total += len(value)
-        elif isinstance(value, dict):
-            left.extend(value.values())
-        elif isinstance(value, (list, tuple)):
-            left.extend(value)
-    return total
+    return sum(len(value) for value in values_in(values) if isinstance(value, str))
 
 
 @types.coroutine

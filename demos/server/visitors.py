@@ -94,15 +94,21 @@ def _is_example(path: Path, root: Path) -> bool:
 
 def paths_in(payload: Any) -> Iterator[str]:
     """Every non-empty `path` of an object anywhere in JSON, however deep."""
+    for value in values_in(payload):
+        path = value.get("path") if isinstance(value, dict) else None
+        if isinstance(path, str) and path:
+            yield path
+
+
+def values_in(payload: Any) -> Iterator[Any]:
+    """Every value anywhere in JSON, however deep, without recursion."""
     waiting = [payload]
     while waiting:
         value = waiting.pop()
+        yield value
         if isinstance(value, dict):
-            path = value.get("path")
-            if isinstance(path, str) and path:
-                yield path
             waiting.extend(value.values())
-        elif isinstance(value, list):
+        elif isinstance(value, (list, tuple)):
             waiting.extend(value)
 
 
