@@ -1,4 +1,4 @@
-"""Receptive fields: published values, real networks, gradients of real layers, and clear refusals."""
+"""Receptive fields: published values, real networks, and gradients of real layers."""
 
 from __future__ import annotations
 

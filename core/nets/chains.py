@@ -168,7 +168,7 @@ def _of_transformer(model: Any) -> tuple[Step, ...] | None:
     if not all(hasattr(block, "attn") for block in model.blocks):
         return None
     # A stem of convolutions counts layer by layer, positions one by one.
-    found = [step for step in _steps(model.patch_embed, "patch_embed.")]
+    found = list(_steps(model.patch_embed, "patch_embed."))
     count = len(model.blocks)
     return (*found, *(Step(f"blocks.{i}", 0, kind="attention") for i in range(count)))
 

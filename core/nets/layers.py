@@ -65,7 +65,7 @@ def _acts(module: nn.Module) -> bool:
 
 @contextmanager
 def watched(model: nn.Module, taken: Taken) -> Iterator[None]:
-    """Call `taken(number, maps)` for each of the `listed` layers when it has run, maps (B, C, h, w).
+    """Call `taken(number, maps)` when one of the `listed` layers has run; maps are (B, C, h, w).
 
     Only the first run of a layer counts, and only where it gives more than one place. No hook stays
     behind.
