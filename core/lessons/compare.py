@@ -64,6 +64,15 @@ def default_pair() -> tuple[str, str]:
     return PAIRS[-1]
 
 
+def other(key: str) -> str:
+    """A checkpoint of the other kind, CNN or Vision Transformer, that needs no download."""
+    first, second = default_pair()
+    if key in (first, second):
+        return second if key == first else first
+    arch = resolver.find(key, "classify").arch
+    return second if arch.startswith(("vit", "deit")) else first
+
+
 def _known(keys: Sequence[str]) -> list[Checkpoint]:
     return [one for one in CATALOGUE if one.key in keys]
 
@@ -87,7 +96,7 @@ def look(
         CheckpointError, OutOfMemory.
     """
     top_k = checks.whole(top_k, "The number of classes (top_k)", low=1)
-    keys = [_named(key) for key in checkpoints] or list(default_pair())
+    keys = [named(key) for key in checkpoints] or list(default_pair())
     if not FEWEST <= len(keys) <= MOST or len(set(keys)) < len(keys):
         raise InputError("Choose two to four different checkpoints to compare.")
     picture = images.picture(image)
@@ -98,7 +107,7 @@ def look(
     return Comparison(answers, np.array(shared, dtype=np.float32))
 
 
-def _named(key: str) -> str:
+def named(key: str) -> str:
     """The key of the checkpoint that "auto" stands for; any other as it is."""
     return resolver.resolve(key, "classify").checkpoint.key if key == "auto" else key
 

@@ -150,8 +150,9 @@ def _reduced(maps: torch.Tensor) -> tuple[torch.Tensor, ...]:
     spread = maps.flatten(2).std(2, correction=0)  # (B, C)
     chosen = spread.topk(min(MOST_CHANNELS, maps.shape[1]), dim=1).indices
     picked = maps.gather(1, chosen[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
-    size = [min(side, MOST_SIDE) for side in maps.shape[2:]]
-    small = F.adaptive_avg_pool2d(picked, size) if picked.shape[2:] != tuple(size) else picked
+    rows, columns = maps.shape[2:]
+    size = (min(rows, MOST_SIDE), min(columns, MOST_SIDE))
+    small = F.adaptive_avg_pool2d(picked, size) if size != (rows, columns) else picked
     return chosen, small, (spread == 0).float().mean(1)
 
 

@@ -22,11 +22,15 @@ from core import checks, classify, images
 from core.errors import InputError
 from core.nets import chains, layers, whole
 from core.nets.chain_presets import PRESETS, Preset, parsed, preset
-from core.nets.chains import Field, Step
+from core.nets.chains import MOST_STEPS, Field, Step
+from core.sources import resolver
 from core.sources.resolver import Progress
 from core.types import RunInfo
 
-__all__ = ["PRESETS", "Field", "Footprint", "Footprints", "Preset", "Step", "chain", "measure"]
+__all__ = [
+    "MOST_STEPS", "PRESETS", "Field", "Footprint", "Footprints", "Preset", "Step", "chain",
+    "measure",
+]  # fmt: skip
 
 MOST = 6  # layers whose footprint is measured
 SHARE = 0.9  # of the gradient, which `Footprint.side` holds
@@ -83,10 +87,13 @@ class Footprints:
     """The footprints of some layers, in order, on one picture.
 
     `seen` is the part of the picture that the model saw, (x1, y1, x2, y2) in pixels; the input has
-    `side` x `side` pixels. `looks_aside`: a side way (squeeze-and-excitation) lets each unit see a
+    `side` x `side` pixels. `title` names the checkpoint and `steps` its chain, as far as that is
+    known. `looks_aside`: a side way (squeeze-and-excitation) lets each unit see a
     mean of the whole picture, so that gradients leave the square.
     """
 
+    title: str
+    steps: tuple[Step, ...]
     layers: tuple[Footprint, ...]
     looks_aside: bool
     side: int
@@ -157,7 +164,15 @@ def measure(
         field = fields[count - 1] if fields and count else None
         place = (row, column, (grid[0], grid[1]))
         shown.append(Footprint(layer.name, layer.kind, *place, map_, field))
-    return Footprints(tuple(shown), facts.looks_aside, side, found.seen, found.info)
+    return Footprints(
+        resolver.find(found.info.checkpoint, "classify").title or found.info.checkpoint,
+        facts.steps or (),
+        tuple(shown),
+        facts.looks_aside,
+        side,
+        found.seen,
+        found.info,
+    )
 
 
 def gradients(

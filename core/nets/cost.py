@@ -5,12 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from core.nets.whole import Joined
+
+
+_counted: WeakKeyDictionary[nn.Module, dict[Any, Cost]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +30,17 @@ def count(model: nn.Module, shapes: Sequence[Sequence[int]]) -> Cost:
     """The cost of a network for inputs of these shapes, such as (1, 3, 224, 224).
 
     A copy of the network without numbers (PyTorch's meta device) is run, so that nothing is
-    computed and no weight copied. PyTorch counts two operations for each multiply-add.
+    computed and no weight copied. PyTorch counts two operations for each multiply-add. Counted once
+    for each network in memory.
     """
+    owner = model.head if isinstance(model, Joined) else model
+    known, key = _counted.setdefault(owner, {}), tuple(tuple(shape) for shape in shapes)
+    if key not in known:
+        known[key] = _count(model, shapes)
+    return known[key]
+
+
+def _count(model: nn.Module, shapes: Sequence[Sequence[int]]) -> Cost:
     numbers = [*model.parameters(), *model.buffers()]
     memo = {id(x): _emptied(x) for x in numbers}
     hollow = copy.deepcopy(model, memo)
