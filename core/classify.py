@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core import checks, images
 from core.errors import CheckpointError
-from core.nets import heads, transforms, trunk
+from core.nets import heads, transforms, trunk, whole
 from core.nets.heads import Maps
 from core.serving import runtime
 from core.serving.runtime import Built
@@ -134,6 +134,42 @@ def inside(
             return Inside(tensors, known, transforms.seen(picture.size, crop), run.info())
 
     return maps.serve(request)
+
+
+def through(
+    image: images.ImageLike,
+    checkpoint: str,
+    name: str,
+    compute: Callable[..., tuple[torch.Tensor, ...]],
+    facts: Callable[[whole.Network], Any],
+    progress: Progress | None = None,
+) -> Inside:
+    """As `inside`, but of the whole network from the pixels on, also where a trunk is a part of it.
+
+    Args:
+        name: of the result in the output store; one for each `compute`.
+        compute: from the network and pictures (B, 3, s, s) to tensors (B, …); no hook stays.
+        facts: about the network; asked first, it may refuse it with an error.
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
+    picture = images.picture(image)
+    transforms.refuse_narrow(*picture.size)
+    with (
+        runtime.run("classify", checkpoint, _build, progress) as run,
+        whole.of(run, progress) as network,
+    ):
+        known = facts(network)
+
+        def passed() -> tuple[torch.Tensor, ...]:
+            with run.watch.stage("prepare"):
+                given = network.inputs(picture.pixels())
+            with run.watch.stage("forward"):
+                return run.batched(lambda *x: compute(network.module, *x), *given, same=name)
+
+        tensors = run.output((name, picture.digest), passed)
+        return Inside(tensors, known, transforms.seen(picture.size, network.crop), run.info())
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

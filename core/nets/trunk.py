@@ -9,7 +9,8 @@ Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -144,11 +145,22 @@ def read(rgb: images.RGB, view: View, progress: Progress | None = None) -> tuple
         CheckpointError: the trunk is not installed or its file is of no use.
         InputError, OutOfMemory: as `features` and `runtime.run`.
     """
+    with leased(progress) as run:
+        return features(run, rgb, view), run.info()
+
+
+@contextmanager
+def leased(progress: Progress | None = None) -> Iterator[Run]:
+    """A request on the trunk itself.
+
+    Raises:
+        CheckpointError: the trunk is not installed or its file is of no use.
+        OutOfMemory: there is no room for it.
+    """
     try:
         with runtime.run("classify", KEY, _build_trunk, progress) as run:
             _refuse_other(run.lease.resolved)
-            found = features(run, rgb, view)
-            return found, run.info()
+            yield run
     except NoTrunk as error:
         raise CheckpointError(str(error)) from error
 
