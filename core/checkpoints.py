@@ -211,6 +211,12 @@ CATALOGUE: tuple[Checkpoint, ...] = (
         metric="75.8 % top-1 on ImageNet-1k", trained_on="ImageNet-1k",
         arch="mobilenetv3_large_100.ra_in1k", revision="96f46a1c52932f27492dff66c72378eb99b443a7",
         sha256="f425af34cc1cead2b5d6211f789a1f30b94835dc32f9c0fcc5a916e4fd2dde85"),
+    Checkpoint("swin-tiny", "classify", "timm", "timm/swin_tiny_patch4_window7_224.ms_in1k", "MIT",
+        "Swin-T", "model.safetensors", size_mb=114.3, params_m=28.3, gmacs=4.5,
+        metric="81.4 % top-1 on ImageNet-1k", trained_on="ImageNet-1k",
+        arch="swin_tiny_patch4_window7_224.ms_in1k",
+        revision="4cc3a7275b50b53a7bec45f32c236ebe64227cff",
+        sha256="fb01861f793143135fa0d6cd97b1631e4b33eaa3ee162bbea9e62de1c76ebac1"),
     # Detect
     Checkpoint("dfine-small", "detect", "transformers", "ustc-community/dfine-small-coco", _APACHE,
         "D-FINE-S", "model.safetensors", size_mb=41.5, params_m=10.3, gmacs=12.5,

@@ -3,7 +3,7 @@ hybrid that reads the maps of that CNN."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from core import checks, images
-from core.errors import CheckpointError
+from core.errors import CheckpointError, InputError
 from core.nets import heads, transforms, trunk, whole
 from core.nets.heads import Maps
 from core.serving import runtime
@@ -30,6 +30,15 @@ class Inside:
     tensors: tuple[torch.Tensor, ...]
     facts: Any
     seen: tuple[float, float, float, float]
+    info: RunInfo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Together:
+    """The answers to several pictures of one pass: `probabilities` (B, K) of the K `labels`."""
+
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.float64]
     info: RunInfo
 
 
@@ -83,6 +92,55 @@ def classes(checkpoint: str = "auto", progress: Progress | None = None) -> tuple
     with runtime.run("classify", checkpoint, _build, progress) as run:
         labels: tuple[str, ...] = run.lease.built.extra["labels"]
         return labels
+
+
+def together(
+    pictures: Sequence[images.RGB], checkpoint: str = "auto", progress: Progress | None = None
+) -> Together:
+    """Classify several pictures in one forward pass; the same pictures again cost none.
+
+    Args:
+        pictures: (H, W, 3) uint8 each, of any size.
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
+    if not pictures:
+        raise InputError("Give at least one picture.")
+    for rgb in pictures:
+        transforms.refuse_narrow(*rgb.shape[:2])
+    maps = heads.ManyMaps(pictures, progress)
+
+    def request() -> Together:
+        with runtime.run("classify", checkpoint, _build, progress) as run:
+            logits = run.output(("together", maps.digests), lambda: _many_logits(run, maps))
+            shifted = np.exp(logits - logits.max(1, keepdims=True))
+            probabilities = shifted / shifted.sum(1, keepdims=True)
+            return Together(run.lease.built.extra["labels"], probabilities, run.info())
+
+    return maps.serve(request)
+
+
+def _many_logits(run: runtime.Run, maps: heads.ManyMaps) -> NDArray[np.float64]:
+    """(B, K) logits of several pictures in one pass."""
+    view = run.lease.built.extra.get("view")
+    with run.watch.stage("prepare"):
+        if view is not None:
+            given = (maps.of(view), maps.of(trunk.CLASSES).mean((2, 3)))
+        else:
+            prepare = run.lease.built.extra.get("transform") or trunk.transform(trunk.CLASSES)
+            given = (torch.cat([prepare(rgb) for rgb in maps.pictures]),)
+
+    def passed() -> torch.Tensor:
+        with run.autocast():
+            found: torch.Tensor = run.lease.built.module(*(x.to(runtime.device()) for x in given))
+        return found.float().cpu()
+
+    with run.watch.stage("forward"):
+        values = runtime.forward(passed, full_precision=True).double().numpy()
+    if not np.all(np.isfinite(values)):
+        raise checks.not_numbers()
+    return values
 
 
 def _doubt(run: runtime.Run, best: float) -> str:

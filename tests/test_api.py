@@ -58,6 +58,7 @@ def test_the_documented_endpoints_exist_and_no_other_is_public(client):
     assert names == {
         "/classify", "/attention", "/feature_maps", "/receptive_field", "/compare", "/detect", "/segment", "/segment_everything", "/reconstruct",
         "/denoise", "/super_resolve", "/deblur", "/checkpoints", "/status",
+        "/augmentation", "/swin", "/dino", "/motion",
     }  # fmt: skip
 
 

@@ -8,9 +8,11 @@ again; nothing of it was computed twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
+
+import torch
 
 from core import images
 from core.errors import CheckpointError
@@ -74,6 +76,35 @@ class Maps:
         lease = run.lease
         if self._note and not lease.resolved.note:
             run.lease = replace(lease, resolved=replace(lease.resolved, note=self._note))
+
+
+class ManyMaps:
+    """The trunk's last maps of several pictures, for one request on a head; as `Maps`."""
+
+    def __init__(self, pictures: Sequence[images.RGB], progress: Progress | None = None) -> None:
+        self.pictures, self._progress = pictures, progress
+        self.digests = tuple(images.digest(rgb) for rgb in pictures)
+        self._found: dict[View, torch.Tensor] = {}
+
+    def of(self, view: View) -> torch.Tensor:
+        """(B, 1280, r, r) of a view; call it within `serve`."""
+        if view not in self._found:
+            raise _Missing(view)
+        return self._found[view]
+
+    def serve(self, request: Callable[[], T]) -> T:
+        """The result of `request`, which asks for maps while it holds a model.
+
+        Raises:
+            CheckpointError: the trunk is not installed or its file is of no use.
+            InputError, OutOfMemory: as `trunk.read`, and whatever `request` raises.
+        """
+        while True:
+            try:
+                return request()
+            except _Missing as missing:
+                view = missing.view
+            self._found[view] = trunk.last_maps(self.pictures, view, self._progress)
 
 
 def view_of(config: dict[str, Any], name: str) -> View | None:

@@ -9,7 +9,7 @@ Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -161,6 +161,31 @@ def leased(progress: Progress | None = None) -> Iterator[Run]:
         with runtime.run("classify", KEY, _build_trunk, progress) as run:
             _refuse_other(run.lease.resolved)
             yield run
+    except NoTrunk as error:
+        raise CheckpointError(str(error)) from error
+
+
+def last_maps(
+    pictures: Sequence[images.RGB], view: View, progress: Progress | None = None
+) -> torch.Tensor:
+    """(B, 1280, r, r), the `head` of `Features` of several pictures in one pass; nothing is kept.
+
+    Raises:
+        CheckpointError, InputError, OutOfMemory: as `read`.
+    """
+    try:
+        with runtime.run("classify", KEY, _build_trunk, progress) as run:
+            _refuse_other(run.lease.resolved)
+            x = torch.cat([transform(view)(rgb) for rgb in pictures])  # (B, 3, s, s)
+            built = run.lease.built
+            module: Any = built.extra["dilated"] if view.dilated else built.module
+
+            def passed() -> torch.Tensor:
+                with run.autocast():
+                    found: torch.Tensor = module.forward_features(x.to(runtime.device()))
+                return found.float().cpu()
+
+            return runtime.forward(passed, full_precision=True)
     except NoTrunk as error:
         raise CheckpointError(str(error)) from error
 
