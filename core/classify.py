@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from core.serving.runtime import Built
 from core.sources import state_dicts
 from core.sources.resolver import Progress, Resolved
 from core.types import Classification, RunInfo
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,6 +230,26 @@ def through(
 
         tensors = run.output((name, picture.digest), passed)
         return Inside(tensors, known, transforms.seen(picture.size, network.crop), run.info())
+
+
+def of_model(
+    checkpoint: str, ask: Callable[[Any], T], progress: Progress | None = None
+) -> tuple[T, float | None, RunInfo]:
+    """What the weights of a classifier say without a picture.
+
+    Args:
+        ask: gets the model, which it must not change; it may refuse the model with an error.
+
+    Returns:
+        Its answer; the side of the middle square that the model sees as a share of the shorter side
+        of a picture, None for all of it; and how the model was had.
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
+    with runtime.run("classify", checkpoint, _build, progress) as run:
+        built = run.lease.built
+        return ask(built.module), built.extra.get("crop"), run.info()
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from timm.utils import AttentionExtract
 
 from core.errors import InputError
 from core.lessons import attention
+from core.nets import tokens
 from core.types import RunInfo
 from demos.viewers.attention import packed
 from tests.browser import chromium, page_of
@@ -48,7 +49,7 @@ def test_weights_are_those_of_the_layers_themselves(options):
         set_fused_attn(True)
     with torch.inference_mode():
         queries, keys = attention.queries_and_keys(model, x)
-    special, grid = attention._tokens(model)
+    special, grid = tokens.named(model)
     found = attention.Attention(
         queries[0].numpy(), keys[0].numpy(), special, grid, (0, 0, 64, 64), INFO
     )
@@ -62,10 +63,10 @@ def test_weights_are_those_of_the_layers_themselves(options):
 
 
 def test_special_tokens_have_names():
-    assert attention._tokens(a_vit(reg_tokens=2)) == (
+    assert tokens.named(a_vit(reg_tokens=2)) == (
         ("class token", "register 1", "register 2"), (4, 4),
     )  # fmt: skip
-    assert attention._tokens(a_vit(class_token=False, global_pool="avg"))[0] == ()
+    assert tokens.named(a_vit(class_token=False, global_pool="avg"))[0] == ()
 
 
 def small(layers=2, heads=2, special=("class token",), grid=(2, 3), d=4, seed=0):
@@ -110,7 +111,7 @@ def test_numbers_for_the_page_lose_nothing_that_one_sees(tmp_path, monkeypatch):
 
 def test_a_cnn_has_no_attention():
     with pytest.raises(InputError, match="choose a Vision Transformer"):
-        attention._tokens(timm.create_model("resnet10t"))
+        tokens.named(timm.create_model("resnet10t"))
 
 
 def test_one_pass_serves_every_question(shelf, forwards, picture):

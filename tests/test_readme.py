@@ -36,6 +36,7 @@ CHECKS = {
     "docs/python.md": [
         "len(masks.masks) >= 1",
         "again.info.cache['embedding'] == 'hit'",
+        "places.similarity.shape[0] == places.grid[0] * places.grid[1]",
         "Path('filled.png').is_file()",
         "larger.image.shape == (600, 902, 3)",  # twice chelsea.jpg
     ],

@@ -8,7 +8,6 @@ Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from core import checks, classify, images
-from core.checkpoints import CATALOGUE
-from core.errors import InputError
-from core.sources import resolver
+from core.nets import tokens
 from core.sources.resolver import Progress
 from core.types import RunInfo
 
@@ -104,8 +101,8 @@ def look(
         InputError: the checkpoint has no attention over all patches, such as a CNN.
         CheckpointError, OutOfMemory.
     """
-    key = _vision_transformer() if checkpoint == "auto" else checkpoint
-    found = classify.inside(image, key, "attention", queries_and_keys, _tokens, progress)
+    key = tokens.checkpoint() if checkpoint == "auto" else checkpoint
+    found = classify.inside(image, key, "attention", queries_and_keys, tokens.named, progress)
     queries, keys = (x[0].numpy() for x in found.tensors)
     special, grid = found.facts
     return Attention(queries, keys, special, grid, found.seen, found.info)
@@ -118,56 +115,8 @@ def queries_and_keys(model: Any, *x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     applied to them again, since fused attention does not give its weights away.
     """
     layers = [block.attn for block in model.blocks]
-    inputs: dict[int, torch.Tensor] = {}
-
-    def record(place: int) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
-        def keep(_: Any, given: tuple[torch.Tensor, ...]) -> None:
-            inputs[place] = given[0]
-
-        return keep
-
-    hooks = [layer.register_forward_pre_hook(record(i)) for i, layer in enumerate(layers)]
-    try:
+    with tokens.inputs_of(layers) as inputs:
         model(*x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    pairs = [_projected(layer, inputs[i]) for i, layer in enumerate(layers)]
+    pairs = [tokens.projected(layer, inputs[i])[:2] for i, layer in enumerate(layers)]
     queries, keys = zip(*pairs, strict=True)
     return torch.stack(queries, 1).float(), torch.stack(keys, 1).float()
-
-
-def _projected(layer: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, N, D) -> (B, H, N, d) queries, divided by √d, and keys of one attention layer of timm."""
-    batch, count, _ = x.shape
-    parts = layer.qkv(x).reshape(batch, count, 3, layer.num_heads, -1).permute(2, 0, 3, 1, 4)
-    return layer.q_norm(parts[0]) * layer.scale, layer.k_norm(parts[1])
-
-
-def _tokens(model: Any) -> tuple[tuple[str, ...], tuple[int, int]]:
-    """The names of the special tokens and the grid of patches.
-
-    Raises:
-        InputError: this is no Vision Transformer with attention over all patches.
-    """
-    from timm.models.vision_transformer import VisionTransformer
-
-    if not isinstance(model, VisionTransformer):
-        raise InputError(
-            "This model has no attention over the whole picture; choose a Vision Transformer, "
-            "such as the starter or ViT-Ti/16."
-        )
-    names = ["class token"] if model.has_class_token else []
-    left = int(model.num_prefix_tokens) - len(names)  # registers, or one for distillation
-    names += [f"register {i + 1}" for i in range(left)] if left > 1 else ["extra token"] * left
-    rows, columns = model.patch_embed.grid_size
-    return tuple(names), (int(rows), int(columns))
-
-
-def _vision_transformer() -> str:
-    """The checkpoint of "auto" if it is a Vision Transformer by its name, else the starter."""
-    chosen = resolver.resolve("auto", "classify").checkpoint
-    if chosen.arch.startswith(("vit", "deit")) or chosen.tier in ("starter", "own"):
-        return chosen.key
-    starters = [c.key for c in CATALOGUE if c.task == "classify" and c.tier == "starter"]
-    return starters[0] if starters else chosen.key

@@ -1,0 +1,88 @@
+"""The views of Classify's lessons in a browser: one server and one page for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.lessons import positions
+from tests.browser import chromium, page_of
+from tests.conftest import PATIENCE
+from tests.live import hub
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    """Classify with the first example and its result."""
+    with hub() as url, chromium() as browser, page_of(browser) as page:
+        page.set_default_timeout(1000 * PATIENCE)
+        page.goto(url)
+        page.locator("#classify-said [data-turn='1']:not([data-working])").wait_for(
+            state="attached"
+        )
+        yield page
+
+
+@contextmanager
+def opened(page: Any, key: str, view: str) -> Iterator[Any]:
+    """The view of a lesson, which is drawn; no request follows while it is used."""
+    fold = page.locator(f"#lesson-{key} > button")
+    fold.first.click()
+    found = page.locator(f"#lesson-{key} .{view}")
+    page.wait_for_function(f"document.querySelector('#lesson-{key} .{view}')?.dataset.drawn")
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    yield found
+    assert [one for one in asked if "/queue/join" in one or "/file=" in one] == []
+    fold.first.click()  # closed, it does not run with the next test
+
+
+def drawn(view: Any) -> str:
+    return str(view.get_attribute("data-drawn"))
+
+
+def colour_at(canvas: Any, x: float, y: float) -> list[int]:
+    """[r, g, b] of a canvas at shares of its width and height."""
+    return list(
+        canvas.evaluate(
+            """(one, [x, y]) => [...one.getContext("2d").getImageData(
+                Math.floor(x * one.width), Math.floor(y * one.height), 1, 1).data.slice(0, 3)]""",
+            [x, y],
+        )
+    )
+
+
+def test_positions_follow_clicks_keys_and_sliders(page):
+    expected = positions.look()
+    rows, columns = expected.grid
+    with opened(page, "positions", "po") as view:
+        size = view.locator(".po-picture").bounding_box()
+        place = {"x": 2.5 * size["width"] / columns, "y": 1.5 * size["height"] / rows}
+        view.locator(".po-picture").click(position=place)
+        assert drawn(view).split()[0] == str(columns + 2)
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowLeft")
+        assert drawn(view).split()[0] == str(2 * columns + 1)
+        said = view.locator(".po-said").inner_text()
+        mine = expected.of(2, 1).ravel()
+        rest = np.delete(mine, 2 * columns + 1)
+        assert f"({rest.max():.2f})" in said and f"everywhere {rest.mean():.2f}" in said
+        light, dark = (
+            sum(colour_at(view.locator(".po-map"), (i % columns + 0.5) / columns,
+                          (i // columns + 0.5) / rows))
+            for i in (int(np.argmax(np.where(mine < 1, mine, -2))), int(mine.argmin()))
+        )  # fmt: skip
+        assert light > dark
+        view.locator(".po-row").fill("1")
+        view.locator(".po-column").fill(str(columns))
+        view.get_by_label("A colour scale for each map").check()
+        assert drawn(view) == f"{columns - 1} true"
+        sheet = view.locator(".po-sheet").bounding_box()
+        view.locator(".po-sheet").click(position={"x": sheet["width"] / 2, "y": 2})
+        assert drawn(view).split()[0] == str(columns // 2)
