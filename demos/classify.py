@@ -36,6 +36,7 @@ def build(shared: SharedPicture) -> None:
             info = gr.HTML(elem_id="classify-info")
             offer = offers.Offer("classify", "classify")
             download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
+            ui.hint(HINT)
         with ui.area("set"):
             checkpoint = picker.checkpoint_picker("classify", "classify")
             temperature = gr.Slider(
@@ -49,7 +50,6 @@ def build(shared: SharedPicture) -> None:
             button = gr.Button("Classify", variant="primary", elem_id="classify-run")
             with ui.more():
                 top_k = gr.Slider(1, 20, 5, step=1, label="Classes shown (top-k)")
-            ui.hint(HINT)
     offer.wire(checkpoint)
     lesson_view.render("classify", shared.picture, shared.turns["classify"], checkpoint)
     answer.wire(

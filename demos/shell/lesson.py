@@ -9,6 +9,7 @@ errors, the code, and the page to read.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +170,11 @@ class Lesson:
     def checkpoints_of(self) -> Task | None:
         """The task whose checkpoints the lesson uses."""
         return self.task or next((task for task in TASKS if task == self.tab), None)
+
+    @property
+    def teaser(self) -> str:
+        """The first sentence of `about`."""
+        return re.split(r"(?<=[.?!:]) ", self.about, maxsplit=1)[0].rstrip(":")
 
     @property
     def page(self) -> Path:

@@ -92,7 +92,9 @@ class _View:
         place = f"lesson-{lesson.key}"
         self.tick = gr.Textbox("0", visible="hidden", elem_id=f"{place}-tick", container=False)
         self.runs = gr.State(lesson_run.Runs())
-        with gr.Accordion(lesson.title, open=False, elem_id=place) as self.fold:
+        # style.css: the title, and below it, while it is folded, what one will see.
+        label = f"{lesson.title}\n{lesson.teaser}"
+        with gr.Accordion(label, open=False, elem_id=place) as self.fold:
             gr.Markdown(lesson.about)
             self.controls = {one.key: lesson_parts.control(one, place) for one in lesson.controls}
             with gr.Row():
