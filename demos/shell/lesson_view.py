@@ -98,10 +98,9 @@ class _View:
             gr.Markdown(lesson.about)
             self.controls = {one.key: lesson_parts.control(one, place) for one in lesson.controls}
             with gr.Row():
-                self.refresh = gr.Button("Refresh", size="sm", elem_id=f"{place}-refresh")
-                self.cancel = gr.Button(
-                    "Cancel", size="sm", elem_id=f"{place}-cancel", visible=lesson.is_long
-                )
+                small = functools.partial(gr.Button, size="sm", scale=0, min_width=110)
+                self.refresh = small("Refresh", elem_id=f"{place}-refresh")
+                self.cancel = small("Cancel", elem_id=f"{place}-cancel", visible=lesson.is_long)
             self.said = gr.HTML(ui.placeholder(lesson_run.WAITING), elem_id=f"{place}-said")
             self.outputs = [lesson_parts.output(one, place) for one in lesson.shows]
             self._folds(place)
