@@ -75,7 +75,7 @@ class Reconstructor(torch.nn.Module):
 def install() -> None:
     """Make this process's tasks build stand-ins for any file; for a separate server."""
     from core import classify, detect, reconstruct
-    from core.nets import transforms
+    from core.nets import transforms, trunk
     from core.serving.model_cache import Built
 
     mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -83,7 +83,9 @@ def install() -> None:
     seen = transforms.timm_transform({**config, "interpolation": "bicubic"})
     shown = transforms.square_transform(224, mean, std)
     names = dict(enumerate(LABELS))
-    classify._build = lambda resolved: Built(Classifier(), {"labels": LABELS, "transform": seen})
-    detect._build = lambda resolved: Built(Detector(), {"labels": names, "transform": shown})
-    extra = {"transform": shown, "mean": mean, "std": std, "ratio_lock": threading.Lock()}
-    reconstruct._build = lambda resolved: Built(Reconstructor(), extra)
+    classes = trunk.Classifier(LABELS, 0.9, seen)
+    classify._build = lambda resolved: Built(Classifier(), classes)
+    boxes = {"labels": names, "transform": shown, "postprocess": detect.postprocess}
+    detect._build = lambda resolved: Built(Detector(), boxes)
+    mae = reconstruct.Mae(shown, mean, std)
+    reconstruct._build = lambda resolved: Built(Reconstructor(), mae)

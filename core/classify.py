@@ -15,6 +15,7 @@ from core import checks, images
 from core.errors import CheckpointError, InputError
 from core.nets import heads, transforms, trunk, whole
 from core.nets.heads import Maps
+from core.nets.trunk import Classifier
 from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
@@ -77,8 +78,7 @@ def predict(
             maps.note(run)
             scores = softmax(logits / temperature)
             order = np.argsort(-scores, kind="stable")[:top_k]
-            labels = run.lease.built.extra["labels"]
-            names = tuple(labels[i] for i in order)
+            names = tuple(run.extra.labels[i] for i in order)
             doubt = _doubt(run, float(softmax(logits).max()))
             return Classification(names, scores[order].astype(np.float32), run.info(), doubt)
 
@@ -92,8 +92,7 @@ def classes(checkpoint: str = "auto", progress: Progress | None = None) -> tuple
         InputError, CheckpointError, OutOfMemory.
     """
     with runtime.run("classify", checkpoint, _build, progress) as run:
-        labels: tuple[str, ...] = run.lease.built.extra["labels"]
-        return labels
+        return run.extra.labels
 
 
 def together(
@@ -118,24 +117,25 @@ def together(
             logits = run.output(("together", maps.digests), lambda: _many_logits(run, maps))
             shifted = np.exp(logits - logits.max(1, keepdims=True))
             probabilities = shifted / shifted.sum(1, keepdims=True)
-            return Together(run.lease.built.extra["labels"], probabilities, run.info())
+            return Together(run.extra.labels, probabilities, run.info())
 
     return maps.serve(request)
 
 
-def _many_logits(run: runtime.Run, maps: heads.ManyMaps) -> NDArray[np.float64]:
+def _many_logits(run: runtime.Run[Classifier], maps: heads.ManyMaps) -> NDArray[np.float64]:
     """(B, K) logits of several pictures in one pass."""
-    view = run.lease.built.extra.get("view")
+    view = run.extra.view
+    given: tuple[torch.Tensor, ...]
     with run.watch.stage("prepare"):
         if view is not None:
             given = (maps.of(view), maps.of(trunk.CLASSES).mean((2, 3)))
         else:
-            prepare = run.lease.built.extra.get("transform") or trunk.transform(trunk.CLASSES)
+            prepare = run.extra.transform or trunk.transform(trunk.CLASSES)
             given = (torch.cat([prepare(rgb) for rgb in maps.pictures]),)
 
     def passed() -> torch.Tensor:
         with run.autocast():
-            found: torch.Tensor = run.lease.built.module(*(x.to(runtime.device()) for x in given))
+            found: torch.Tensor = run.model(*(x.to(runtime.device()) for x in given))
         return found.float().cpu()
 
     with run.watch.stage("forward"):
@@ -145,12 +145,12 @@ def _many_logits(run: runtime.Run, maps: heads.ManyMaps) -> NDArray[np.float64]:
     return values
 
 
-def _doubt(run: runtime.Run, best: float) -> str:
+def _doubt(run: runtime.Run[Classifier], best: float) -> str:
     """A sentence if the best probability, at temperature 1, is that of a picture of none of the
     classes."""
     if best >= run.lease.resolved.checkpoint.unsure:
         return ""
-    count = len(run.lease.built.extra["labels"])
+    count = len(run.extra.labels)
     return (
         f"This is probably none of the {count:,} classes that the model knows: even the best gets "
         f"only {best:.0%}."
@@ -181,7 +181,7 @@ def inside(
 
     def request() -> Inside:
         with runtime.run("classify", checkpoint, _build, progress) as run:
-            module, crop = run.lease.built.module, run.lease.built.extra.get("crop")
+            module, crop = run.model, run.extra.crop
             known = facts(module)
 
             def passed() -> tuple[torch.Tensor, ...]:
@@ -248,8 +248,7 @@ def of_model(
         InputError, CheckpointError, OutOfMemory.
     """
     with runtime.run("classify", checkpoint, _build, progress) as run:
-        built = run.lease.built
-        return ask(built.module), built.extra.get("crop"), run.info()
+        return ask(run.model), run.extra.crop, run.info()
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -258,30 +257,30 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return shifted / shifted.sum()
 
 
-def _logits(run: runtime.Run, rgb: images.RGB, maps: Maps) -> NDArray[np.float64]:
+def _logits(run: runtime.Run[Classifier], rgb: images.RGB, maps: Maps) -> NDArray[np.float64]:
     if run.lease.resolved.checkpoint.loader == "trunk":
         logits = trunk.logits(run, trunk.features(run, rgb))  # (1, K)
     else:
         given = _inputs(run, rgb, maps)
         with run.watch.stage("forward"):
-            (logits,) = run.batched(lambda *x: (run.lease.built.module(*x),), *given)  # (1, K)
+            (logits,) = run.batched(lambda *x: (run.model(*x),), *given)  # (1, K)
     values = logits[0].double().numpy()
     if not np.all(np.isfinite(values)):
         raise checks.not_numbers()
     return values
 
 
-def _inputs(run: runtime.Run, rgb: images.RGB, maps: Maps) -> tuple[torch.Tensor, ...]:
+def _inputs(run: runtime.Run[Classifier], rgb: images.RGB, maps: Maps) -> tuple[torch.Tensor, ...]:
     """What the model takes: the picture (1, 3, s, s), or for a head the trunk's last map
     (1, 1280, r, r) and the mean (1, 1280) of another view."""
-    view = run.lease.built.extra.get("view")
+    view = run.extra.view
     if view is not None:
         return maps.of(run, view).head, maps.of(run, trunk.CLASSES).head.mean((2, 3))
     with run.watch.stage("prepare"):
-        return (run.lease.built.extra["transform"](rgb),)
+        return ((run.extra.transform or trunk.transform(trunk.CLASSES))(rgb),)
 
 
-def _build(resolved: Resolved) -> Built:
+def _build(resolved: Resolved) -> Built[Classifier]:
     if resolved.checkpoint.loader == "trunk":
         return trunk.build(resolved)
     config = state_dicts.starter_config(resolved.path, "classify")
@@ -290,7 +289,7 @@ def _build(resolved: Resolved) -> Built:
     return _build_timm(resolved)
 
 
-def _build_starter(resolved: Resolved, config: dict[str, Any]) -> Built:
+def _build_starter(resolved: Resolved, config: dict[str, Any]) -> Built[Classifier]:
     from core.nets import vit
 
     view = heads.view_of(config, resolved.path.name)
@@ -307,19 +306,20 @@ def _build_starter(resolved: Resolved, config: dict[str, Any]) -> Built:
     }
     transform = transforms.timm_transform(data_config)
     labels = tuple(config["labels"])
-    crop = config["crop_pct"]
-    return Built(model, {"labels": labels, "transform": transform, "crop": crop})
+    return Built(model, Classifier(labels, config["crop_pct"], transform))
 
 
-def _build_hybrid(resolved: Resolved, config: dict[str, Any], view: trunk.View) -> Built:
+def _build_hybrid(
+    resolved: Resolved, config: dict[str, Any], view: trunk.View
+) -> Built[Classifier]:
     from core.nets import hybrid
 
     head = {f"head.{leaf}": weight for leaf, weight in trunk.class_layer().items()}
     model = _filled(lambda: hybrid.build(config["arch"]), resolved, head)
-    return Built(model, {"labels": trunk.imagenet_names(), "view": view, "crop": view.crop})
+    return Built(model, Classifier(trunk.imagenet_names(), view.crop, view=view))
 
 
-def _build_timm(resolved: Resolved) -> Built:
+def _build_timm(resolved: Resolved) -> Built[Classifier]:
     import timm
     from timm.data import resolve_model_data_config
 
@@ -332,15 +332,8 @@ def _build_timm(resolved: Resolved) -> Built:
     if not model.num_classes:
         raise CheckpointError(f"{resolved.path.name} has no classes, only features.")
     data_config = resolve_model_data_config(model)
-    whole = data_config.get("crop_mode") == "squash"
-    return Built(
-        model,
-        {
-            "labels": _labels(model),
-            "transform": transforms.timm_transform(data_config),
-            "crop": None if whole else data_config["crop_pct"],
-        },
-    )
+    crop = None if data_config.get("crop_mode") == "squash" else data_config["crop_pct"]
+    return Built(model, Classifier(_labels(model), crop, transforms.timm_transform(data_config)))
 
 
 def _filled(

@@ -66,7 +66,7 @@ def classes(checkpoint: str = "auto") -> tuple[str, ...]:
         InputError, CheckpointError, OutOfMemory.
     """
     with runtime.run("detect", checkpoint, _build) as run:
-        return tuple(dict.fromkeys(run.lease.built.extra["labels"].values()))
+        return tuple(dict.fromkeys(run.extra["labels"].values()))
 
 
 def _found(
@@ -77,7 +77,7 @@ def _found(
     maps: trunk.Features | None = None,
 ) -> Detections:
     with runtime.run("detect", checkpoint, _build, progress) as run:
-        extra = run.lease.built.extra
+        extra = run.extra
 
         def compute() -> QueryOutputs:
             return _tokens(run, maps) if "view" in extra else _queries(run, picture.pixels())
@@ -175,11 +175,11 @@ def postprocess_nms(
     return found[keep], best[keep], classes[keep]
 
 
-def _tokens(run: runtime.Run, maps: trunk.Features | None) -> QueryOutputs:
+def _tokens(run: runtime.Run[dict[str, Any]], maps: trunk.Features | None) -> QueryOutputs:
     """Logits and boxes of a network that begins with the trunk's maps."""
     if maps is None:
-        raise _NeedsMaps(run.lease.built.extra["view"])
-    module: Any = run.lease.built.module
+        raise _NeedsMaps(run.extra["view"])
+    module: Any = run.model
 
     def heads(*parts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits, boxes = detector.answers(module, detector.pack(*parts))
@@ -190,12 +190,12 @@ def _tokens(run: runtime.Run, maps: trunk.Features | None) -> QueryOutputs:
     return _checked(*out)
 
 
-def _queries(run: runtime.Run, rgb: images.RGB) -> QueryOutputs:
+def _queries(run: runtime.Run[dict[str, Any]], rgb: images.RGB) -> QueryOutputs:
     with run.watch.stage("prepare"):
-        x = run.lease.built.extra["transform"](rgb)  # (1, 3, h, w)
+        x = run.extra["transform"](rgb)  # (1, 3, h, w)
 
     def queries(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        out = run.lease.built.module(pixel_values=batch)
+        out = run.model(pixel_values=batch)
         return out.logits.float(), out.pred_boxes.float()
 
     with run.watch.stage("forward"):
@@ -211,7 +211,7 @@ def _checked(logits_batch: torch.Tensor, boxes_batch: torch.Tensor) -> QueryOutp
     return logits, boxes  # (Q, C + 1), (Q, 4)
 
 
-def _build(resolved: Resolved) -> Built:
+def _build(resolved: Resolved) -> Built[dict[str, Any]]:
     starter = state_dicts.starter_config(resolved.path, "detect")
     if starter is not None and "trunk" in starter:
         return _build_on_trunk(resolved, starter)
@@ -232,7 +232,7 @@ def _build(resolved: Resolved) -> Built:
     return Built(model, {"labels": labels, "transform": transform, "postprocess": answers})
 
 
-def _build_on_trunk(resolved: Resolved, settings: dict[str, Any]) -> Built:
+def _build_on_trunk(resolved: Resolved, settings: dict[str, Any]) -> Built[dict[str, Any]]:
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
     with torch.device("meta"):
         model = detector.from_settings(settings)

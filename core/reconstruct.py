@@ -7,6 +7,8 @@ hidden patches only, so predictions of visible ones are expected to look worse.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,18 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 VIEW_SIDE = 448  # longest side of the returned pictures; the full checkpoints read 224
 GREY = 127
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # input, prediction, mask
+
+
+@dataclass(frozen=True, slots=True)
+class Mae:
+    """What the network needs beside its weights: `transform` makes (1, 3, s, s) of (H, W, 3) uint8,
+    with `mean` and `std`. The share of hidden patches is in the network's config, so one request
+    at a time may set it."""
+
+    transform: Callable[[images.RGB], torch.Tensor]
+    mean: Sequence[float]
+    std: Sequence[float]
+    ratio_lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def predict(
@@ -61,9 +75,9 @@ def patch_noise(patches: int, seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed % 2**64).random(patches, dtype=np.float32)
 
 
-def _tensors(run: runtime.Run, rgb: images.RGB, mask_ratio: float, seed: int) -> Tensors:
+def _tensors(run: runtime.Run[Mae], rgb: images.RGB, mask_ratio: float, seed: int) -> Tensors:
     with run.watch.stage("prepare"):
-        x = run.lease.built.extra["transform"](rgb)  # (1, 3, s, s)
+        x = run.extra.transform(rgb)  # (1, 3, s, s)
     with run.watch.stage("forward"):
         predicted, mask = _forward(run, x, mask_ratio, seed)
     if not torch.isfinite(predicted).all():
@@ -72,10 +86,10 @@ def _tensors(run: runtime.Run, rgb: images.RGB, mask_ratio: float, seed: int) ->
 
 
 def _forward(
-    run: runtime.Run, x: torch.Tensor, mask_ratio: float, seed: int
+    run: runtime.Run[Mae], x: torch.Tensor, mask_ratio: float, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Predicted picture (1, 3, s, s), normalised as the input, and mask (N,), 1 = hidden."""
-    model: Any = run.lease.built.module
+    model: Any = run.model
     patches = (model.config.image_size // model.config.patch_size) ** 2
     noise = torch.from_numpy(patch_noise(patches, seed))[None]  # (1, N)
     visible = max(1, int(patches * (1 - mask_ratio)))
@@ -83,7 +97,7 @@ def _forward(
     def fill(batch: torch.Tensor, noises: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         # The ratio lives in the model's shared config, so no other request may change it meanwhile.
         # Half a patch more than `visible` makes the model's rounding give exactly that number.
-        with run.lease.built.extra["ratio_lock"]:
+        with run.extra.ratio_lock:
             model.config.mask_ratio = 1 - (visible + 0.5) / patches
             out = model(pixel_values=batch, noise=noises)
         logits = out.logits.float()
@@ -97,7 +111,7 @@ def _forward(
 
 
 def _views(
-    built: Built,
+    built: Built[Mae],
     original_size: tuple[int, int],
     x: torch.Tensor,
     predicted: torch.Tensor,
@@ -107,8 +121,8 @@ def _views(
     module: Any = built.module
     config = module.config
     grid = config.image_size // config.patch_size
-    mean = torch.tensor(built.extra["mean"]).view(1, 3, 1, 1)
-    std = torch.tensor(built.extra["std"]).view(1, 3, 1, 1)
+    mean = torch.tensor(built.extra.mean).view(1, 3, 1, 1)
+    std = torch.tensor(built.extra.std).view(1, 3, 1, 1)
     both = torch.cat([x, predicted]).mul_(std).add_(mean).clamp_(0, 1)  # (2, 3, s, s)
     hidden = mask.view(grid, grid).bool().numpy()  # (rows, columns)
     pixels = hidden.repeat(config.patch_size, 0).repeat(config.patch_size, 1)  # (s, s)
@@ -126,7 +140,7 @@ def _views(
     )
 
 
-def _build(resolved: Resolved) -> Built:
+def _build(resolved: Resolved) -> Built[Mae]:
     from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
     settings = _config(resolved)
@@ -134,13 +148,7 @@ def _build(resolved: Resolved) -> Built:
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
     model = state_dicts.from_pretrained(ViTMAEForPreTraining, config, state, resolved.path.name)
     mean, std = settings["mean"], settings["std"]
-    extra = {
-        "transform": transforms.square_transform(config.image_size, mean, std),
-        "mean": mean,
-        "std": std,
-        "ratio_lock": threading.Lock(),
-    }
-    return Built(model, extra)
+    return Built(model, Mae(transforms.square_transform(config.image_size, mean, std), mean, std))
 
 
 def _config(resolved: Resolved) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def steps(
     rgb = images.from_any(image)
     wanted = scale if task == "super_resolve" else None
     with runtime.run(task, checkpoint, _build, progress, scale=wanted) as run:
-        net = run.lease.built.extra
+        net = run.extra
         factor = _check_scale(task, run, scale)
         _check_size(rgb, factor)
         if task == "denoise" and sigma is None and net.noise_map:
@@ -110,8 +110,8 @@ def steps(
         return Restoration(restored, factor, replace(info, note=note), used, guarded)
 
 
-def _check_scale(task: RestoreTask, run: runtime.Run, scale: int) -> int:
-    factor = run.lease.built.extra.scale
+def _check_scale(task: RestoreTask, run: runtime.Run[Net], scale: int) -> int:
+    factor = run.extra.scale
     if task != "super_resolve" and factor != 1:
         raise InputError(f"{run.name} enlarges by {factor}; choose it under super-resolution.")
     if task == "super_resolve" and factor == 1:
@@ -136,7 +136,7 @@ def _check_size(rgb: images.RGB, factor: int) -> None:
 class _Job:
     """One picture's way through the network; adds up how much of it the guard replaced."""
 
-    run: runtime.Run
+    run: runtime.Run[Net]
     limits: guard.Limits
     sigma: float | None
     areas: list[tuple[int, float]] = field(default_factory=list)  # per tile: area, replaced share
@@ -150,7 +150,7 @@ class _Job:
     def tile(self, x: torch.Tensor) -> torch.Tensor:
         """(1, 3, h, w) -> (1, 3, h * scale, w * scale)."""
         with self.run.watch.stage("forward"):
-            checked = self.run.lease.built.extra(x, self.sigma, self.limits)
+            checked = self.run.extra(x, self.sigma, self.limits)
         self.areas.append((x.shape[-2] * x.shape[-1], checked.guarded))
         return checked.image
 
@@ -236,7 +236,7 @@ def _first_convolution(module: torch.nn.Module) -> torch.nn.Conv2d:
     raise CheckpointError("The file does not contain a convolutional network.")
 
 
-def _build(resolved: Resolved) -> Built:
+def _build(resolved: Resolved) -> Built[Net]:
     from spandrel import ImageModelDescriptor, UnsupportedModelError
 
     name = resolved.path.name

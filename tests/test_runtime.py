@@ -32,7 +32,7 @@ NBYTES = SIDE * SIDE * 4  # of one linear layer without bias
 
 
 def linear(_: Resolved | None = None) -> Built:
-    return Built(torch.nn.Linear(SIDE, SIDE, bias=False))
+    return Built(torch.nn.Linear(SIDE, SIDE, bias=False), None)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_of_two_loads_of_one_cost_the_larger_model_goes_first(file, monkeypatch)
     """It frees more bytes for the same seconds."""
     monkeypatch.setattr(model_cache, "MIN_RELOAD", 100)  # all cost the same
     cache = ModelCache(4 * NBYTES)
-    large = lambda _: Built(torch.nn.Linear(SIDE, 2 * SIDE, bias=False))  # noqa: E731
+    large = lambda _: Built(torch.nn.Linear(SIDE, 2 * SIDE, bias=False), None)  # noqa: E731
     for name, build in (("small", linear), ("large", large), ("other", linear), ("new", linear)):
         with cache.lease(name, file(name), build):
             pass
@@ -670,7 +670,7 @@ def test_status(net):
 def test_evicted_model_gives_gpu_memory_back(net, settings):
     settings(VISION_HUB_DEVICE="cuda")
     before = torch.cuda.memory_allocated()
-    with runtime.run("classify", "net", lambda _: Built(torch.nn.Linear(2000, 2000))) as run:
+    with runtime.run("classify", "net", lambda _: Built(torch.nn.Linear(2000, 2000), None)) as run:
         assert run.lease.built.module.weight.is_cuda
     assert torch.cuda.memory_allocated() - before >= 16_000_000
     del run

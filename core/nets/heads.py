@@ -42,7 +42,7 @@ class Maps:
         self._cache: dict[str, str] = {}
         self._note = ""  # of the first attempt: what failed then is not tried again
 
-    def of(self, run: Run, view: View) -> Features:
+    def of(self, run: Run[Any], view: View) -> Features:
         """The maps of a view, for a head that `run` holds; call it within `serve`."""
         if view not in self._found:
             self._note = self._note or run.lease.resolved.note
@@ -68,7 +68,7 @@ class Maps:
             hit = self._cache.get("features", "hit") == info.cache["features"] == "hit"
             self._cache["features"] = "hit" if hit else "miss"
 
-    def note(self, run: Run) -> None:
+    def note(self, run: Run[Any]) -> None:
         """Add to a request what is known of its earlier attempts: seconds, cache hits, the note."""
         for stage, seconds in self._seconds.items():
             run.watch.seconds[stage] = run.watch.seconds.get(stage, 0.0) + seconds

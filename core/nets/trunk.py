@@ -87,6 +87,22 @@ class View:
 CLASSES = View()  # with which the published score was measured
 
 
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """What a classifier needs beside its network.
+
+    `labels` are its classes in their order. `transform` makes (1, 3, s, s) of (H, W, 3) uint8, and
+    sees the middle square whose side is the share `crop` of the shorter side (None: all of the
+    picture). A head on the trunk has a `view` instead; `dilated` is the trunk's second form.
+    """
+
+    labels: tuple[str, ...]
+    crop: float | None
+    transform: Callable[[images.RGB], torch.Tensor] | None = None
+    view: View | None = None
+    dilated: Any = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """Maps of one picture, float32 on the CPU; nobody may write into them.
@@ -108,7 +124,7 @@ class Features:
         return sum(x.nbytes for x in (self.stride8, self.stride16, self.stride32, self.head))
 
 
-def features(run: Run, rgb: images.RGB, view: View = CLASSES) -> Features:
+def features(run: Run[Classifier], rgb: images.RGB, view: View = CLASSES) -> Features:
     """The maps of one picture, computed once per weight file, precision, view and pixels.
 
     `run.cache["features"]` says whether they were there already.
@@ -127,7 +143,7 @@ def features(run: Run, rgb: images.RGB, view: View = CLASSES) -> Features:
         with run.watch.stage("prepare"):
             x = transform(view)(rgb)  # (1, 3, s, s)
         with run.watch.stage("encode"):
-            module = run.lease.built.extra["dilated"] if view.dilated else run.lease.built.module
+            module = run.extra.dilated if view.dilated else run.model
             maps = run.batched(lambda batch: _maps(module, batch), x, same=("maps", view.dilated))
         if not all(bool(torch.isfinite(part).all()) for part in maps):
             raise checks.not_numbers()
@@ -150,7 +166,7 @@ def read(rgb: images.RGB, view: View, progress: Progress | None = None) -> tuple
 
 
 @contextmanager
-def leased(progress: Progress | None = None) -> Iterator[Run]:
+def leased(progress: Progress | None = None) -> Iterator[Run[Classifier]]:
     """A request on the trunk itself.
 
     Raises:
@@ -177,8 +193,7 @@ def last_maps(
         with runtime.run("classify", KEY, _build_trunk, progress) as run:
             _refuse_other(run.lease.resolved)
             x = torch.cat([transform(view)(rgb) for rgb in pictures])  # (B, 3, s, s)
-            built = run.lease.built
-            module: Any = built.extra["dilated"] if view.dilated else built.module
+            module = run.extra.dilated if view.dilated else run.model
 
             def passed() -> torch.Tensor:
                 with run.autocast():
@@ -190,15 +205,15 @@ def last_maps(
         raise CheckpointError(str(error)) from error
 
 
-def logits(run: Run, maps: Features) -> torch.Tensor:
+def logits(run: Run[Classifier], maps: Features) -> torch.Tensor:
     """(1, K) of the trunk's own class layer, on the CPU."""
-    module: Any = run.lease.built.module
+    module = run.model
     with run.watch.stage("forward"):
         (found,) = run.batched(lambda head: (module.forward_head(head),), maps.head, same="classes")
     return found
 
 
-def build(resolved: Resolved) -> Built:
+def build(resolved: Resolved) -> Built[Classifier]:
     """timm's network with the weights of the package, and the names of its classes.
 
     Raises:
@@ -210,7 +225,8 @@ def build(resolved: Resolved) -> Built:
         model = timm.create_model(resolved.checkpoint.arch)
     name = resolved.path.name
     state_dicts.assign(model, renamed(state_dicts.read(resolved.path), name), name)
-    return Built(model, {"labels": imagenet_names(), "dilated": dilated(model)})
+    seen = transform(CLASSES)
+    return Built(model, Classifier(imagenet_names(), CLASSES.crop, seen, dilated=dilated(model)))
 
 
 def dilated(model: Any) -> Any:
@@ -253,7 +269,7 @@ def _refuse_other(resolved: Resolved) -> None:
         raise NoTrunk(why)
 
 
-def _build_trunk(resolved: Resolved) -> Built:
+def _build_trunk(resolved: Resolved) -> Built[Classifier]:
     _refuse_other(resolved)
     return build(resolved)
 

@@ -53,25 +53,20 @@ class Joined(nn.Module):
 
 
 @contextmanager
-def of(run: Run, progress: Progress | None = None) -> Iterator[Network]:
+def of(run: Run[trunk.Classifier], progress: Progress | None = None) -> Iterator[Network]:
     """The network of a request of Classify; a head's trunk is leased meanwhile.
 
     Raises:
         CheckpointError: the trunk is not installed, or its file is of no use.
         OutOfMemory: there is no room for both.
     """
-    built = run.lease.built
-    view = built.extra.get("view")
+    view, transform = run.extra.view, run.extra.transform
     if view is not None:
         with trunk.leased(progress) as base:
 
             def views(rgb: images.RGB) -> Inputs:
                 return trunk.transform(view)(rgb), trunk.transform(trunk.CLASSES)(rgb)
 
-            yield Network(Joined(base.lease.built.module, built.module), views, view.crop)
-    elif run.lease.resolved.checkpoint.loader == "trunk":
-        transform = trunk.transform(trunk.CLASSES)
-        yield Network(built.module, lambda rgb: (transform(rgb),), trunk.CLASSES.crop)
-    else:
-        transform = built.extra["transform"]
-        yield Network(built.module, lambda rgb: (transform(rgb),), built.extra.get("crop"))
+            yield Network(Joined(base.model, run.model), views, view.crop)
+    elif transform is not None:
+        yield Network(run.model, lambda rgb: (transform(rgb),), run.extra.crop)

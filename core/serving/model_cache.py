@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -25,20 +25,24 @@ MB = 1_000_000
 MIN_RELOAD = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
-    """What a task's builder returns: the module, and its labels, transform and so on."""
+E = TypeVar("E")
+
+
+@dataclass(frozen=True)  # slots and Generic do not go together before Python 3.11
+class Built(Generic[E]):
+    """What a task's builder returns: the module, and its labels, transform and so on as a type of
+    that task."""
 
     module: torch.nn.Module
-    extra: Any = None
+    extra: E
 
 
-Builder = Callable[[Resolved], Built]
+Builder = Callable[[Resolved], Built[E]]
 
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    built: Built
+    built: Built[Any]
     resolved: Resolved
     nbytes: int
     reload: float  # seconds the load took
@@ -52,11 +56,11 @@ class _Entry:
         return not (self.users or self.pinned)
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+@dataclass(frozen=True)
+class Lease(Generic[E]):
     """A model that stays in memory until the `with` block ends."""
 
-    built: Built
+    built: Built[E]
     resolved: Resolved
     hit: bool
 
@@ -93,7 +97,7 @@ class ModelCache:
         self._key_locks: dict[Hashable, threading.Lock] = {}
 
     @contextmanager
-    def lease(self, key: Hashable, resolved: Resolved, build: Builder) -> Iterator[Lease]:
+    def lease(self, key: Hashable, resolved: Resolved, build: Builder[E]) -> Iterator[Lease[E]]:
         """Hold the model of `key`, loading it first if necessary.
 
         Raises:
@@ -107,7 +111,9 @@ class ModelCache:
                 entry.users -= 1
                 self._changed.notify_all()
 
-    def _acquire(self, key: Hashable, resolved: Resolved, build: Builder) -> tuple[_Entry, bool]:
+    def _acquire(
+        self, key: Hashable, resolved: Resolved, build: Builder[Any]
+    ) -> tuple[_Entry, bool]:
         with self._changed:
             key_lock = self._key_locks.setdefault(key, threading.Lock())
         with key_lock:
@@ -124,7 +130,7 @@ class ModelCache:
                 self._renew(key)
             return entry
 
-    def _load(self, key: Hashable, resolved: Resolved, build: Builder) -> _Entry:
+    def _load(self, key: Hashable, resolved: Resolved, build: Builder[Any]) -> _Entry:
         """Make room for the model's estimated size, build it, and correct the estimate."""
         reserved = 0
         try:

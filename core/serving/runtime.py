@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Generator, Hashable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import torch
 
@@ -35,6 +35,7 @@ from core.sources.resolver import Progress, Resolved
 from core.types import RunInfo
 
 T = TypeVar("T")
+E = TypeVar("E")
 
 _log = logging.getLogger(__name__)
 _device_queue = DeviceQueue()
@@ -43,11 +44,11 @@ _lock = threading.Lock()
 _batcher: batching.Batcher[batching.Tensors, batching.Tensors] | None = None
 
 
-@dataclass(slots=True)
-class Run:
+@dataclass
+class Run(Generic[E]):
     """One request on one leased model: its stopwatch, and its cache hits."""
 
-    lease: Lease
+    lease: Lease[E]
     key: Hashable
     watch: Stopwatch = field(default_factory=Stopwatch)
     cache: dict[str, str] = field(default_factory=dict)
@@ -57,6 +58,16 @@ class Run:
         """Use inside `forward`: the precision chosen for this checkpoint."""
         bf16 = self.precision == "bf16"
         return torch.autocast(device().type, torch.bfloat16, enabled=bf16)
+
+    @property
+    def model(self) -> Any:
+        """The network; it is shared, so nothing may be changed in it."""
+        return self.lease.built.module
+
+    @property
+    def extra(self) -> E:
+        """What the task's builder made beside the network."""
+        return self.lease.built.extra
 
     @property
     def name(self) -> str:
@@ -113,7 +124,7 @@ class Run:
         """
         shapes = tuple((x.shape, x.dtype) for x in inputs)
         # The model is leased while anybody waits in this group, so its id is unique.
-        group = (id(self.lease.built.module), self.precision, same, shapes)
+        group = (id(self.model), self.precision, same, shapes)
 
         def cast(*batch: torch.Tensor) -> batching.Tensors:
             with self.autocast():
@@ -146,10 +157,10 @@ def reset() -> None:
 def run(
     task: Task,
     checkpoint: str,
-    build: Builder,
+    build: Builder[E],
     progress: Progress | None = None,
     scale: int | None = None,
-) -> Iterator[Run]:
+) -> Iterator[Run[E]]:
     """Resolve a checkpoint, lease its model and start the clock.
 
     Args:
@@ -198,9 +209,9 @@ def _model_key(resolved: Resolved) -> tuple[Hashable, ...]:
 
 
 def _lease(
-    key: Hashable, resolved: Resolved, build: Builder, where: torch.device
-) -> AbstractContextManager[Lease]:
-    def once(found: Resolved) -> Built:
+    key: Hashable, resolved: Resolved, build: Builder[E], where: torch.device
+) -> AbstractContextManager[Lease[E]]:
+    def once(found: Resolved) -> Built[E]:
         failures.refuse(found.path)  # do not retry for those who waited
         try:
             return _place(build, found, where)
@@ -211,10 +222,10 @@ def _lease(
     return models().lease(key, resolved, once)
 
 
-def _place(build: Builder, resolved: Resolved, where: torch.device) -> Built:
+def _place(build: Builder[E], resolved: Resolved, where: torch.device) -> Built[E]:
     """Build and move to the device; any error becomes one sentence."""
 
-    def place() -> Built:
+    def place() -> Built[E]:
         built = build(resolved)
         built.module.to(where).eval().requires_grad_(False)
         if where.type == "cpu":
