@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from core.nets.whole import Joined
 
-
 _counted: WeakKeyDictionary[nn.Module, dict[Any, Cost]] = WeakKeyDictionary()
 
 
