@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 
-from core.lessons import compare, feature_maps, receptive_field
+from core import classify
+from core.lessons import cnn_family, compare, feature_maps, receptive_field
 from tests.browser import PHONE, chromium, page_again
 from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
@@ -53,10 +54,11 @@ def begun(page: Any, url: str) -> Any:
 
 def lesson(page: Any, key: str) -> Any:
     """Open a lesson that is closed; its view, when it has drawn."""
-    if not page.locator(f"#lesson-{key} [data-drawn]").is_visible():
+    view = page.locator(f"#lesson-{key} [data-drawn], #lesson-{key} .family").first
+    if not view.is_visible():
         page.locator(f"#lesson-{key} > button").first.click()
-    page.locator(f"#lesson-{key} [data-drawn]").wait_for()
-    return page.locator(f"#lesson-{key} [data-drawn]")
+    view.wait_for()
+    return view
 
 
 def drawn(view: Any) -> list[str]:
@@ -189,11 +191,23 @@ def test_two_are_compared_and_a_third_joins(page):
     assert "two to four different checkpoints" in said
 
 
+# --- the family ---
+
+
+def test_the_family_shows_who_is_ready(page):
+    view = lesson(page, "cnn-family")
+    cards = view.locator(":scope > li")
+    assert cards.locator("h3").all_inner_texts() == [one.title for one in cnn_family.FAMILY]
+    best = classify.predict(PHOTO, "efficientnet-lite0").labels[0]
+    assert cards.last.locator(".bar-name").first.inner_text() == best
+    assert "Vision Hub has no weights of it" in cards.nth(1).inner_text()
+
+
 # --- all of them ---
 
 
 def test_they_fit_on_a_phone(phone):
-    for key in ("receptive-field", "feature-maps", "compare"):
+    for key in ("receptive-field", "feature-maps", "compare", "cnn-family"):
         lesson(phone, key)
         assert no_wider(phone), key
     view = phone.locator("#lesson-feature-maps [data-drawn]")
@@ -214,6 +228,9 @@ def test_their_endpoints_answer(url):
     found = client.predict(picture, top_k=2, api_name="/compare")
     assert [len(one["classes"]) for one in found["answers"]] == [2, 2]
     assert json.dumps(found)
+    found = client.predict(picture, top_k=1, api_name="/cnn_family")["family"]
+    assert [one["year"] for one in found] == [1998, 2012, 2014, 2014, 2015, 2019]
+    assert len(found[-1]["classes"]) == 1
     for name, wrong, said in (
         ("/receptive_field", {"chain": "c0"}, "kernel of layer 1"),
         ("/feature_maps", {"layer": "nose"}, "no layer called nose"),
