@@ -217,6 +217,12 @@ CATALOGUE: tuple[Checkpoint, ...] = (
         arch="swin_tiny_patch4_window7_224.ms_in1k",
         revision="4cc3a7275b50b53a7bec45f32c236ebe64227cff",
         sha256="fb01861f793143135fa0d6cd97b1631e4b33eaa3ee162bbea9e62de1c76ebac1"),
+    Checkpoint("vgg16", "classify", "timm", "timm/vgg16.tv_in1k", "BSD-3-Clause", "VGG-16",
+        "model.safetensors", size_mb=553.4, params_m=138.4, gmacs=15.5,
+        metric="71.6 % top-1 on ImageNet-1k", trained_on="ImageNet-1k", arch="vgg16.tv_in1k",
+        revision="b8d8aa2dd860af9233c8c67385a8097fd6c35d3f",
+        sha256="57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8",
+        note="torchvision's weights, of the network of 2014."),
     # Detect
     Checkpoint("dfine-small", "detect", "transformers", "ustc-community/dfine-small-coco", _APACHE,
         "D-FINE-S", "model.safetensors", size_mb=41.5, params_m=10.3, gmacs=12.5,

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from core import classify
+from core.checkpoints import CATALOGUE
 from core.errors import InputError
 from core.lessons import compare
 from core.nets import cam, cost
@@ -39,6 +40,18 @@ def test_published_costs(name, params, gmacs):
     found = cost.count(model, [(1, 3, 224, 224)])
     assert found.params == params
     assert found.macs / 1e9 == pytest.approx(gmacs, rel=0.02)
+
+
+FULL = [c for c in CATALOGUE if c.task == "classify" and c.arch]
+
+
+@pytest.mark.parametrize("one", FULL, ids=lambda one: one.key)
+def test_every_checkpoint_costs_what_the_catalogue_says(one):
+    with torch.device("meta"):
+        model = timm.create_model(one.arch)
+    found = cost.count(model, [(1, *model.pretrained_cfg["input_size"])])
+    assert found.params / 1e6 == pytest.approx(one.params_m, rel=0.02)
+    assert found.macs / 1e9 == pytest.approx(one.gmacs, rel=0.1)
 
 
 def small_resnet() -> Any:

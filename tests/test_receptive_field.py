@@ -10,6 +10,7 @@ import timm
 import torch
 from torch import nn
 
+from core.checkpoints import CATALOGUE
 from core.errors import InputError
 from core.lessons import receptive_field
 from core.nets import chains, layers
@@ -244,6 +245,27 @@ def test_a_transformer_sees_all_after_one_block():
     assert (patch > 0).sum() == 256
     assert (found[0, 1] > 0).float().mean() > 0.99
     assert [s.kind for s in chains.chain_of(model)] == ["conv", "attention", "attention"]
+
+
+FULL = [c for c in CATALOGUE if c.task == "classify" and c.arch]
+
+
+@pytest.mark.parametrize("one", FULL, ids=lambda one: one.key)
+def test_the_chain_of_every_checkpoint_ends_where_its_maps_end(one):
+    """The maps of each layer are as large as the arithmetic says, without any weight."""
+    with torch.device("meta"):
+        model = timm.create_model(one.arch).eval()
+    listed, steps = layers.listed(model), chains.chain_of(model)
+    if steps is None:
+        pytest.skip(f"the paths of {type(model).__name__} are not known, and the view says so")
+    counts = receptive_field._counts(model, listed, steps)
+    side = model.pretrained_cfg["input_size"][-1]
+    fields, sizes = chains.fields(steps, side), {}
+    with torch.no_grad(), layers.watched(model, lambda n, maps: sizes.update({n: maps.shape[2]})):
+        model(torch.empty(1, 3, side, side, device="meta"))
+    assert len(sizes) >= 5
+    for number, rows in sizes.items():
+        assert fields[counts[number] - 1].units == rows, listed[number].name
 
 
 def test_squeeze_and_excitation_is_told_and_unknown_paths_are_not_guessed():

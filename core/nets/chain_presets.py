@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import InputError
-from core.nets.chains import Step
+from core.nets.chains import Kind, Step
 
 # `c3s2p1d2`: a convolution of 3 x 3 with stride 2, padding 1 and dilation 2; left out are stride 1,
 # dilation 1 and the padding that keeps the size. `m` is a pool, `m…u` one that counts the last,
 # incomplete window, `ps` TensorFlow's padding, and `a` attention over all positions.
-_TOKEN = re.compile(r"([cma])(\d*)(?:s(\d+))?(?:p(\d+|s))?(?:d(\d+))?(u?)")
+KINDS: dict[str, Kind] = {"c": "conv", "m": "pool", "a": "attention"}
+_TOKEN = re.compile(r"([cma])(\d*)((?:[sd]\d+|p(?:\d+|s))*)(u?)")
+_PART = re.compile(r"([sd])(\d+)|(p)(\d+|s)")
 _INCEPTION = "c3"  # the widest of its branches
 
 
@@ -39,14 +41,15 @@ def parsed(text: str) -> tuple[Step, ...]:
         match = _TOKEN.fullmatch(word)
         if match is None or (match[1] != "a" and not match[2]):
             raise InputError(f"{word[:20]} is no layer; write for example c3, c7s2 or m2s2.")
-        letter, kernel, stride, padding, dilation, ceil = match.groups()
+        letter, kernel, parts, ceil = match.groups()
+        given = {a or c: b or d for a, b, c, d in _PART.findall(parts)}
         counts[letter] = counts.get(letter, 0) + 1
-        kind = {"c": "conv", "m": "pool", "a": "attention"}[letter]
-        k, d = int(kernel or 0), int(dilation or 1)
+        kind = KINDS[letter]
+        k, d, padding = int(kernel or 0), int(given.get("d", 1)), given.get("p")
         same = (k - 1) * d // 2 if letter == "c" else 0
         pad = None if padding == "s" else int(padding) if padding else same
-        name = f"{kind}{counts[letter]}"
-        steps.append(Step(name, k, int(stride or 1), d, pad, kind, bool(ceil)))  # type: ignore[arg-type]
+        name, stride = f"{kind}{counts[letter]}", int(given.get("s", 1))
+        steps.append(Step(name, k, stride, d, pad, kind, bool(ceil)))
     return tuple(steps)
 
 

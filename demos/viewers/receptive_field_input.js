@@ -33,16 +33,15 @@ function edited() {
 }
 function rows() {
   find("rows").replaceChildren(...at.steps.map((step, i) => {
-    const pick = make("button", { type: "button", className: "rf-pick", textContent: step.name });
+    const pick = make("button", { type: "button", className: "rf-pick", textContent: step.name, title: step.kind });
     pick.dataset.row = i;
     const away = make("button", { type: "button", className: "rf-away", textContent: "×", title: "Remove this layer" });
     away.setAttribute("aria-label", `Remove layer ${i + 1}, ${step.name}`);
     away.dataset.away = i;
     const open = step.kind !== "attention";
     const cells = ["kernel", "stride", "dilation"].map((name) => (open ? number(i, name) : make("td", { textContent: "" })));
-    const said = { conv: "conv", pool: "pool", attention: "attention" }[step.kind];
-    return make("tr", {}, make("td", {}, pick), make("td", { textContent: said }), ...cells,
-      make("td", { className: "rf-size" }), make("td", { className: "rf-jump" }), make("td", { className: "rf-units" }), make("td", {}, away));
+    return make("tr", {}, make("td", {}, pick), make("td", { className: "rf-size" }), ...cells,
+      make("td", { className: "rf-jump" }), make("td", { className: "rf-units" }), make("td", {}, away));
   }));
 }
 function load(key) {
@@ -51,7 +50,8 @@ function load(key) {
   at.chain = key;
   at.steps = chosen.steps.map((step) => ({ ...step }));
   at.side = chosen.side;
-  at.row = at.steps.length - 1;
+  const last = fields(at.steps, at.side), seen = last.findLastIndex((field) => field.size <= at.side);
+  at.row = last.at(-1).size === Infinity && seen >= 0 ? seen : at.steps.length - 1;
   find("preset").value = key;
   find("side").value = String(at.side);
   find("about").textContent = chosen.about;

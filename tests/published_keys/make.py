@@ -223,6 +223,7 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
     "swin-tiny": lambda: timm_vit("swin_tiny_patch4_window7_224"),
     "efficientnet-b0": lambda: timm_vit("efficientnet_b0"),
     "mobilenetv3-large": lambda: timm_vit("mobilenetv3_large_100"),
+    "vgg16": lambda: (timm_vit("vgg16")[0], None),
     "dfine-small": lambda: d_fine(
         (2, 3, 4), encoder_in_channels=[256, 512, 1024], hidden_expansion=0.5, depth_mult=0.34
     ),
