@@ -124,6 +124,7 @@ def together(
 def _many_logits(run: runtime.Run, maps: heads.ManyMaps) -> NDArray[np.float64]:
     """(B, K) logits of several pictures in one pass."""
     view = run.lease.built.extra.get("view")
+    given: tuple[torch.Tensor, ...]
     with run.watch.stage("prepare"):
         if view is not None:
             given = (maps.of(view), maps.of(trunk.CLASSES).mean((2, 3)))

@@ -208,6 +208,9 @@ LESSON = Lesson(
     order=40,
     code=_code,
     endpoint=Endpoint(
-        "augmentation", augmentation, ("image", "text", *["number"] * 7), ("picture", "json")
+        "augmentation",
+        augmentation,
+        ("image", "text", *(("number",) * 7)),
+        ("picture", "json"),
     ),
 )
