@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from core import checks, images
+from core.checkpoints import by_key
 from core.errors import CheckpointError, InputError
 from core.nets import heads, transforms, trunk
 from core.nets.heads import Maps
@@ -63,6 +64,7 @@ def predict(
     """
     top_k = checks.whole(top_k, "The number of classes (top_k)", low=1)
     temperature = checks.number(temperature, "The temperature", 0.05, 100)
+    _refuse_features(checkpoint)
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
     maps = Maps(picture.pixels, progress)
@@ -89,6 +91,7 @@ def classes(checkpoint: str = "auto", progress: Progress | None = None) -> tuple
     Raises:
         InputError, CheckpointError, OutOfMemory.
     """
+    _refuse_features(checkpoint)
     with runtime.run("classify", checkpoint, _build, progress) as run:
         labels: tuple[str, ...] = run.lease.built.extra["labels"]
         return labels
@@ -107,6 +110,7 @@ def together(
     """
     if not pictures:
         raise InputError("Give at least one picture.")
+    _refuse_features(checkpoint)
     for rgb in pictures:
         transforms.refuse_narrow(*rgb.shape[:2])
     maps = heads.ManyMaps(pictures, progress)
@@ -121,6 +125,12 @@ def together(
     return maps.serve(request)
 
 
+def _refuse_features(checkpoint: str) -> None:
+    known = by_key(checkpoint) if isinstance(checkpoint, str) else None
+    if known is not None and known.features:
+        raise InputError(f"{known.title} has no classes, only features; choose a classifier.")
+
+
 def _many_logits(run: runtime.Run, maps: heads.ManyMaps) -> NDArray[np.float64]:
     """(B, K) logits of several pictures in one pass."""
     view = run.lease.built.extra.get("view")
@@ -129,7 +139,7 @@ def _many_logits(run: runtime.Run, maps: heads.ManyMaps) -> NDArray[np.float64]:
         if view is not None:
             given = (maps.of(view), maps.of(trunk.CLASSES).mean((2, 3)))
         else:
-            prepare = run.lease.built.extra.get("transform") or trunk.transform(trunk.CLASSES)
+            prepare = run.lease.built.extra["transform"]
             given = (torch.cat([prepare(rgb) for rgb in maps.pictures]),)
 
     def passed() -> torch.Tensor:
@@ -272,7 +282,7 @@ def _build_timm(resolved: Resolved) -> Built:
     if not name:
         raise CheckpointError(f"{resolved.path.name} needs timm's config.json beside it.")
     model = _filled(lambda: timm.create_model(name), resolved)
-    if not model.num_classes:
+    if not model.num_classes and not resolved.checkpoint.features:
         raise CheckpointError(f"{resolved.path.name} has no classes, only features.")
     data_config = resolve_model_data_config(model)
     whole = data_config.get("crop_mode") == "squash"

@@ -198,7 +198,8 @@ def build(resolved: Resolved) -> Built:
         model = timm.create_model(resolved.checkpoint.arch)
     name = resolved.path.name
     state_dicts.assign(model, renamed(state_dicts.read(resolved.path), name), name)
-    return Built(model, {"labels": imagenet_names(), "dilated": dilated(model)})
+    extra = {"transform": transform(CLASSES), "crop": CLASSES.crop, "dilated": dilated(model)}
+    return Built(model, {"labels": imagenet_names(), **extra})
 
 
 def dilated(model: Any) -> Any:
