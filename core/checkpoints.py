@@ -68,7 +68,8 @@ class Checkpoint:
     measured. `gmacs` are thousand millions of multiply-adds for one picture: of the size that the
     model fixes, of 800 x 1066 for DETR and of 512 x 512 pixels for restoration. A picture whose
     best probability is below `unsure` probably shows none of the classes (0: not measured;
-    `python -m benchmarks.unknown`).
+    `python -m benchmarks.unknown`). With `features` it has no classes: lessons use it, and no
+    picker lists it.
     """
 
     key: str
@@ -92,6 +93,7 @@ class Checkpoint:
     encode: float = 0.0
     gmacs: float = 0.0
     unsure: float = 0.0
+    features: bool = False
 
     @property
     def cost(self) -> str:
@@ -223,6 +225,18 @@ CATALOGUE: tuple[Checkpoint, ...] = (
         revision="b8d8aa2dd860af9233c8c67385a8097fd6c35d3f",
         sha256="57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8",
         note="torchvision's weights, of the network of 2014."),
+    Checkpoint("dino-small", "classify", "timm", "timm/vit_small_patch16_224.dino", _APACHE,
+        "DINO ViT-S/16", "model.safetensors", size_mb=86.7, params_m=21.7, gmacs=4.6,
+        trained_on="ImageNet-1k, without labels", arch="vit_small_patch16_224.dino", features=True,
+        revision="733b42a211ebe03aa7327050699cfcee7cd96123",
+        sha256="8d4795b8e4e327c6d841e15a2e3e6d88c45346256a43f8cdae8c26d92c806f7a",
+        note="No classes: for the lesson on features."),
+    Checkpoint("dinov2-small", "classify", "timm", "timm/vit_small_patch14_dinov2.lvd142m", _APACHE,
+        "DINOv2 ViT-S/14", "model.safetensors", size_mb=88.2, params_m=22.1, gmacs=46.8,
+        trained_on="LVD-142M, without labels", arch="vit_small_patch14_dinov2.lvd142m",
+        revision="cace07adb9220de26eb51226ecbef6d04d35defe", features=True,
+        sha256="04d27f3400d059fc0cfd7d17dd1909a75bf3ea8fb3eeb48b97cb99e57ee20081",
+        note="No classes: for the lesson on features."),
     # Detect
     Checkpoint("dfine-small", "detect", "transformers", "ustc-community/dfine-small-coco", _APACHE,
         "D-FINE-S", "model.safetensors", size_mb=41.5, params_m=10.3, gmacs=12.5,
@@ -313,9 +327,10 @@ def by_key(key: str) -> Checkpoint | None:
 
 
 def of_task(task: Task) -> tuple[Checkpoint, ...]:
-    """All of one task in the catalogue: starters first, then what packages bring."""
+    """What a person can pick for a task from the catalogue: starters first, then what packages
+    bring."""
     first = {"starter": 0, "package": 1}
-    found = [c for c in CATALOGUE if c.task == task]
+    found = [c for c in CATALOGUE if c.task == task and not c.features]
     return tuple(sorted(found, key=lambda c: first.get(c.tier, 2)))
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from core import checks, images
+from core.checkpoints import by_key
 from core.errors import CheckpointError, InputError
 from core.nets import heads, transforms, trunk, whole
 from core.nets.heads import Maps
@@ -66,6 +67,7 @@ def predict(
     """
     top_k = checks.whole(top_k, "The number of classes (top_k)", low=1)
     temperature = checks.number(temperature, "The temperature", 0.05, 100)
+    _refuse_features(checkpoint)
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
     maps = Maps(picture.pixels, progress)
@@ -91,6 +93,7 @@ def classes(checkpoint: str = "auto", progress: Progress | None = None) -> tuple
     Raises:
         InputError, CheckpointError, OutOfMemory.
     """
+    _refuse_features(checkpoint)
     with runtime.run("classify", checkpoint, _build, progress) as run:
         return run.extra.labels
 
@@ -108,6 +111,7 @@ def together(
     """
     if not pictures:
         raise InputError("Give at least one picture.")
+    _refuse_features(checkpoint)
     for rgb in pictures:
         transforms.refuse_narrow(*rgb.shape[:2])
     maps = heads.ManyMaps(pictures, progress)
@@ -120,6 +124,12 @@ def together(
             return Together(run.extra.labels, probabilities, run.info())
 
     return maps.serve(request)
+
+
+def _refuse_features(checkpoint: str) -> None:
+    known = by_key(checkpoint) if isinstance(checkpoint, str) else None
+    if known is not None and known.features:
+        raise InputError(f"{known.title} has no classes, only features; choose a classifier.")
 
 
 def _many_logits(run: runtime.Run[Classifier], maps: heads.ManyMaps) -> NDArray[np.float64]:
@@ -329,7 +339,7 @@ def _build_timm(resolved: Resolved) -> Built[Classifier]:
     if not name:
         raise CheckpointError(f"{resolved.path.name} needs timm's config.json beside it.")
     model = _filled(lambda: timm.create_model(name), resolved)
-    if not model.num_classes:
+    if not model.num_classes and not resolved.checkpoint.features:
         raise CheckpointError(f"{resolved.path.name} has no classes, only features.")
     data_config = resolve_model_data_config(model)
     crop = None if data_config.get("crop_mode") == "squash" else data_config["crop_pct"]

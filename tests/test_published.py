@@ -288,7 +288,8 @@ def cost(checkpoint: Checkpoint) -> float:
         import timm
 
         with torch.device("meta"):
-            return multiply_adds(timm.create_model(checkpoint.arch), torch.zeros(1, 3, 224, 224))
+            model = timm.create_model(checkpoint.arch)
+            return multiply_adds(model, torch.zeros(1, *model.pretrained_cfg["input_size"]))
     if checkpoint.task == "segment":
         with torch.device("meta"):
             network = encoders.network(checkpoint.key)

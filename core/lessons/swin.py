@@ -82,7 +82,7 @@ class Windows:
     def weights(
         self, block: int, head: int, row: int, column: int, bias: bool = True
     ) -> NDArray[np.float32]:
-        """(rows, columns) of the block's grid: what one patch takes from each; 0 outside its window.
+        """(rows, columns) of the block's grid: what a patch takes from each; 0 outside its window.
 
         Args:
             head: -1 is the mean of all.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 from core import images
@@ -14,16 +15,16 @@ from demos.viewers.swin import SwinView, packed
 _KEY = "swin-tiny"
 
 
-def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, str]:
+def _run(picture: images.Picture, checkpoint: str) -> tuple[str, Any]:
     from core.lessons import swin as lesson
 
     found = lesson.look(picture, checkpoint)
     value = packed(picture.load(), found)
     if found.info is not None:
         stages = 1 + found.blocks[-1].stage
-        return value, ui.info_html(found.info, f"{len(found.blocks)} blocks in {stages} stages")
+        return ui.info_html(found.info, f"{len(found.blocks)} blocks in {stages} stages"), value
     said = f"{found.missing} The windows below need none: they are those of {found.name}."
-    return value, f'<p class="note" role="note">{said}</p>'
+    return f'<p class="note" role="note">{html.escape(said)}</p>', value
 
 
 def _fetch() -> str:

@@ -96,12 +96,23 @@ function drawPicture() {
   windows(pen, block);
   Paint.mark(pen, rows, columns, cellIn(block));
 }
-function drawMap(canvas, weights, side) {
-  const [rows, columns] = here().grid, pen = Paint.picture(canvas, image, side);
-  Paint.cells(pen, weights, { rows, columns, low: 0, high: Paint.ends(weights)[1], opacity: .78 });
-  if (side < 200) return;
-  pen.lineWidth = 1; pen.strokeStyle = "rgba(255,255,255,.5)"; edges(pen, here());
-  Paint.mark(pen, rows, columns, cellIn(here()));
+function drawMap(canvas, weights, side) { // the window alone, enlarged, as the rolled grid has it
+  const block = here(), { grid: [rows, columns], window: [h, w] } = block, mine = placeOf(block, cellIn(block));
+  const pen = Paint.sized(canvas, side), [dw, dh] = [side / w, side / h], [, most] = Paint.ends(weights);
+  const [sw, sh] = [image.naturalWidth / columns, image.naturalHeight / rows];
+  pen.clearRect(0, 0, side, side);
+  cellsOf(block, mine.window).forEach(({ cell, region }, i) => {
+    const place = [i % w * dw, Math.floor(i / w) * dh, dw + .5, dh + .5];
+    if (cell < 0) return; // padding
+    pen.globalAlpha = 1;
+    pen.drawImage(image, cell % columns * sw, Math.floor(cell / columns) * sh, sw, sh, ...place);
+    const [r, g, b] = region === mine.region ? Paint.colour(weights[cell] / most) : [220, 50, 47];
+    pen.globalAlpha = .7;
+    pen.fillStyle = `rgb(${r},${g},${b})`;
+    pen.fillRect(...place);
+  });
+  pen.globalAlpha = 1;
+  if (side > 200) Paint.mark(pen, h, w, mine.inside);
 }
 function drawBias() {
   const { window: [h, w], heads } = here(), rows = 2 * h - 1, columns = 2 * w - 1, all = model["bias" + at.block];

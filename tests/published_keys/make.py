@@ -220,6 +220,8 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
     "deit-small": lambda: timm_vit("deit_small_patch16_224"),
     "vit-tiny": lambda: timm_vit("vit_tiny_patch16_224"),
     "resnet50": lambda: timm_vit("resnet50"),
+    "dino-small": lambda: (timm_vit("vit_small_patch16_224.dino")[0], None),
+    "dinov2-small": lambda: (timm_vit("vit_small_patch14_dinov2.lvd142m")[0], None),
     "swin-tiny": lambda: timm_vit("swin_tiny_patch4_window7_224"),
     "efficientnet-b0": lambda: timm_vit("efficientnet_b0"),
     "mobilenetv3-large": lambda: timm_vit("mobilenetv3_large_100"),

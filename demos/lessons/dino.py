@@ -1,0 +1,109 @@
+"""Classify: what patches are like, as colours and neighbours, and what the class token reads."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from core import checks, images
+from core.checkpoints import CATALOGUE
+from demos.shell import picker, ui
+from demos.shell.lesson import Choice, Endpoint, Lesson, Show, code_of
+from demos.viewers.dino import DinoView, packed
+
+_CHOSEN = "chosen"
+
+
+def _choices() -> list[tuple[str, str]]:
+    backbones = [c for c in CATALOGUE if c.features]
+    sizes = [picker.megabytes(c.size_mb) for c in backbones]
+    names = [f"{c.title}, trained without labels" for c in backbones]
+    named = [
+        (f"{name} ({size})", c.key) for name, size, c in zip(names, sizes, backbones, strict=True)
+    ]
+    return [("The checkpoint chosen above", _CHOSEN), *named]
+
+
+def _run(picture: images.Picture, checkpoint: str, model: str) -> tuple[str, Any]:
+    from core.lessons import dino as lesson
+
+    found = lesson.look(picture, checkpoint if model == _CHOSEN else model)
+    note = f'<p class="note" role="note">{html.escape(found.learnt)}</p>' if found.learnt else ""
+    facts = f"{len(found.levels)} layers"
+    return note + ui.info_html(found.info, facts), packed(picture.load(), found)
+
+
+def _code(picture: images.Picture, checkpoint: str, model: str) -> str:
+    from core.lessons import dino as lesson
+
+    key = checkpoint if model == _CHOSEN else model
+    text = code_of(lesson.look, picture.name or "picture.png", checkpoint=key)
+    asked = "found.levels[-1].colours.shape, found.levels[-1].nearest(row=5, column=5)"
+    return text.replace("print(found)", f"print({asked})")
+
+
+def dino(
+    image: images.RGB,
+    checkpoint: str = "auto",
+    layer: int = -1,
+    row: int = 0,
+    column: int = 0,
+    count: int = 10,
+) -> dict[str, Any]:
+    """Describe the patches of a picture: colours, the most similar patches, the class attention.
+
+    Args:
+        image: The picture.
+        checkpoint: A key of /checkpoints, "auto", or dino-small or dinov2-small, which were
+            trained without labels.
+        layer: Number of the layer, the first is 0; -1 is the last.
+        row: Row of a patch, the first is 0.
+        column: Column of that patch.
+        count: How many of the most similar patches to list.
+
+    Returns:
+        The name and the grid of the layer; for each patch its first three principal components as
+        a colour; the nearest patches as row, column and cosine; for each head the attention of the
+        class token, null where there is none; and the part of the picture that the model saw.
+    """
+    from core.lessons import dino as lesson
+
+    found = lesson.look(ui.required(image), checkpoint)
+    most = len(found.levels) - 1
+    level = found.levels[checks.whole(layer, "The layer", -1, most)]
+    attention = level.attention
+    return {
+        "layer": level.name,
+        "grid": list(level.grid),
+        "colours": level.colours.tolist(),
+        "explained": [round(float(value), 4) for value in level.explained],
+        "nearest": [[r, c, round(cosine, 5)] for r, c, cosine in level.nearest(row, column, count)],
+        "attention": None
+        if attention is None
+        else [[round(float(value), 6) for value in head] for head in attention],
+        "learnt": found.learnt,
+        "seen": [round(value, 1) for value in found.seen],
+        "info": found.info.to_dict(),
+    }
+
+
+LESSON = Lesson(
+    key="dino",
+    title="What patches are like",
+    tab="classify",
+    about="Each patch is described by some hundred numbers. Here they become colours: patches of "
+    "one colour are alike for the model. Click a patch to see the nearest ones.",
+    run=_run,
+    shows=(
+        Show("html", "facts"),
+        Show("component", "view", make=lambda elem_id: DinoView(elem_id=elem_id)),
+    ),
+    controls=(
+        Choice("model", "Model", _choices(), _CHOSEN, "What is not on this machine is downloaded."),
+    ),
+    order=30,
+    code=_code,
+    endpoint=Endpoint(
+        "dino", dino, ("image", "text", "number", "number", "number", "number"), ("json",)
+    ),
+)
