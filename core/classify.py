@@ -27,6 +27,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Logits:
+    """The logits of one picture, `values` (K,) float64, and the names of the K classes."""
+
+    labels: tuple[str, ...]
+    values: NDArray[np.float64]
+    info: RunInfo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Inside:
     """What `inside` found: tensors (1, …) on the CPU, facts about the model, and the part of the
     picture that it saw, (x1, y1, x2, y2) in pixels."""
@@ -67,22 +76,52 @@ def predict(
     """
     top_k = checks.whole(top_k, "The number of classes (top_k)", low=1)
     temperature = checks.number(temperature, "The temperature", 0.05, 100)
+
+    def best(run: runtime.Run[Classifier], logits: NDArray[np.float64]) -> Classification:
+        scores = softmax(logits / temperature)
+        order = np.argsort(-scores, kind="stable")[:top_k]
+        names = tuple(run.extra.labels[i] for i in order)
+        doubt = _doubt(run, float(softmax(logits).max()))
+        return Classification(names, scores[order].astype(np.float32), run.info(), doubt)
+
+    return _answered(image, checkpoint, progress, best)
+
+
+def logits(
+    image: images.ImageLike, checkpoint: str = "auto", progress: Progress | None = None
+) -> Logits:
+    """What the last layer gives each class, of which `predict` makes probabilities.
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
+    return _answered(
+        image,
+        checkpoint,
+        progress,
+        lambda run, values: Logits(run.extra.labels, values, run.info()),
+    )
+
+
+def _answered(
+    image: images.ImageLike,
+    checkpoint: str,
+    progress: Progress | None,
+    answer: Callable[[runtime.Run[Classifier], NDArray[np.float64]], T],
+) -> T:
+    """`answer` on a picture's (K,) logits, which are kept in the output store."""
     _refuse_features(checkpoint)
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
     maps = Maps(picture.pixels, progress)
 
-    def request() -> Classification:
+    def request() -> T:
         with runtime.run("classify", checkpoint, _build, progress) as run:
-            logits = run.output(
+            values = run.output(
                 ("logits", picture.digest), lambda: _logits(run, picture.pixels(), maps)
             )
             maps.note(run)
-            scores = softmax(logits / temperature)
-            order = np.argsort(-scores, kind="stable")[:top_k]
-            names = tuple(run.extra.labels[i] for i in order)
-            doubt = _doubt(run, float(softmax(logits).max()))
-            return Classification(names, scores[order].astype(np.float32), run.info(), doubt)
+            return answer(run, values)
 
     return maps.serve(request)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.lessons import positions
+from core.lessons import logits, positions
 from tests.browser import chromium, page_of
 from tests.conftest import PATIENCE
-from tests.live import hub
+from tests.live import EXAMPLES, hub
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -69,10 +69,10 @@ def test_positions_follow_clicks_keys_and_sliders(page):
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowLeft")
         assert drawn(view).split()[0] == str(2 * columns + 1)
-        said = view.locator(".po-said").inner_text()
+        said = view.locator(".po-said").inner_text().replace("−", "-")  # the sign of print
         mine = expected.of(2, 1).ravel()
         rest = np.delete(mine, 2 * columns + 1)
-        assert f"({rest.max():.2f})" in said and f"everywhere {rest.mean():.2f}" in said
+        assert f"({rest.max():.2f})" in said and f"everywhere {rest.mean():z.2f}" in said
         light, dark = (
             sum(colour_at(view.locator(".po-map"), (i % columns + 0.5) / columns,
                           (i // columns + 0.5) / rows))
@@ -86,3 +86,33 @@ def test_positions_follow_clicks_keys_and_sliders(page):
         sheet = view.locator(".po-sheet").bounding_box()
         view.locator(".po-sheet").click(position={"x": sheet["width"] / 2, "y": 2})
         assert drawn(view).split()[0] == str(columns // 2)
+
+
+def test_the_loss_follows_class_temperature_and_type(page):
+    expected = logits.look(EXAMPLES / "chelsea.jpg")
+    best = int(expected.values.argmax())
+    with opened(page, "logits", "lo") as view:
+        numbers = view.locator(".lo-said")
+        assert f"cross-entropy is {expected.cross_entropy(expected.labels[best]):.3f}" in (
+            numbers.inner_text()
+        )
+        view.locator(".lo-true").fill("teapot")
+        view.locator(".lo-true").press("Enter")
+        view.locator(".lo-temp").fill("0.6")  # its power of ten
+        temperature = float(drawn(view).split()[0])
+        assert temperature == pytest.approx(10**0.6, abs=0.01)
+        loss = expected.cross_entropy("teapot", 10**0.6)
+        assert f"cross-entropy is {loss:.3f}" in numbers.inner_text()
+        twice = view.locator(".lo-twice-body").inner_text()
+        assert f"{expected.softmax_twice('teapot'):.3f}" in twice and "5.909" in twice
+        assert "Both agree" in view.locator(".lo-naive-said").inner_text()
+        view.locator(".lo-add").fill("120")
+        assert "infinite" in view.locator(".lo-naive-body").inner_text()
+        assert "NaN" in view.locator(".lo-naive-body").inner_text()
+        view.locator("[data-type=float16]").click()
+        view.locator(".lo-body button").first.focus()
+        page.keyboard.press("Enter")
+        assert drawn(view).split()[1:] == [str(best), "120", "float16"]
+        view.locator(".lo-true").fill("no such thing")
+        view.locator(".lo-true").press("Enter")
+        assert "knows no class" in view.locator(".lo-unknown").inner_text()

@@ -54,8 +54,8 @@ LESSON = Lesson(
     key="positions",
     title="Which places are alike",
     tab="classify",
-    about="A Vision Transformer adds a learned vector to each patch that says where it lies. Click a "
-    "place to see which others have similar vectors. They are the same for every picture.",
+    about="A Vision Transformer adds a learned vector to each patch that says where it lies. Click "
+    "a place to see which others have similar vectors. They are the same for every picture.",
     run=_run,
     shows=(
         Show("component", "view", make=lambda elem_id: PositionsView(elem_id=elem_id)),

@@ -11,6 +11,7 @@ const mapOf = (place) => {
 };
 const nameOf = (place) => `row ${Math.floor(place / model.columns) + 1}, column ${place % model.columns + 1}`;
 const others = (map, place) => [...map].filter((_, i) => i !== place);
+const number = (value) => (Math.abs(value) < .005 ? 0 : value).toFixed(2).replace("-", "−");
 const ends = (map, place) => (at.own ? Paint.ends(others(map, place)) : model.ends);
 function mean(map, place, same) { // of the places for which `same` holds, without the place itself
   let [sum, count] = [0, 0];
@@ -26,7 +27,7 @@ function draw() {
   const brush = Paint.sized(find("map"), 480);
   Paint.cells(brush, map, { rows, columns, low, high, opacity: 1 });
   Paint.mark(brush, rows, columns, at.place);
-  find("range").textContent = `(dark ${low.toFixed(2)}, light ${high.toFixed(2)})`;
+  find("range").textContent = `(dark ${number(low)}, light ${number(high)})`;
   find("from").textContent = capital(nameOf(at.place));
   const [row, column] = [Math.floor(at.place / columns), at.place % columns];
   find("row").value = String(row + 1); find("row-said").textContent = String(row + 1);
@@ -34,9 +35,9 @@ function draw() {
   const rest = map.map((one, i) => (i === at.place ? -2 : one)), best = rest.indexOf(Math.max(...rest));
   const inRow = mean(map, at.place, (i) => Math.floor(i / columns) === row);
   const inColumn = mean(map, at.place, (i) => i % columns === column);
-  find("said").textContent = `${capital(nameOf(at.place))} is most like ${nameOf(best)} (${map[best].toFixed(2)}). Mean ` +
-    `similarity in its row ${inRow.toFixed(2)}, in its column ${inColumn.toFixed(2)}, everywhere ` +
-    `${mean(map, at.place, () => true).toFixed(2)}.`;
+  find("said").textContent = `${capital(nameOf(at.place))} is most like ${nameOf(best)} (${number(map[best])}). Mean ` +
+    `similarity in its row ${number(inRow)}, in its column ${number(inColumn)}, everywhere ` +
+    `${number(mean(map, at.place, () => true))}.`;
   drawSheet();
   root.dataset.drawn = [at.place, at.own].join(" ");
 }
