@@ -3,22 +3,8 @@ function choose(token) {
   at.token = Math.min(model.tokens - 1, Math.max(0, token));
   draw();
 }
-find("picture").addEventListener("click", (event) => {
-  if (!model) return;
-  const box = event.target.getBoundingClientRect();
-  const column = Math.floor((event.clientX - box.left) / box.width * model.columns);
-  const row = Math.floor((event.clientY - box.top) / box.height * model.rows);
-  choose(first() + Math.min(model.rows - 1, row) * model.columns + Math.min(model.columns - 1, column));
-});
-find("picture").addEventListener("keydown", (event) => {
-  const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-  if (!step || !model) return;
-  event.preventDefault();
-  if (at.token < first()) return choose(first());
-  const column = Math.min(model.columns - 1, Math.max(0, columnOf(at.token) + step[0]));
-  const row = Math.min(model.rows - 1, Math.max(0, rowOf(at.token) + step[1]));
-  choose(first() + row * model.columns + column);
-});
+const patches = () => model && { rows: model.rows, columns: model.columns, cell: at.token - first() };
+Paint.pick(find("picture"), patches, (cell) => choose(first() + cell));
 function toLayer(layer) {
   at.layer = layer;
   find("layer").value = String(layer + 1);
@@ -37,7 +23,7 @@ function toTemperature(value) {
 function stop() {
   clearInterval(playing);
   playing = 0;
-  find("play").setAttribute("aria-pressed", "false");
+  Paint.pressed(find("play"), false);
 }
 find("layer").addEventListener("input", (event) => { stop(); toLayer(Number(event.target.value) - 1); });
 find("head").addEventListener("change", (event) => toHead(Number(event.target.value)));
@@ -47,7 +33,7 @@ find("temp").addEventListener("input", (event) => {
 });
 find("play").addEventListener("click", () => {
   if (playing) return stop();
-  find("play").setAttribute("aria-pressed", "true");
+  Paint.pressed(find("play"), true);
   playing = setInterval(() => {
     if (!element.isConnected || !root.getClientRects().length) return stop();
     toLayer((at.layer + 1) % model.layers);
@@ -55,11 +41,9 @@ find("play").addEventListener("click", () => {
 });
 find("all").addEventListener("toggle", draw);
 find("matrix").addEventListener("pointermove", (event) => {
-  const box = event.target.getBoundingClientRect();
-  const place = (offset, length) => Math.min(model.tokens - 1, Math.max(0, Math.floor(offset / length * model.tokens)));
-  const i = place(event.clientY - box.top, box.height), j = place(event.clientX - box.left, box.width);
-  const name = nameOf(i)[0].toUpperCase() + nameOf(i).slice(1);
-  find("pair").textContent = `${name} looks at ${nameOf(j)}: ${share(weightsOf(at.layer, at.head, i)[j])}.`;
+  const cell = Paint.cellAt(event, model.tokens, model.tokens);
+  const i = Math.floor(cell / model.tokens), j = cell % model.tokens;
+  find("pair").textContent = `${capital(nameOf(i))} looks at ${nameOf(j)}: ${share(weightsOf(at.layer, at.head, i)[j])}.`;
 });
 root.addEventListener("click", (event) => {
   const button = event.target.closest("button");
@@ -74,18 +58,14 @@ function place() { // the controls of this model
   const option = (value, text) => Object.assign(document.createElement("option"), { value, textContent: text });
   const heads = [...Array(model.heads).keys()];
   find("head").replaceChildren(option(MEAN, "mean of all"), ...heads.map((head) => option(head, head + 1)));
-  find("heads").replaceChildren(...heads.map((head) => {
-    const button = document.createElement("button");
-    button.type = "button";
+  Paint.smalls(find("heads"), heads.map((head) => String(head + 1)), (button, head) => {
     button.dataset.head = head;
     button.title = "Head " + (head + 1) + ": click for this one, or again for the mean";
-    button.append(document.createElement("canvas"), String(head + 1));
-    return button;
-  }));
+  });
   find("who").replaceChildren(...model.special.map((name, token) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.className = "at-btn";
+    button.className = "pv-btn";
     button.dataset.token = token;
     button.textContent = name;
     return button;
@@ -97,18 +77,14 @@ async function receive(value) {
   root.dataset.empty = String(!next);
   model = null;
   if (!next) return;
-  const loading = new Image();
-  loading.src = fileAddress(next.picture);
-  const answer = await fetch(fileAddress(next.numbers)).catch(() => null);
-  if (!answer || !answer.ok) {
+  const loaded = await Paint.load(next, () => props.value === value);
+  if (props.value !== value) return; // another picture came meanwhile
+  if (!loaded) {
     root.dataset.empty = "true";
     return;
   }
-  const all = new Int16Array(await answer.arrayBuffer());
-  await loading.decode().catch(() => {});
-  if (props.value !== value) return; // another picture came meanwhile
-  image = loading;
-  model = { ...next, queries: all.subarray(0, all.length / 2), keys: all.subarray(all.length / 2) };
+  image = loaded.image;
+  model = { ...next, ...loaded.arrays };
   at.layer = Math.min(at.layer || model.layers - 1, model.layers - 1);
   if (at.head >= model.heads) at.head = MEAN;
   at.token = Math.min(at.token, model.tokens - 1);
