@@ -84,6 +84,8 @@ def install() -> None:
     shown = transforms.square_transform(224, mean, std)
     names = dict(enumerate(LABELS))
     classify._build = lambda resolved: Built(Classifier(), {"labels": LABELS, "transform": seen})
-    detect._build = lambda resolved: Built(Detector(), {"labels": names, "transform": shown})
+    detect._build = lambda resolved: Built(
+        Detector(), {"labels": names, "transform": shown, "kind": "softmax"}
+    )
     extra = {"transform": shown, "mean": mean, "std": std, "ratio_lock": threading.Lock()}
     reconstruct._build = lambda resolved: Built(Reconstructor(), extra)
