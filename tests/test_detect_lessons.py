@@ -196,9 +196,9 @@ def test_candidates_are_what_detect_answers_with_before_nms():
     raw = nms.candidates(dense, 0.3)
     after = nms.suppress(raw.boxes, raw.scores, raw.classes, "hard", detect.NMS_IOU)
     kept = np.flatnonzero(after.by < 0)
-    boxes, scores, classes = dense.answers(0.3)
-    assert {(*b, c) for b, c in zip(raw.boxes[kept].tolist(), raw.classes[kept])} == {
-        (*b, c) for b, c in zip(boxes.tolist(), classes)
+    boxes, _, classes = dense.answers(0.3)
+    assert {(*b, c) for b, c in zip(raw.boxes[kept].tolist(), raw.classes[kept], strict=True)} == {
+        (*b, c) for b, c in zip(boxes.tolist(), classes, strict=True)
     }
     assert [raw.level(t) for t in (0, 7, 8, 11)] == [0, 0, 1, 1] and before.level(0) is None
     soft = nms.candidates(made("softmax"), 0.0)

@@ -178,7 +178,7 @@ def _cross_entropy(
 def _varifocal(
     z: Array, rows: NDArray[np.int64], wanted: NDArray[np.int64], ious: Array, alpha: float
 ) -> Array:
-    """(Q,) varifocal losses: a matched query should score its IoU for its class, and 0 elsewhere."""
+    """(Q,) varifocal losses: a matched query should score its IoU for its class, else 0."""
     target, mine = np.zeros_like(z), np.zeros_like(z)
     target[rows, wanted], mine[rows, wanted] = ious, 1
     weights = alpha * _sigmoid(z) ** 2 * (1 - mine) + target

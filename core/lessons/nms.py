@@ -52,8 +52,8 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Suppressed:
-    """`scores` (K,) after NMS, and `by` (K,) the box that dropped each, or lowered it most; -1 where
-    nothing did."""
+    """`scores` (K,) after NMS, and `by` (K,) the box that dropped each, or lowered it most; -1 if
+    none did."""
 
     scores: Array
     by: Indices
