@@ -8,7 +8,8 @@ needed: the queries divide the objects among themselves. A convolutional detecto
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,12 +22,13 @@ from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
 from core.sources.resolver import Progress, Resolved
-from core.types import Detections
+from core.types import Detections, RunInfo
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CANDIDATES, NMS_IOU = 300, 0.6
 QueryOutputs = tuple[NDArray[np.float32], NDArray[np.float32]]
+Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 
 
 class _NeedsMaps(Exception):  # no error: it asks for maps
@@ -35,6 +37,40 @@ class _NeedsMaps(Exception):  # no error: it asks for maps
     def __init__(self, view: trunk.View) -> None:
         super().__init__()
         self.view = view
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inside:
+    """What a detector predicts for one picture before anything is left out.
+
+    `layers_logits` (L, Q, C) and `layers_boxes` (L, Q, 4) cxcywh in 0..1 are those after each of L
+    decoder layers, the last of which is the answer; L is 1 where the model gives no others.
+    `kind` tells how to read the logits: "softmax" with "no object" as the last class, "sigmoid",
+    or "dense", sigmoids at every token of a pyramid, whose maps have `levels` (rows, columns),
+    finest first. `labels` are the names of the classes by their number. `size` is (W, H).
+    """
+
+    layers_logits: NDArray[np.float32]
+    layers_boxes: NDArray[np.float32]
+    kind: Literal["softmax", "sigmoid", "dense"]
+    labels: dict[int, str]
+    levels: tuple[tuple[int, int], ...]
+    size: tuple[int, int]
+    info: RunInfo
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """(Q, C) of the last layer."""
+        return self.layers_logits[-1]
+
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """(Q, 4) cxcywh in 0..1 of the last layer."""
+        return self.layers_boxes[-1]
+
+    def answers(self, threshold: float) -> Found:
+        """The detections above `threshold`, as Detect gives them: `postprocess`."""
+        return _POSTPROCESS[self.kind](self.logits, self.boxes, threshold, self.size)
 
 
 def predict(
@@ -51,12 +87,23 @@ def predict(
     threshold = checks.number(threshold, "The threshold", 0, 1)
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
-    try:
-        return _found(picture, checkpoint, threshold, progress)
-    except _NeedsMaps as needed:
-        # The trunk is loaded while this model is not held, so that either may make room.
-        maps, _ = trunk.read(picture.pixels(), needed.view, progress)
-    return _found(picture, checkpoint, threshold, progress, maps)
+    found = _inside(picture, checkpoint, progress)
+    boxes, scores, numbers = found.answers(threshold)
+    labels = tuple(found.labels.get(int(c), f"class {c}") for c in numbers)
+    return Detections(boxes, scores, labels, found.size, found.info)
+
+
+def inside(
+    image: images.ImageLike, checkpoint: str = "auto", progress: Progress | None = None
+) -> Inside:
+    """All predictions of the forward pass that `predict` makes and keeps; no other pass is made.
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
+    picture = images.picture(image)
+    transforms.refuse_narrow(*picture.size)
+    return _inside(picture, checkpoint, progress)
 
 
 def classes(checkpoint: str = "auto") -> tuple[str, ...]:
@@ -69,24 +116,32 @@ def classes(checkpoint: str = "auto") -> tuple[str, ...]:
         return tuple(dict.fromkeys(run.extra["labels"].values()))
 
 
-def _found(
+def _inside(picture: images.Picture, checkpoint: str, progress: Progress | None) -> Inside:
+    try:
+        return _passed(picture, checkpoint, progress)
+    except _NeedsMaps as needed:
+        # The trunk is loaded while this model is not held, so that either may make room.
+        maps, _ = trunk.read(picture.pixels(), needed.view, progress)
+    return _passed(picture, checkpoint, progress, maps)
+
+
+def _passed(
     picture: images.Picture,
     checkpoint: str,
-    threshold: float,
     progress: Progress | None,
     maps: trunk.Features | None = None,
-) -> Detections:
+) -> Inside:
     with runtime.run("detect", checkpoint, _build, progress) as run:
         extra = run.extra
 
         def compute() -> QueryOutputs:
             return _tokens(run, maps) if "view" in extra else _queries(run, picture.pixels())
 
-        queries = run.output(("queries", picture.digest), compute)
-        h, w = picture.size
-        boxes, scores, found = extra["postprocess"](*queries, threshold, (w, h))
-        labels = tuple(extra["labels"].get(int(c), f"class {c}") for c in found)
-        return Detections(boxes, scores, labels, (w, h), run.info())
+        logits, boxes = run.output(("queries", picture.digest), compute)
+        kind, (h, w) = extra["kind"], picture.size
+        sides = [extra["view"].size // s for s in detector.LEVELS] if kind == "dense" else []
+        levels = tuple((side, side) for side in sides)
+        return Inside(logits, boxes, kind, extra["labels"], levels, (w, h), run.info())
 
 
 def postprocess(
@@ -94,7 +149,7 @@ def postprocess(
     boxes: NDArray[np.float32],
     threshold: float,
     size: tuple[int, int],
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+) -> Found:
     """DETR's post-processing: softmax, best class except "no object", threshold, cxcywh to pixels.
 
     Args:
@@ -117,7 +172,7 @@ def postprocess_sigmoid(
     boxes: NDArray[np.float32],
     threshold: float,
     size: tuple[int, int],
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+) -> Found:
     """The post-processing of detectors whose classes are independent sigmoids, such as RT-DETR.
 
     There is no class "no object": a query can answer with several classes, and the Q best pairs of
@@ -150,7 +205,7 @@ def postprocess_nms(
     boxes: NDArray[np.float32],
     threshold: float,
     size: tuple[int, int],
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+) -> Found:
     """The post-processing of a detector that predicts at every token: non-maximum suppression.
 
     Of the `CANDIDATES` best pairs of token and class, those are dropped that overlap a better one
@@ -182,8 +237,7 @@ def _tokens(run: runtime.Run[dict[str, Any]], maps: trunk.Features | None) -> Qu
     module: Any = run.model
 
     def heads(*parts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits, boxes = detector.answers(module, detector.pack(*parts))
-        return logits.float(), boxes.float()
+        return detector.by_layer(module, detector.pack(*parts))
 
     with run.watch.stage("forward"):
         out = run.batched(heads, maps.head, maps.stride16, maps.stride8)
@@ -195,12 +249,11 @@ def _queries(run: runtime.Run[dict[str, Any]], rgb: images.RGB) -> QueryOutputs:
         x = run.extra["transform"](rgb)  # (1, 3, h, w)
 
     def queries(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        out = run.model(pixel_values=batch)
-        return out.logits.float(), out.pred_boxes.float()
+        return detector.by_layer(run.model, batch)
 
     with run.watch.stage("forward"):
         # Only pictures of one size share a pass: padding to a common size would move the boxes.
-        out = run.batched(queries, x)  # (1, Q, C + 1), (1, Q, 4)
+        out = run.batched(queries, x)  # (1, L, Q, C), (1, L, Q, 4)
     return _checked(*out)
 
 
@@ -208,7 +261,7 @@ def _checked(logits_batch: torch.Tensor, boxes_batch: torch.Tensor) -> QueryOutp
     logits, boxes = logits_batch[0].numpy(), boxes_batch[0].numpy()
     if not (np.all(np.isfinite(logits)) and np.all(np.isfinite(boxes))):
         raise checks.not_numbers()
-    return logits, boxes  # (Q, C + 1), (Q, 4)
+    return logits, boxes  # (L, Q, C), (L, Q, 4)
 
 
 def _build(resolved: Resolved) -> Built[dict[str, Any]]:
@@ -229,7 +282,7 @@ def _build(resolved: Resolved) -> Built[dict[str, Any]]:
     model = state_dicts.from_pretrained(model_class, config, state, resolved.path.name)
     labels = {int(i): name for i, name in (config.id2label or {}).items()}
     transform = _transform(settings)
-    return Built(model, {"labels": labels, "transform": transform, "postprocess": answers})
+    return Built(model, {"labels": labels, "transform": transform, "kind": answers})
 
 
 def _build_on_trunk(resolved: Resolved, settings: dict[str, Any]) -> Built[dict[str, Any]]:
@@ -243,7 +296,7 @@ def _build_on_trunk(resolved: Resolved, settings: dict[str, Any]) -> Built[dict[
         {
             "labels": dict(enumerate(settings["classes"])),
             "view": trunk.View(settings["trunk"]["size"], None, dilated=True),
-            "postprocess": postprocess_nms if nms else postprocess_sigmoid,
+            "kind": "dense" if nms else "sigmoid",
         },
     )
 
@@ -281,10 +334,15 @@ def _config(resolved: Resolved) -> dict[str, Any]:
     }
 
 
-# By the model_type in config.json: the class in transformers, and what reads its answers.
+# By the model_type in config.json: the class in transformers, and how to read its answers.
 _KINDS = {
-    "detr": ("Detr", postprocess),
-    "rt_detr": ("RTDetr", postprocess_sigmoid),
-    "rt_detr_v2": ("RTDetrV2", postprocess_sigmoid),
-    "d_fine": ("DFine", postprocess_sigmoid),
+    "detr": ("Detr", "softmax"),
+    "rt_detr": ("RTDetr", "sigmoid"),
+    "rt_detr_v2": ("RTDetrV2", "sigmoid"),
+    "d_fine": ("DFine", "sigmoid"),
+}
+_POSTPROCESS = {
+    "softmax": postprocess,
+    "sigmoid": postprocess_sigmoid,
+    "dense": postprocess_nms,
 }

@@ -176,6 +176,30 @@ def answers(model: nn.Module, maps: torch.Tensor) -> tuple[torch.Tensor, torch.T
     return out.logits, out.pred_boxes
 
 
+def by_layer(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (B, L, N, C) and boxes (B, L, N, 4) cxcywh in 0..1 after each decoder layer.
+
+    The last layer is the answer; L is 1 where the model gives no others.
+    """
+    if isinstance(model, CnnDetector):
+        logits, boxes = answers(model, x)
+        return logits[:, None].float(), boxes[:, None].float()
+    heads = getattr(model, "class_labels_classifier", None)
+    if heads is None:
+        out = model(pixel_values=x)
+        layers = getattr(out, "intermediate_logits", None)
+        places = getattr(out, "intermediate_reference_points", None)
+        if layers is None or places is None or layers.shape[1] != places.shape[1]:
+            return out.logits[:, None].float(), out.pred_boxes[:, None].float()
+        return layers.float(), places.float()
+    out = model(pixel_values=x, output_hidden_states=True)
+    norm = model.model.decoder.layernorm  # DETR applies it, and the heads, after each layer
+    early = [norm(state) for state in out.decoder_hidden_states[1:-1]]
+    logits = torch.stack([*map(heads, early), out.logits], 1)
+    boxes = torch.stack([*(model.bbox_predictor(x).sigmoid() for x in early), out.pred_boxes], 1)
+    return logits.float(), boxes.float()
+
+
 def from_settings(settings: dict[str, Any]) -> nn.Module:
     """The network that a starter's header describes: `kind` is "cnn" or "rt-detr", `detr` the
     config of transformers. Its weights are random."""

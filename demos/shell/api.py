@@ -19,7 +19,14 @@ from demos.shell.image import ImageIn
 from demos.shell.ui import DEVICE_QUEUE, guarded
 
 Kind = Literal["image", "text", "number", "flag", "json", "picture", "lossless", "label"]
-_EXAMPLES = {"points": [[120, 80, 1]], "box": [40, 30, 220, 180], "sigma": 25}
+_EXAMPLES = {
+    "points": [[120, 80, 1]],
+    "box": [40, 30, 220, 180],
+    "boxes": [[40, 30, 220, 180, "cat"]],
+    "weights": [1, 5, 2],
+    "unmatched": 0.1,
+    "sigma": 25,
+}
 
 
 class Api:

@@ -1,0 +1,96 @@
+"""Detect: boxes with and without non-maximum suppression, beside a DETR, which needs none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core import images
+from core.checkpoints import by_key
+from demos.shell import ui
+from demos.shell.lesson import Endpoint, Lesson, Show, code_of
+from demos.viewers.nms import NmsView, packed
+
+
+def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, ...]:
+    from core.lessons import nms as lesson
+
+    dense, queries = lesson.compare(picture, checkpoint)
+    infos = dense.inside.info, queries.inside.info
+    one, two = (by_key(info.checkpoint).title or info.checkpoint for info in infos)
+    count = len(dense.inside.boxes)
+    facts = "".join(
+        ui.info_html(info, said)
+        for info, said in zip(
+            infos, (f"{count} tokens", f"{len(queries.inside.boxes)} queries"), strict=True
+        )
+    )
+    return packed(picture.load(), dense, queries, (one, two)), facts
+
+
+def _code(picture: images.Picture, checkpoint: str) -> str:
+    from core.lessons import nms as lesson
+
+    return code_of(lesson.look, picture.name or "picture.png", checkpoint=checkpoint)
+
+
+def nms(
+    image: images.RGB,
+    checkpoint: str = "auto",
+    threshold: float = 0.3,
+    iou: float = 0.6,
+    method: str = "hard",
+    sigma: float = 0.5,
+) -> dict[str, Any]:
+    """Show which boxes non-maximum suppression keeps, and which each of them suppresses.
+
+    Args:
+        image: The picture.
+        checkpoint: A key of /checkpoints, or "auto" for the starter that predicts at every place.
+        threshold: Boxes with a lower score are left out.
+        iou: Boxes of a class that overlap a better one by more are suppressed, 0 to 1.
+        method: "hard" drops them, "linear" and "gaussian" lower their scores (soft-NMS).
+        sigma: Of "gaussian": the larger, the less scores are lowered.
+
+    Returns:
+        The boxes with their scores before and after, the best first, and the number of the one that
+        suppressed it, or null.
+    """
+    from core.lessons import nms as lesson
+
+    found = lesson.look(ui.required(image), checkpoint, threshold)
+    parts = found.boxes, found.scores, found.classes
+    after = lesson.suppress(*parts, method, iou, sigma)  # type: ignore[arg-type]
+    labels = found.inside.labels
+    boxes = [
+        {
+            "label": labels.get(int(found.classes[i]), f"class {found.classes[i]}"),
+            "box": [round(float(v), 1) for v in found.boxes[i]],
+            "score": round(float(found.scores[i]), 4),
+            "score_after": round(float(after.scores[i]), 4),
+            "kept": bool(after.scores[i] > threshold),
+            "suppressed_by": int(after.by[i]) if after.by[i] >= 0 else None,
+            "level": found.level(int(found.tokens[i])),
+        }
+        for i in range(len(found.scores))
+    ]
+    return {"boxes": boxes, "info": found.inside.info.to_dict()}
+
+
+LESSON = Lesson(
+    key="nms",
+    title="Life with and without NMS",
+    tab="detect",
+    about="A detector that answers at every place finds each object many times, and non-maximum "
+    "suppression drops the copies. DETR's queries agree among themselves, so there is little to "
+    "drop. Move the sliders, and point at a box to see what it suppresses.",
+    run=_run,
+    shows=(
+        Show("component", "view", make=lambda elem_id: NmsView(elem_id=elem_id)),
+        Show("html", "facts"),
+    ),
+    order=20,
+    code=_code,
+    endpoint=Endpoint(
+        "nms", nms, ("image", "text", "number", "number", "text", "number"), ("json",)
+    ),
+)
