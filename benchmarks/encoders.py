@@ -21,6 +21,27 @@ import numpy as np
 
 REFERENCE = "sam-vit-b"
 QUICK = ("segment-starter", "sam2.1-hiera-tiny", "slimsam-50")
+# What differs from the library's defaults, which are those of Hiera tiny.
+HIERA: dict[str, dict[str, Any]] = {
+    "tiny": {},
+    "small": {"blocks_per_stage": [1, 2, 11, 2], "global_attention_blocks": [7, 10, 13]},
+    "base-plus": {
+        "hidden_size": 112,
+        "embed_dim_per_stage": [112, 224, 448, 896],
+        "num_attention_heads_per_stage": [2, 4, 8, 16],
+        "blocks_per_stage": [2, 3, 16, 3],
+        "global_attention_blocks": [12, 16, 20],
+        "window_positional_embedding_background_size": [14, 14],
+    },
+    "large": {
+        "hidden_size": 144,
+        "embed_dim_per_stage": [144, 288, 576, 1152],
+        "num_attention_heads_per_stage": [2, 4, 8, 16],
+        "blocks_per_stage": [2, 6, 36, 4],
+        "global_attention_blocks": [23, 33, 43],
+        "window_size_per_stage": [8, 4, 16, 8],
+    },
+}
 SIZE = (768, 1024)
 
 
@@ -65,10 +86,16 @@ def network(name: str) -> Any:
         from transformers import SamConfig, SamModel
 
         return SamModel(SamConfig(vision_config={"hidden_size": 384, "mlp_dim": 1536}))
-    if name == "sam2.1-hiera-tiny":
-        from transformers import Sam2Config, Sam2Model
+    if name.startswith("sam2.1-hiera-"):
+        from transformers import Sam2Config, Sam2Model, Sam2VisionConfig
 
-        return Sam2Model(Sam2Config())  # the library's defaults are those of Hiera tiny
+        backbone = HIERA[name.removeprefix("sam2.1-hiera-")]
+        vision = Sam2VisionConfig(
+            backbone_config={"model_type": "sam2_hiera_det_model", **backbone}
+        )
+        if channels := backbone.get("embed_dim_per_stage"):
+            vision.backbone_channel_list = channels[::-1]
+        return Sam2Model(Sam2Config(vision_config=vision.to_dict()))
     from segment_anything import sam_model_registry
 
     return sam_model_registry[name.removeprefix("sam-").replace("-", "_")]()

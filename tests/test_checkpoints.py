@@ -142,8 +142,10 @@ def test_the_file_of_sam2_is_that_of_the_network_for_videos():
 
 
 SEGMENT = {
-    True: "sam-vit-h sam-vit-l sam-vit-b sam2.1-hiera-tiny slimsam-50 segment-starter",
-    False: "sam2.1-hiera-tiny slimsam-50 sam-vit-b segment-starter sam-vit-h sam-vit-l",
+    True: "sam2.1-hiera-large sam2.1-hiera-base-plus sam-vit-h sam-vit-l sam-vit-b "
+    "sam2.1-hiera-small sam2.1-hiera-tiny slimsam-50 segment-starter",
+    False: "sam2.1-hiera-small sam2.1-hiera-tiny slimsam-50 sam2.1-hiera-base-plus sam-vit-b "
+    "segment-starter sam2.1-hiera-large sam-vit-h sam-vit-l",
 }
 
 
@@ -160,7 +162,8 @@ def test_auto_prefers_any_full_checkpoint_that_can_be_waited_for_to_a_starter(ta
         assert set(order) == set(checkpoints.of_task(task))
         first = [c.tier for c in order].index("starter")
         dear = {c.key for c in order[first:] if c.tier == "full"}
-        assert dear == (set() if on_gpu or task != "segment" else {"sam-vit-h", "sam-vit-l"})
+        large = {"sam-vit-h", "sam-vit-l", "sam2.1-hiera-large"}
+        assert dear == (set() if on_gpu or task != "segment" else large)
         quick = [c.gmacs <= checkpoints.QUICK for c in order[:first]]
         assert on_gpu or quick == sorted(quick, reverse=True)
 

@@ -244,7 +244,8 @@ def outputs(task: str, module: Any) -> dict[str, torch.Tensor]:
         sizes = ((32, 256), (64, 128), (256, 64))
         maps = [given(f"features {c}", 1, c, side, side) for c, side in sizes]
         out = module(image_embeddings=maps, input_points=points, input_labels=labels)
-        layer = module.vision_encoder.backbone.blocks[0](given("tokens", 1, 64, 64, 96))
+        width = module.config.vision_config.backbone_config.hidden_size
+        layer = module.vision_encoder.backbone.blocks[0](given("tokens", 1, 64, 64, width))
         return {"masks": out.pred_masks, "iou": out.iou_scores, "layer": layer}
     channels = next(p for p in module.parameters() if p.ndim == 4).shape[1]
     return {"picture": module(given("picture", 1, channels, 64, 64))}

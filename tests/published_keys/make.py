@@ -144,8 +144,11 @@ def sam2(**backbone: Any) -> tuple[Any, Callable[[Any], Answer]]:
     from transformers import Sam2VideoConfig, Sam2VideoModel
 
     config = Sam2VideoConfig()
+    vision = config.vision_config
     for name, value in backbone.items():
-        setattr(config.vision_config.backbone_config, name, value)
+        setattr(vision.backbone_config, name, value)
+    channels = list(vision.backbone_config.embed_dim_per_stage)
+    vision.backbone_channel_list = channels[::-1]
     model = Sam2VideoModel(config)
 
     def answer(m: Any) -> Answer:
@@ -159,7 +162,7 @@ def sam2(**backbone: Any) -> tuple[Any, Callable[[Any], Answer]]:
         sizes = ((32, 256), (64, 128), (256, 64))
         features = [given(f"features {c}", 1, c, side, side) for c, side in sizes]
         out = still(image_embeddings=features, input_points=points, input_labels=labels)
-        layer = still.vision_encoder.backbone.blocks[0](given("tokens", 1, 64, 64, 96))
+        layer = still.vision_encoder.backbone.blocks[0](given("tokens", 1, 64, 64, channels[0]))
         return answers(masks=out.pred_masks, iou=out.iou_scores, layer=layer)
 
     return model, answer
@@ -253,6 +256,28 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
     "sam2.1-hiera-small": lambda: sam2(
         blocks_per_stage=[1, 2, 11, 2], global_attention_blocks=[7, 10, 13]
     ),
+    "sam2.1-hiera-base-plus": lambda: (
+        sam2(
+            hidden_size=112,
+            embed_dim_per_stage=[112, 224, 448, 896],
+            num_attention_heads_per_stage=[2, 4, 8, 16],
+            blocks_per_stage=[2, 3, 16, 3],
+            global_attention_blocks=[12, 16, 20],
+            window_positional_embedding_background_size=(14, 14),
+        )[0],
+        None,
+    ),
+    "sam2.1-hiera-large": lambda: (
+        sam2(
+            hidden_size=144,
+            embed_dim_per_stage=[144, 288, 576, 1152],
+            num_attention_heads_per_stage=[2, 4, 8, 16],
+            blocks_per_stage=[2, 6, 36, 4],
+            global_attention_blocks=[23, 33, 43],
+            window_size_per_stage=[8, 4, 16, 8],
+        )[0],
+        None,
+    ),
     "sam-vit-b": lambda: sam("vit_b"),
     "sam-vit-l": lambda: sam("vit_l"),
     "sam-vit-h": lambda: sam("vit_h"),
@@ -269,7 +294,7 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
 
 
 # The published size shows that this file holds the shared table under both of its names.
-BOTH_NAMES = {"sam2.1-hiera-tiny", "sam2.1-hiera-small"}
+BOTH_NAMES = {f"sam2.1-hiera-{size}" for size in ("tiny", "small", "base-plus", "large")}
 
 
 def main(names: list[str]) -> None:
