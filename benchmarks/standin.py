@@ -85,7 +85,7 @@ def install() -> None:
     names = dict(enumerate(LABELS))
     classes = trunk.Classifier(LABELS, 0.9, seen)
     classify._build = lambda resolved: Built(Classifier(), classes)
-    boxes = {"labels": names, "transform": shown, "kind": "softmax"}
+    boxes = detect.Detector(names, "softmax", shown)
     detect._build = lambda resolved: Built(Detector(), boxes)
     mae = reconstruct.Mae(shown, mean, std)
     reconstruct._build = lambda resolved: Built(Reconstructor(), mae)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from core import checks, images
 from core.errors import CheckpointError
 from core.nets import detector, transforms, trunk
+from core.nets.heads import Maps
 from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
@@ -27,16 +28,23 @@ from core.types import Detections, RunInfo
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CANDIDATES, NMS_IOU = 300, 0.6
+Kind = Literal["softmax", "sigmoid", "dense"]
 QueryOutputs = tuple[NDArray[np.float32], NDArray[np.float32]]
 Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 
 
-class _NeedsMaps(Exception):  # no error: it asks for maps
-    """The model begins with the trunk's maps of this view."""
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """What a detector needs beside its network.
 
-    def __init__(self, view: trunk.View) -> None:
-        super().__init__()
-        self.view = view
+    `labels` are its classes by their number; `kind` tells how to read the logits (`Inside`).
+    `transform` makes (1, 3, h, w) of (H, W, 3) uint8; a network on the trunk has a `view` instead.
+    """
+
+    labels: dict[int, str]
+    kind: Kind
+    transform: Callable[[images.RGB], torch.Tensor] | None = None
+    view: trunk.View | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +60,7 @@ class Inside:
 
     layers_logits: NDArray[np.float32]
     layers_boxes: NDArray[np.float32]
-    kind: Literal["softmax", "sigmoid", "dense"]
+    kind: Kind
     labels: dict[int, str]
     levels: tuple[tuple[int, int], ...]
     size: tuple[int, int]
@@ -113,35 +121,29 @@ def classes(checkpoint: str = "auto") -> tuple[str, ...]:
         InputError, CheckpointError, OutOfMemory.
     """
     with runtime.run("detect", checkpoint, _build) as run:
-        return tuple(dict.fromkeys(run.extra["labels"].values()))
+        return tuple(dict.fromkeys(run.extra.labels.values()))
 
 
 def _inside(picture: images.Picture, checkpoint: str, progress: Progress | None) -> Inside:
-    try:
-        return _passed(picture, checkpoint, progress)
-    except _NeedsMaps as needed:
-        # The trunk is loaded while this model is not held, so that either may make room.
-        maps, _ = trunk.read(picture.pixels(), needed.view, progress)
-    return _passed(picture, checkpoint, progress, maps)
+    maps = Maps(picture.pixels, progress)
 
+    def request() -> Inside:
+        with runtime.run("detect", checkpoint, _build, progress) as run:
+            view, kind, (h, w) = run.extra.view, run.extra.kind, picture.size
 
-def _passed(
-    picture: images.Picture,
-    checkpoint: str,
-    progress: Progress | None,
-    maps: trunk.Features | None = None,
-) -> Inside:
-    with runtime.run("detect", checkpoint, _build, progress) as run:
-        extra = run.extra
+            def compute() -> QueryOutputs:
+                if view is not None:
+                    return _tokens(run, maps.of(run, view))
+                return _queries(run, picture.pixels())
 
-        def compute() -> QueryOutputs:
-            return _tokens(run, maps) if "view" in extra else _queries(run, picture.pixels())
+            logits, boxes = run.output(("queries", picture.digest), compute)
+            maps.note(run)
+            dense = view is not None and kind == "dense"
+            sides = [view.size // stride for stride in detector.LEVELS] if view and dense else []
+            levels = tuple((side, side) for side in sides)
+            return Inside(logits, boxes, kind, run.extra.labels, levels, (w, h), run.info())
 
-        logits, boxes = run.output(("queries", picture.digest), compute)
-        kind, (h, w) = extra["kind"], picture.size
-        sides = [extra["view"].size // s for s in detector.LEVELS] if kind == "dense" else []
-        levels = tuple((side, side) for side in sides)
-        return Inside(logits, boxes, kind, extra["labels"], levels, (w, h), run.info())
+    return maps.serve(request)
 
 
 def postprocess(
@@ -230,10 +232,8 @@ def postprocess_nms(
     return found[keep], best[keep], classes[keep]
 
 
-def _tokens(run: runtime.Run[dict[str, Any]], maps: trunk.Features | None) -> QueryOutputs:
+def _tokens(run: runtime.Run[Detector], maps: trunk.Features) -> QueryOutputs:
     """Logits and boxes of a network that begins with the trunk's maps."""
-    if maps is None:
-        raise _NeedsMaps(run.extra["view"])
     module: Any = run.model
 
     def heads(*parts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -244,9 +244,10 @@ def _tokens(run: runtime.Run[dict[str, Any]], maps: trunk.Features | None) -> Qu
     return _checked(*out)
 
 
-def _queries(run: runtime.Run[dict[str, Any]], rgb: images.RGB) -> QueryOutputs:
+def _queries(run: runtime.Run[Detector], rgb: images.RGB) -> QueryOutputs:
     with run.watch.stage("prepare"):
-        x = run.extra["transform"](rgb)  # (1, 3, h, w)
+        assert run.extra.transform is not None  # only networks on the trunk have none
+        x = run.extra.transform(rgb)  # (1, 3, h, w)
 
     def queries(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return detector.by_layer(run.model, batch)
@@ -264,7 +265,7 @@ def _checked(logits_batch: torch.Tensor, boxes_batch: torch.Tensor) -> QueryOutp
     return logits, boxes  # (L, Q, C), (L, Q, 4)
 
 
-def _build(resolved: Resolved) -> Built[dict[str, Any]]:
+def _build(resolved: Resolved) -> Built[Detector]:
     starter = state_dicts.starter_config(resolved.path, "detect")
     if starter is not None and "trunk" in starter:
         return _build_on_trunk(resolved, starter)
@@ -282,23 +283,18 @@ def _build(resolved: Resolved) -> Built[dict[str, Any]]:
     model = state_dicts.from_pretrained(model_class, config, state, resolved.path.name)
     labels = {int(i): name for i, name in (config.id2label or {}).items()}
     transform = _transform(settings)
-    return Built(model, {"labels": labels, "transform": transform, "kind": answers})
+    return Built(model, Detector(labels, answers, transform))
 
 
-def _build_on_trunk(resolved: Resolved, settings: dict[str, Any]) -> Built[dict[str, Any]]:
+def _build_on_trunk(resolved: Resolved, settings: dict[str, Any]) -> Built[Detector]:
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
     with torch.device("meta"):
         model = detector.from_settings(settings)
     state_dicts.assign(model, state, resolved.path.name)
-    nms = settings["kind"] == "cnn"
-    return Built(
-        model,
-        {
-            "labels": dict(enumerate(settings["classes"])),
-            "view": trunk.View(settings["trunk"]["size"], None, dilated=True),
-            "kind": "dense" if nms else "sigmoid",
-        },
-    )
+    labels = dict(enumerate(settings["classes"]))
+    view = trunk.View(settings["trunk"]["size"], None, dilated=True)
+    kind: Kind = "dense" if settings["kind"] == "cnn" else "sigmoid"
+    return Built(model, Detector(labels, kind, view=view))
 
 
 def _transform(settings: dict[str, Any]) -> Callable[[images.RGB], torch.Tensor]:
@@ -335,7 +331,7 @@ def _config(resolved: Resolved) -> dict[str, Any]:
 
 
 # By the model_type in config.json: the class in transformers, and how to read its answers.
-_KINDS = {
+_KINDS: dict[str, tuple[str, Kind]] = {
     "detr": ("Detr", "softmax"),
     "rt_detr": ("RTDetr", "sigmoid"),
     "rt_detr_v2": ("RTDetrV2", "sigmoid"),

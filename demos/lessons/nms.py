@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core import images
-from core.checkpoints import by_key
+from core.sources import resolver
 from demos.shell import ui
 from demos.shell.lesson import Endpoint, Lesson, Show, code_of
 from demos.viewers.nms import NmsView, packed
@@ -16,7 +16,7 @@ def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, ...]:
 
     dense, queries = lesson.compare(picture, checkpoint)
     infos = dense.inside.info, queries.inside.info
-    one, two = (by_key(info.checkpoint).title or info.checkpoint for info in infos)
+    one, two = (resolver.find(info.checkpoint, "detect").title or info.checkpoint for info in infos)
     count = len(dense.inside.boxes)
     facts = "".join(
         ui.info_html(info, said)
