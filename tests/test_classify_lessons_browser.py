@@ -81,56 +81,60 @@ def colour_at(canvas: Any, x: float, y: float) -> list[int]:
 # --- receptive field ---
 
 
-def test_the_chain_is_edited_without_a_request(page):
+def test_the_field_is_edited_and_measured_without_a_request(page):
     with opened(page, "receptive-field", "rf") as view:
-        for one in receptive_field.PRESETS:
-            view.locator(".rf-preset").select_option(one.key)
-            fields = receptive_field.chain(one.key)
-            cells = view.locator(".rf-rows .rf-size").all_inner_texts()
-            assert cells == ["all" if f.size == float("inf") else f"{f.size:g}" for f in fields]
-            assert view.locator(".rf-rows .rf-jump").all_inner_texts() == [
-                str(f.jump) for f in fields
-            ]
-            units = view.locator(".rf-rows .rf-units").all_inner_texts()
-            assert units == [str(f.units) for f in fields]
-        view.locator(".rf-preset").select_option("vgg16")
-        assert drawn(view).split() == ["vgg16", "18", "17", "212", "32", "7"]
-        view.get_by_label("kernel of layer 1", exact=True).fill("5")
-        assert drawn(view).split()[:4] == ["yours", "18", "0", "5"]
-        view.get_by_label("stride of layer 2", exact=True).fill("2")
-        view.get_by_label("dilation of layer 4", exact=True).fill("3")
-        view.get_by_label("Remove layer 18, pool5").click()
-        view.get_by_text("Add a convolution").click()
-        text = "c5 c3s2 m2s2 c3d3p3 c3 m2s2" + 2 * " c3 c3 c3 m2s2" + " c3 c3 c3 c3"
-        last = receptive_field.chain(text, 224)[-1]
-        assert drawn(view) == f"yours 18 17 {last.size:g} {last.jump} {last.units}"
-        view.get_by_label("kernel of layer 1", exact=True).fill("0")
-        assert "between 1 and 64" in view.locator(".rf-wrong").inner_text()
-        view.get_by_label("kernel of layer 1", exact=True).fill("5")
-        view.get_by_label("pixels a side").fill("16")
-        assert "positions, but only" in view.locator(".rf-wrong").inner_text()
+        edit(view)
+        measured(page, view)
 
 
-def test_the_measured_footprint_is_that_of_python(page):
-    with opened(page, "receptive-field", "rf") as view:
-        found = receptive_field.measure(PHOTO)
-        buttons = view.locator(".rf-layers button")
-        assert buttons.all_inner_texts() == [one.name for one in found.layers]
-        buttons.nth(2).click()
-        one = found.layers[2]
-        said = view.locator(".rf-found").inner_text()
-        assert one.name in said
-        assert f"a square of {one.side} pixels" in said
-        assert f"{one.field.size:g} x {one.field.size:g} pixels" in said
-        size = view.locator(".rf-picture").bounding_box()["width"]
-        view.locator(".rf-preset").select_option("alexnet")
-        before = view.locator(".rf-picture").evaluate("one => one.toDataURL()")
-        view.locator(".rf-picture").click(position={"x": size / 4, "y": size / 4})
-        moved = view.locator(".rf-picture").evaluate("one => one.toDataURL()")
-        for _ in range(4):
-            page.keyboard.press("ArrowRight")
-        pressed = view.locator(".rf-picture").evaluate("one => one.toDataURL()")
-        assert len({before, moved, pressed}) == 3
+def edit(view):
+    """The chain in the browser has the numbers of Python, and says what cannot be."""
+    for one in receptive_field.PRESETS:
+        view.locator(".rf-preset").select_option(one.key)
+        fields = receptive_field.chain(one.key)
+        cells = view.locator(".rf-rows .rf-size").all_inner_texts()
+        assert cells == ["all" if f.size == float("inf") else f"{f.size:g}" for f in fields]
+        assert view.locator(".rf-rows .rf-jump").all_inner_texts() == [str(f.jump) for f in fields]
+        units = view.locator(".rf-rows .rf-units").all_inner_texts()
+        assert units == [str(f.units) for f in fields]
+    view.locator(".rf-preset").select_option("vgg16")
+    assert drawn(view).split() == ["vgg16", "18", "17", "212", "32", "7"]
+    view.get_by_label("kernel of layer 1", exact=True).fill("5")
+    assert drawn(view).split()[:4] == ["yours", "18", "0", "5"]
+    view.get_by_label("stride of layer 2", exact=True).fill("2")
+    view.get_by_label("dilation of layer 4", exact=True).fill("3")
+    view.get_by_label("Remove layer 18, pool5").click()
+    view.get_by_text("Add a convolution").click()
+    text = "c5 c3s2 m2s2 c3d3p3 c3 m2s2" + 2 * " c3 c3 c3 m2s2" + " c3 c3 c3 c3"
+    last = receptive_field.chain(text, 224)[-1]
+    assert drawn(view) == f"yours 18 17 {last.size:g} {last.jump} {last.units}"
+    view.get_by_label("kernel of layer 1", exact=True).fill("0")
+    assert "between 1 and 64" in view.locator(".rf-wrong").inner_text()
+    view.get_by_label("kernel of layer 1", exact=True).fill("5")
+    view.get_by_label("pixels a side").fill("16")
+    assert "positions, but only" in view.locator(".rf-wrong").inner_text()
+
+
+def measured(page, view):
+    """The footprint is that of Python, and the unit moves by click and by key."""
+    found = receptive_field.measure(PHOTO)
+    buttons = view.locator(".rf-layers button")
+    assert buttons.all_inner_texts() == [one.name for one in found.layers]
+    buttons.nth(2).click()
+    one = found.layers[2]
+    said = view.locator(".rf-found").inner_text()
+    assert one.name in said
+    assert f"a square of {one.side} pixels" in said
+    assert f"{one.field.size:g} x {one.field.size:g} pixels" in said
+    size = view.locator(".rf-picture").bounding_box()["width"]
+    view.locator(".rf-preset").select_option("alexnet")
+    before = view.locator(".rf-picture").evaluate("one => one.toDataURL()")
+    view.locator(".rf-picture").click(position={"x": size / 4, "y": size / 4})
+    moved = view.locator(".rf-picture").evaluate("one => one.toDataURL()")
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    pressed = view.locator(".rf-picture").evaluate("one => one.toDataURL()")
+    assert len({before, moved, pressed}) == 3
 
 
 # --- feature maps ---
