@@ -1,9 +1,10 @@
-"""The lessons of Classify in a real browser: one server, one window, and the numbers of Python."""
+"""The views of Classify's lessons in a browser: one server and one page for all of them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from gradio_client import Client, handle_file
 
 from core import classify
 from core.lessons import cnn_family, compare, feature_maps, receptive_field
-from tests.browser import PHONE, chromium, page_again
+from tests.browser import PHONE, chromium, page_of
 from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+
 PHOTO = EXAMPLES / "chelsea.jpg"  # the picture that the page begins with
 
 
@@ -34,15 +37,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def page(browser: Any, url: str) -> Iterator[Any]:
-    """One page for all tests; each opens a lesson of its own."""
-    with page_again(browser) as opened:
-        yield begun(opened, url)
-
-
-@pytest.fixture
-def phone(browser: Any, url: str) -> Iterator[Any]:
-    with page_again(browser, viewport=PHONE, touch=True) as opened:
-        yield begun(opened, url)
+    """Classify with the first example and its result."""
+    with page_of(browser) as page:
+        yield begun(page, url)
 
 
 def begun(page: Any, url: str) -> Any:
@@ -52,41 +49,46 @@ def begun(page: Any, url: str) -> Any:
     return page
 
 
-def lesson(page: Any, key: str) -> Any:
-    """Open a lesson that is closed; its view, when it has drawn."""
-    view = page.locator(f"#lesson-{key} [data-drawn], #lesson-{key} .family").first
-    if not view.is_visible():
-        page.locator(f"#lesson-{key} > button").first.click()
-    view.wait_for()
-    return view
+@contextmanager
+def opened(page: Any, key: str, view: str) -> Iterator[Any]:
+    """The view of a lesson, which is drawn; no request follows while it is used."""
+    fold = page.locator(f"#lesson-{key} > button")
+    fold.first.click()
+    found = page.locator(f"#lesson-{key} .{view}")
+    page.wait_for_function(f"document.querySelector('#lesson-{key} .{view}')?.dataset.drawn")
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    yield found
+    assert [one for one in asked if "/queue/join" in one or "/file=" in one] == []
+    fold.first.click()  # closed, it does not run with the next test
 
 
-def drawn(view: Any) -> list[str]:
-    return view.get_attribute("data-drawn").split(" ")
+def drawn(view: Any) -> str:
+    return str(view.get_attribute("data-drawn"))
 
 
-def joins(page: Any) -> list[str]:
-    """Fills with the requests for a run from now on."""
-    found: list[str] = []
-
-    def heard(request: Any) -> None:
-        if "/queue/join" in request.url:
-            found.append(request.url)
-
-    page.on("request", heard)
-    return found
-
-
-def no_wider(page: Any) -> bool:
-    return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+def colour_at(canvas: Any, x: float, y: float) -> list[int]:
+    """[r, g, b] of a canvas at shares of its width and height."""
+    return list(
+        canvas.evaluate(
+            """(one, [x, y]) => [...one.getContext("2d").getImageData(
+                Math.floor(x * one.width), Math.floor(y * one.height), 1, 1).data.slice(0, 3)]""",
+            [x, y],
+        )
+    )
 
 
 # --- receptive field ---
 
 
-def test_the_chain_is_edited_without_a_request(page):
-    view = lesson(page, "receptive-field")
-    asked = joins(page)
+def test_the_field_is_edited_and_measured_without_a_request(page):
+    with opened(page, "receptive-field", "rf") as view:
+        edit(view)
+        measured(page, view)
+
+
+def edit(view):
+    """The chain in the browser has the numbers of Python, and says what cannot be."""
     for one in receptive_field.PRESETS:
         view.locator(".rf-preset").select_option(one.key)
         fields = receptive_field.chain(one.key)
@@ -96,31 +98,28 @@ def test_the_chain_is_edited_without_a_request(page):
         units = view.locator(".rf-rows .rf-units").all_inner_texts()
         assert units == [str(f.units) for f in fields]
     view.locator(".rf-preset").select_option("vgg16")
-    assert drawn(view) == ["vgg16", "18", "17", "212", "32", "7"]
+    assert drawn(view).split() == ["vgg16", "18", "17", "212", "32", "7"]
     view.get_by_label("kernel of layer 1", exact=True).fill("5")
-    assert drawn(view)[:4] == ["yours", "18", "0", "5"]
+    assert drawn(view).split()[:4] == ["yours", "18", "0", "5"]
     view.get_by_label("stride of layer 2", exact=True).fill("2")
     view.get_by_label("dilation of layer 4", exact=True).fill("3")
     view.get_by_label("Remove layer 18, pool5").click()
     view.get_by_text("Add a convolution").click()
     text = "c5 c3s2 m2s2 c3d3p3 c3 m2s2" + 2 * " c3 c3 c3 m2s2" + " c3 c3 c3 c3"
-    fields = receptive_field.chain(text, 224)
-    assert drawn(view) == ["yours", "18", "17", f"{fields[-1].size:g}", str(fields[-1].jump),
-        str(fields[-1].units)]  # fmt: skip
+    last = receptive_field.chain(text, 224)[-1]
+    assert drawn(view) == f"yours 18 17 {last.size:g} {last.jump} {last.units}"
     view.get_by_label("kernel of layer 1", exact=True).fill("0")
     assert "between 1 and 64" in view.locator(".rf-wrong").inner_text()
     view.get_by_label("kernel of layer 1", exact=True).fill("5")
     view.get_by_label("pixels a side").fill("16")
     assert "positions, but only" in view.locator(".rf-wrong").inner_text()
-    assert asked == []
 
 
-def test_the_measured_footprint_is_that_of_python(page):
-    view = lesson(page, "receptive-field")
+def measured(page, view):
+    """The footprint is that of Python, and the unit moves by click and by key."""
     found = receptive_field.measure(PHOTO)
     buttons = view.locator(".rf-layers button")
     assert buttons.all_inner_texts() == [one.name for one in found.layers]
-    asked = joins(page)
     buttons.nth(2).click()
     one = found.layers[2]
     said = view.locator(".rf-found").inner_text()
@@ -132,88 +131,93 @@ def test_the_measured_footprint_is_that_of_python(page):
     before = view.locator(".rf-picture").evaluate("one => one.toDataURL()")
     view.locator(".rf-picture").click(position={"x": size / 4, "y": size / 4})
     moved = view.locator(".rf-picture").evaluate("one => one.toDataURL()")
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
-    assert len({before, moved, view.locator(".rf-picture").evaluate("one => one.toDataURL()")}) > 1
-    assert moved != before
-    assert asked == []
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    pressed = view.locator(".rf-picture").evaluate("one => one.toDataURL()")
+    assert len({before, moved, pressed}) == 3
 
 
 # --- feature maps ---
 
 
 def test_a_channel_is_chosen_by_click_and_by_key(page):
-    view = lesson(page, "feature-maps")
-    found = feature_maps.look(PHOTO)
-    asked = joins(page)
-    size = view.locator(".fm-sheet").bounding_box()["width"]
-    view.locator(".fm-sheet").click(position={"x": size * 2.5 / 8, "y": size * 1.5 / 8})
-    one = found.layers[0]
-    assert drawn(view) == ["0", one.name, "10", str(one.channels[10])]
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowDown")
-    assert drawn(view)[2:] == ["19", str(one.channels[19])]
-    low, high = one.maps[19].min(), one.maps[19].max()
-    said = view.locator(".fm-said").inner_text()
-    assert said.startswith(f"Channel {one.channels[19] + 1} of {one.count}, from ")
-    ends = [float(part.split(" ")[0]) for part in said.split("from ")[1].split(" to ")]
-    np.testing.assert_allclose(ends, [low, high], rtol=0.02, atol=0.02)
-    large = view.locator(".fm-large")
-    covered = large.evaluate("one => one.toDataURL()")
-    view.locator(".fm-opacity").fill("0")
-    assert large.evaluate("one => one.toDataURL()") != covered
-    view.locator(".fm-layer").fill(str(len(found.layers)))
-    assert drawn(view)[1] == found.layers[-1].name
-    assert asked == []
+    with opened(page, "feature-maps", "fm") as view:
+        found = feature_maps.look(PHOTO)
+        size = view.locator(".fm-sheet").bounding_box()["width"]
+        view.locator(".fm-sheet").click(position={"x": size * 2.5 / 8, "y": size * 1.5 / 8})
+        one = found.layers[0]
+        assert drawn(view).split() == ["0", one.name, "10", str(one.channels[10])]
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowDown")
+        assert drawn(view).split()[2:] == ["19", str(one.channels[19])]
+        low, high = one.maps[19].min(), one.maps[19].max()
+        said = view.locator(".fm-said").inner_text()
+        assert said.startswith(f"Channel {one.channels[19] + 1} of {one.count}, from ")
+        ends = [float(part.split(" ")[0]) for part in said.split("from ")[1].split(" to ")]
+        np.testing.assert_allclose(ends, [low, high], rtol=0.02, atol=0.02)
+        large = view.locator(".fm-large")
+        covered = large.evaluate("one => one.toDataURL()")
+        view.locator(".fm-opacity").fill("0")
+        assert large.evaluate("one => one.toDataURL()") != covered
+        view.locator(".fm-layer").fill(str(len(found.layers)))
+        assert drawn(view).split()[1] == found.layers[-1].name
 
 
 # --- compare ---
 
 
 def test_two_are_compared_and_a_third_joins(page):
-    view = lesson(page, "compare")
-    found = compare.look(PHOTO)
-    cards = view.locator(".cp-card")
-    assert cards.locator("h5").all_inner_texts() == [one.title for one in found.answers]
-    for place, one in enumerate(found.answers):
-        names = cards.nth(place).locator(".cp-bars li span:nth-child(2)").all_inner_texts()
-        assert names == list(one.labels)
-        assert f"{one.params / 1e6:.3g} M" in cards.nth(place).inner_text()
-    assert f"{100 * found.agreement[0, 1]:.0f} %" in view.locator(".cp-table").inner_text()
-    asked = joins(page)
-    view.locator(".cp-opacity").fill("0")
-    assert drawn(view) == ["2", "0"]
-    assert asked == []
+    with opened(page, "compare", "cp") as view:
+        found = compare.look(PHOTO)
+        cards = view.locator(".cp-card")
+        assert cards.locator("h5").all_inner_texts() == [one.title for one in found.answers]
+        for place, one in enumerate(found.answers):
+            names = cards.nth(place).locator(".cp-bars li span:nth-child(2)").all_inner_texts()
+            assert names == list(one.labels)
+            assert f"{one.params / 1e6:.3g} M" in cards.nth(place).inner_text()
+        assert f"{100 * found.agreement[0, 1]:.0f} %" in view.locator(".cp-table").inner_text()
+        view.locator(".cp-opacity").fill("0")
+        assert drawn(view).split() == ["2", "0"]
+    page.locator("#lesson-compare > button").first.click()
     page.locator("#lesson-compare-third input").click()
     page.locator("li[role=option][aria-label='EfficientNet-Lite0']").click()
     page.locator("#lesson-compare-said [role=alert]").wait_for()
     said = page.locator("#lesson-compare-said").inner_text()
     assert "two to four different checkpoints" in said
+    page.locator("#lesson-compare > button").first.click()
 
 
 # --- the family ---
 
 
 def test_the_family_shows_who_is_ready(page):
-    view = lesson(page, "cnn-family")
-    cards = view.locator(":scope > li")
-    assert cards.locator("h3").all_inner_texts() == [one.title for one in cnn_family.FAMILY]
-    best = classify.predict(PHOTO, "efficientnet-lite0").labels[0]
-    assert cards.last.locator(".bar-name").first.inner_text() == best
-    assert "Vision Hub has no weights of it" in cards.nth(1).inner_text()
+    with opened(page, "cnn-family", "family") as view:
+        cards = view.locator(":scope > li")
+        assert cards.locator("h3").all_inner_texts() == [one.title for one in cnn_family.FAMILY]
+        best = classify.predict(PHOTO, "efficientnet-lite0").labels[0]
+        assert cards.last.locator(".bar-name").first.inner_text() == best
+        assert "Vision Hub has no weights of it" in cards.nth(1).inner_text()
 
 
 # --- all of them ---
 
 
-def test_they_fit_on_a_phone(phone):
-    for key in ("receptive-field", "feature-maps", "compare", "cnn-family"):
-        lesson(phone, key)
-        assert no_wider(phone), key
-    view = phone.locator("#lesson-feature-maps [data-drawn]")
-    size = view.locator(".fm-sheet").bounding_box()["width"]
-    view.locator(".fm-sheet").tap(position={"x": size * 4.5 / 8, "y": size * 0.5 / 8})
-    assert drawn(view)[2] == "4"
+def test_they_fit_on_a_phone(browser, url):
+    with page_of(browser, viewport=PHONE, touch=True) as phone:
+        begun(phone, url)
+        for key, root in (
+            ("receptive-field", "rf"),
+            ("compare", "cp"),
+            ("cnn-family", "family"),
+            ("feature-maps", "fm"),
+        ):
+            with opened(phone, key, root) as view:
+                fits = "document.documentElement.scrollWidth <= window.innerWidth"
+                assert phone.evaluate(fits), key
+                if key == "feature-maps":
+                    side = view.locator(".fm-sheet").bounding_box()["width"] / 8
+                    view.locator(".fm-sheet").tap(position={"x": 4.5 * side, "y": 0.5 * side})
+                    assert drawn(view).split()[2] == "4"
 
 
 def test_their_endpoints_answer(url):

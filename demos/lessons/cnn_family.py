@@ -27,7 +27,7 @@ def _run(picture: images.Picture) -> tuple[str, str]:
     cards = "".join(_card(one) for one in answers)
     infos = "".join(ui.info_html(one.found.info) for one in answers if one.found is not None)
     chart = _chart([one.member for one in answers if one.member.top1])
-    return f'<ol class="family">{cards}</ol>{chart}', infos
+    return f'<ol class="family" data-drawn="{len(answers)}">{cards}</ol>{chart}', infos
 
 
 def _card(one: Answer) -> str:
