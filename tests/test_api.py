@@ -56,7 +56,7 @@ def size_of(path):
 def test_the_documented_endpoints_exist_and_no_other_is_public(client):
     names = set(client.view_api(return_format="dict")["named_endpoints"])
     assert names == {
-        "/classify", "/attention", "/positions", "/logits", "/detect", "/segment",
+        "/classify", "/attention", "/positions", "/logits", "/why", "/detect", "/segment",
         "/segment_everything", "/reconstruct", "/denoise",
         "/super_resolve", "/deblur", "/checkpoints", "/status",
     }  # fmt: skip

@@ -9,9 +9,9 @@ Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ import torch
 from core import checks, images
 from core.errors import CheckpointError, HubError
 from core.nets import transforms
-from core.serving import runtime
+from core.serving import devices, runtime
 from core.serving.runtime import Built, Run
 from core.sources import resolver, state_dicts
 from core.sources.resolver import Progress, Resolved
@@ -153,6 +153,25 @@ def read(rgb: images.RGB, view: View, progress: Progress | None = None) -> tuple
         raise CheckpointError(str(error)) from error
 
 
+def last_maps(
+    batches: Iterable[torch.Tensor], progress: Progress | None = None
+) -> Iterator[torch.Tensor]:
+    """The last map (n, 1280, r, r) of each batch (n, 3, s, s) from `transform`; none is kept.
+
+    Raises:
+        CheckpointError, OutOfMemory: as `read`.
+    """
+    with runtime.run("classify", KEY, _build_trunk, progress) as run:
+        module: Any = run.lease.built.module
+        for batch in batches:
+            yield runtime.forward(partial(_last_map, module, batch), True, long=True)
+
+
+def _last_map(module: Any, batch: torch.Tensor) -> torch.Tensor:
+    found: torch.Tensor = module.forward_features(batch.to(devices.device()))
+    return found.float().cpu()
+
+
 def logits(run: Run, maps: Features) -> torch.Tensor:
     """(1, K) of the trunk's own class layer, on the CPU."""
     module: Any = run.lease.built.module
@@ -173,7 +192,8 @@ def build(resolved: Resolved) -> Built:
         model = timm.create_model(resolved.checkpoint.arch)
     name = resolved.path.name
     state_dicts.assign(model, renamed(state_dicts.read(resolved.path), name), name)
-    return Built(model, {"labels": imagenet_names(), "dilated": dilated(model)})
+    seen = {"transform": transform(CLASSES), "crop": CLASSES.crop}
+    return Built(model, {"labels": imagenet_names(), "dilated": dilated(model), **seen})
 
 
 def dilated(model: Any) -> Any:
