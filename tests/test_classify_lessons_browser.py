@@ -36,11 +36,23 @@ def opened(page: Any, key: str, view: str) -> Iterator[Any]:
     fold.first.click()
     found = page.locator(f"#lesson-{key} .{view}")
     page.wait_for_function(f"document.querySelector('#lesson-{key} .{view}')?.dataset.drawn")
-    asked: list[str] = []
-    page.on("request", lambda one: asked.append(one.url))
-    yield found
-    assert [one for one in asked if "/queue/join" in one or "/file=" in one] == []
+    with silent(page):
+        yield found
     fold.first.click()  # closed, it does not run with the next test
+
+
+@contextmanager
+def silent(page: Any) -> Iterator[None]:
+    """Nothing is asked of the server meanwhile."""
+    asked: list[str] = []
+
+    def note(request: Any) -> None:
+        asked.append(request.url)
+
+    page.on("request", note)
+    yield
+    page.remove_listener("request", note)
+    assert [one for one in asked if "/queue/join" in one or "/file=" in one] == []
 
 
 def drawn(view: Any) -> str:
@@ -130,8 +142,8 @@ def test_another_class_brings_other_maps_and_the_rest_needs_no_request(page):
     page.wait_for_function(f"{state}?.endsWith('true|{expected.label}')")
     page.locator("#lesson-why-this-class .wy-classes button").nth(1).click()
     page.wait_for_function(f"{state}?.endsWith('true|{second}')")
-    fold.click()
-    with opened(page, "why-this-class", "wy") as view:
+    view = page.locator("#lesson-why-this-class .wy")
+    with silent(page):
         view.locator(".wy-grid button").nth(2).focus()
         page.keyboard.press("Enter")
         view.locator(".wy-opacity").fill("1")
@@ -147,3 +159,4 @@ def test_another_class_brings_other_maps_and_the_rest_needs_no_request(page):
         assert bright > 600 and dark < 120  # the ends of the scale, without the picture
         assert view.locator(".wy-rows tr").count() == len(expected.maps) + 1
         assert "cells hidden" in view.locator(".wy-hidden-said").inner_text()
+    fold.click()
