@@ -37,6 +37,7 @@ CHECKS = {
         "len(masks.masks) >= 1",
         "again.info.cache['embedding'] == 'hit'",
         "places.similarity.shape[0] == places.grid[0] * places.grid[1]",
+        "why.label == 'tiger cat' and all(one.values.max() > 0 for one in why.maps)",
         "round(scores.cross_entropy('tabby, tabby cat'), 2) > 0",
         "Path('filled.png').is_file()",
         "larger.image.shape == (600, 902, 3)",  # twice chelsea.jpg
