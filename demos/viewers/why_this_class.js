@@ -23,7 +23,7 @@ function drawHidden() {
   const count = Math.round(curves.shares[at.step] * cells());
   pen.fillStyle = model.mean;
   for (const cell of order(at.method).slice(0, count)) {
-    const [x, y] = [cell % columns, Math.floor(cell / columns)].map((one) => one);
+    const [x, y] = [cell % columns, Math.floor(cell / columns)];
     pen.fillRect(x * 320 / columns, y * 320 / rows, 320 / columns + .5, 320 / rows + .5);
   }
   const left = curves.deletion[at.method][at.step];
