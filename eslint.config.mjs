@@ -1,9 +1,9 @@
 // Rules for the page's scripts; `make lint-js` runs them. No plug-in is needed.
 const browser = [
   "Blob", "CSS", "DataTransfer", "DragEvent", "Element", "Event", "CustomEvent", "File", "HTMLElement",
-  "HTMLInputElement", "Image", "ImageData", "KeyboardEvent", "MutationObserver", "Path2D",
-  "ResizeObserver", "URL", "atob", "cancelAnimationFrame", "clearInterval", "clearTimeout",
-  "console", "createImageBitmap", "devicePixelRatio", "document", "fetch", "getComputedStyle",
+  "HTMLInputElement", "Image", "ImageData", "KeyboardEvent", "MouseEvent", "MutationObserver", "Path2D",
+  "ResizeObserver", "URL", "URLSearchParams", "atob", "cancelAnimationFrame", "clearInterval", "clearTimeout",
+  "console", "createImageBitmap", "devicePixelRatio", "document", "fetch", "fileAddress", "getComputedStyle", "history",
   "localStorage", "location", "matchMedia", "navigator", "performance", "requestAnimationFrame",
   "sessionStorage", "setInterval", "setTimeout", "structuredClone", "window",
 ];

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from core import checks, images
 from core.checkpoints import by_key
-from core.errors import CheckpointError, InputError
+from core.errors import InputError
 from core.nets import heads, transforms, trunk, whole
+from core.nets.classifiers import build as _build
 from core.nets.heads import Maps
 from core.nets.trunk import Classifier
 from core.serving import runtime
-from core.serving.runtime import Built
-from core.sources import state_dicts
-from core.sources.resolver import Progress, Resolved
+from core.sources.resolver import Progress
 from core.types import Classification, RunInfo
 
 T = TypeVar("T")
@@ -33,6 +32,14 @@ class Logits:
     labels: tuple[str, ...]
     values: NDArray[np.float64]
     info: RunInfo
+
+    def find(self, label: str) -> int:
+        """The number of a class by its name.
+
+        Raises:
+            InputError: the model does not know it.
+        """
+        return number_of(self.labels, label)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -300,6 +307,23 @@ def of_model(
         return ask(run.model), run.extra.crop, run.info()
 
 
+def number_of(labels: tuple[str, ...], label: str) -> int:
+    """The number of a class by its name, in capitals or not.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if not isinstance(label, str) or not label.strip():
+        raise InputError("Name a class, such as the best one.")
+    wanted = label.strip().casefold()
+    for i, name in enumerate(labels):
+        if name.casefold() == wanted:
+            return i
+    close = [name for name in labels if wanted in name.casefold()][:3]
+    hint = f"; did you mean {' or '.join(close)}?" if close else "; choose one that it lists."
+    raise InputError(f"The model knows no class {label.strip()[:60]!r}{hint}")
+
+
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities of (K,) logits."""
     shifted = np.exp(logits - logits.max())
@@ -326,90 +350,5 @@ def _inputs(run: runtime.Run[Classifier], rgb: images.RGB, maps: Maps) -> tuple[
     if view is not None:
         return maps.of(run, view).head, maps.of(run, trunk.CLASSES).head.mean((2, 3))
     with run.watch.stage("prepare"):
-        return ((run.extra.transform or trunk.transform(trunk.CLASSES))(rgb),)
-
-
-def _build(resolved: Resolved) -> Built[Classifier]:
-    if resolved.checkpoint.loader == "trunk":
-        return trunk.build(resolved)
-    config = state_dicts.starter_config(resolved.path, "classify")
-    if config is not None:
-        return _build_starter(resolved, config)
-    return _build_timm(resolved)
-
-
-def _build_starter(resolved: Resolved, config: dict[str, Any]) -> Built[Classifier]:
-    from core.nets import vit
-
-    view = heads.view_of(config, resolved.path.name)
-    if view is not None:
-        return _build_hybrid(resolved, config, view)
-    model = _filled(lambda: vit.build(config["arch"]), resolved)
-    side = config["input_size"]
-    data_config = {
-        "input_size": (3, side, side),
-        "mean": tuple(config["mean"]),
-        "std": tuple(config["std"]),
-        "crop_pct": config["crop_pct"],
-        "interpolation": config["interpolation"],
-    }
-    transform = transforms.timm_transform(data_config)
-    labels = tuple(config["labels"])
-    return Built(model, Classifier(labels, config["crop_pct"], transform))
-
-
-def _build_hybrid(
-    resolved: Resolved, config: dict[str, Any], view: trunk.View
-) -> Built[Classifier]:
-    from core.nets import hybrid
-
-    head = {f"head.{leaf}": weight for leaf, weight in trunk.class_layer().items()}
-    model = _filled(lambda: hybrid.build(config["arch"]), resolved, head)
-    return Built(model, Classifier(trunk.imagenet_names(), view.crop, view=view))
-
-
-def _build_timm(resolved: Resolved) -> Built[Classifier]:
-    import timm
-    from timm.data import resolve_model_data_config
-
-    # A user's folder describes itself: its config holds class count, labels and transform.
-    own = resolved.tier == "own" and resolved.path.with_name("config.json").is_file()
-    name = f"local-dir:{resolved.path.parent}" if own else resolved.checkpoint.arch
-    if not name:
-        raise CheckpointError(f"{resolved.path.name} needs timm's config.json beside it.")
-    model = _filled(lambda: timm.create_model(name), resolved)
-    if not model.num_classes and not resolved.checkpoint.features:
-        raise CheckpointError(f"{resolved.path.name} has no classes, only features.")
-    data_config = resolve_model_data_config(model)
-    crop = None if data_config.get("crop_mode") == "squash" else data_config["crop_pct"]
-    return Built(model, Classifier(_labels(model), crop, transforms.timm_transform(data_config)))
-
-
-def _filled(
-    create: Callable[[], torch.nn.Module],
-    resolved: Resolved,
-    shared: state_dicts.StateDict | None = None,
-) -> Any:
-    """Load the weight file into a model built on `meta`, where nothing is initialised.
-
-    Args:
-        shared: weights that the file leaves out, since another file has them.
-    """
-    state = state_dicts.read(resolved.path, mapped=resolved.tier != "own") | (shared or {})
-    with torch.device("meta"):
-        model = create()
-    state_dicts.assign(model, state, resolved.path.name)
-    if state_dicts.has_meta(model):  # e.g. Swin's constant tables, never saved
-        model = state_dicts.assign(create(), state, resolved.path.name)
-    return model
-
-
-def _labels(model: Any) -> tuple[str, ...]:
-    """Labels from the file's config, ImageNet-1k names for 1,000 classes, or else numbers."""
-    classes = int(model.num_classes)
-    names = model.pretrained_cfg.get("label_names")
-    if names and len(names) == classes:
-        return tuple(names)
-    if classes == 1000:
-        return trunk.imagenet_names()
-    return tuple(f"class {i}" for i in range(classes))
+        assert run.extra.transform is not None  # only heads have none
+        return (run.extra.transform(rgb),)

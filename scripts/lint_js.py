@@ -3,21 +3,25 @@
     python -m scripts.lint_js
 
 The canvas scripts share one scope, because `demos/canvas/component.py` joins them into a function,
-so they are linted together. Findings are reported by file and line. Other scripts are expressions.
+so they are linted together, and so are those of each view. Findings are reported by file and line.
+Other scripts are expressions.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from demos.canvas import component
+from demos.viewers import view
 
 ROOT = Path(__file__).resolve().parent.parent
-CANVAS = ROOT / "demos" / "canvas"
+CANVAS, VIEWERS = ROOT / "demos" / "canvas", ROOT / "demos" / "viewers"
 ESLINT = "eslint@9.39.1"
 #: each script's path and the lines of code that stand for it
 Parts = list[tuple[Path, list[str]]]
@@ -25,12 +29,26 @@ Parts = list[tuple[Path, list[str]]]
 
 def units() -> list[tuple[str, Parts, str]]:
     """(opening, scripts, closing) of everything that is linted as one text."""
-    parts = [CANVAS / name for name in component._SCRIPTS]
-    joined = [(path, path.read_text("utf-8").splitlines()) for path in parts]
-    others = sorted(set((ROOT / "demos").rglob("*.js")) - set(parts))
+    arguments = "element, trigger, props, watch"
+    found = [_joined(arguments, CANVAS, component._SCRIPTS)]
+    found.append(
+        ("(function () {", *_joined("", VIEWERS, ("paint.js",))[1:2], "return Paint; })();")
+    )
+    for name in sorted(file.stem for file in VIEWERS.glob("[!_]*.py")):
+        module = importlib.import_module(f"demos.viewers.{name}")
+        for one in vars(module).values():
+            if isinstance(one, type) and issubclass(one, view.View) and one is not view.View:
+                found.append(_joined("element, props, watch, Paint", VIEWERS, one.scripts))
+    done = {path for _, parts, _ in found for path, _ in parts}
+    others = sorted(set((ROOT / "demos").rglob("*.js")) - done)
     alone = [[(path, path.read_text("utf-8").splitlines())] for path in others]
-    canvas = ("(function (element, trigger, props, watch) {", joined, "})();")
-    return [canvas, *(("void (", one, ");") for one in alone)]
+    return [*found, *(("void (", one, ");") for one in alone)]
+
+
+def _joined(arguments: str, folder: Path, names: Sequence[str]) -> tuple[str, Parts, str]:
+    """Scripts that are one function with these arguments."""
+    parts = [(folder / name, (folder / name).read_text("utf-8").splitlines()) for name in names]
+    return f"(function ({arguments}) {{", parts, "})();"
 
 
 def lint(opening: str, parts: Parts, closing: str) -> list[str]:

@@ -178,4 +178,37 @@ def test_click_keys_head_layer_and_temperature_need_no_request(url):
         said = re.search(r"Entropy ([\d.]+) of", view.locator(".at-said").inner_text())
         assert said is not None and float(said[1]) == pytest.approx(bits, abs=0.02)
         assert view.locator(".at-heads button").count() == heads
+        view.locator("[data-t='1']").click()
+        view.locator(".at-layer").fill(str(layers + 1))
+        row = expected.chosen(layers, 1)[0]
+        said = view.locator(".at-said").inner_text()
+        assert "The answer is read here" in said
+        assert f"{100 * row.max():.0f} %" in said or f"{100 * row.max():.1f} %" in said
         assert joins == []
+
+
+def test_the_readout_is_the_class_attention_that_the_answer_is_made_with():
+    from core.nets import hybrid
+
+    torch.manual_seed(0)
+    model = hybrid.build(
+        {"grid": 3, "channels": 16, "dim": 8, "depth": 2, "heads": 2, "mlp_ratio": 2.0,
+         "registers": 2, "layer_scale": 0.1, "classes": 5, "glance": 0.4}
+    ).eval()  # fmt: skip
+    torch.nn.init.normal_(model.readout.q.weight)
+    maps, glance = torch.rand(1, 16, 3, 3), torch.rand(1, 16)
+    with torch.inference_mode():
+        queries, keys, query, key = (
+            x[0].numpy() for x in attention.queries_and_keys(model, maps, glance)
+        )
+        expected = model.read(maps, glance)[1][0].numpy()
+    readout = attention.ClassAttention(query, key)
+    found = attention.Attention(queries, keys, *tokens.named(model), (0, 0, 9, 9), INFO, readout)
+    np.testing.assert_allclose(readout.weights(1), expected[1], atol=1e-6)
+    assert not np.allclose(expected[1], 1 / 9, atol=1e-3), "it is not equal everywhere"
+    table = found.chosen(2, -1)  # one more than the last layer
+    np.testing.assert_allclose(table[0, 3:], expected.mean(0), atol=1e-6)
+    assert not table[1:].any() and not table[0, :3].any()
+    with pytest.raises(InputError):
+        found.chosen(3, 0)
+    assert not any(part._forward_pre_hooks for part in model.modules())

@@ -13,6 +13,7 @@ from timm.data import create_transform, resolve_model_data_config
 
 from core import classify
 from core.errors import CheckpointError, InputError
+from core.nets import classifiers
 from core.serving import runtime
 from tests import nets
 
@@ -67,7 +68,7 @@ def test_timm_file_equals_ordinary_build(shelf, picture, arch):
     image = picture(200, 150)
     result = classify.predict(image, shelf.add("classify", path, arch=arch), top_k=1000)
     expected = reference(model, resolve_model_data_config(model), image)
-    assert_same(result, expected, classify._labels(model))
+    assert_same(result, expected, classifiers.labels_of(model))
     assert len(set(result.labels)) > 990  # ImageNet's names, a few of which are used twice
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.lessons import logits, positions
+from core.lessons import logits, positions, why_this_class
 from tests.browser import chromium, page_of
 from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
@@ -36,11 +36,23 @@ def opened(page: Any, key: str, view: str) -> Iterator[Any]:
     fold.first.click()
     found = page.locator(f"#lesson-{key} .{view}")
     page.wait_for_function(f"document.querySelector('#lesson-{key} .{view}')?.dataset.drawn")
-    asked: list[str] = []
-    page.on("request", lambda one: asked.append(one.url))
-    yield found
-    assert [one for one in asked if "/queue/join" in one or "/file=" in one] == []
+    with silent(page):
+        yield found
     fold.first.click()  # closed, it does not run with the next test
+
+
+@contextmanager
+def silent(page: Any) -> Iterator[None]:
+    """Nothing is asked of the server meanwhile."""
+    asked: list[str] = []
+
+    def note(request: Any) -> None:
+        asked.append(request.url)
+
+    page.on("request", note)
+    yield
+    page.remove_listener("request", note)
+    assert [one for one in asked if "/queue/join" in one or "/file=" in one] == []
 
 
 def drawn(view: Any) -> str:
@@ -69,10 +81,13 @@ def test_positions_follow_clicks_keys_and_sliders(page):
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowLeft")
         assert drawn(view).split()[0] == str(2 * columns + 1)
-        said = view.locator(".po-said").inner_text().replace("−", "-")  # the sign of print
+        said = view.locator(".po-said").inner_text().replace("\N{MINUS SIGN}", "-")
         mine = expected.of(2, 1).ravel()
         rest = np.delete(mine, 2 * columns + 1)
-        assert f"({rest.max():.2f})" in said and f"everywhere {rest.mean():z.2f}" in said
+        assert (
+            f"({rest.max():.2f})" in said
+            and f"everywhere {rest.mean():.2f}".replace("-0.00", "0.00") in said
+        )
         light, dark = (
             sum(colour_at(view.locator(".po-map"), (i % columns + 0.5) / columns,
                           (i // columns + 0.5) / rows))
@@ -116,3 +131,32 @@ def test_the_loss_follows_class_temperature_and_type(page):
         view.locator(".lo-true").fill("no such thing")
         view.locator(".lo-true").press("Enter")
         assert "knows no class" in view.locator(".lo-unknown").inner_text()
+
+
+def test_another_class_brings_other_maps_and_the_rest_needs_no_request(page):
+    expected = why_this_class.explain(EXAMPLES / "chelsea.jpg")
+    second = expected.best[1][0]
+    state = "document.querySelector('#lesson-why-this-class .wy').dataset.drawn"
+    fold = page.locator("#lesson-why-this-class > button").first
+    fold.click()
+    page.wait_for_function(f"{state}?.endsWith('true|{expected.label}')")
+    page.locator("#lesson-why-this-class .wy-classes button").nth(1).click()
+    page.wait_for_function(f"{state}?.endsWith('true|{second}')")
+    view = page.locator("#lesson-why-this-class .wy")
+    with silent(page):
+        view.locator(".wy-grid button").nth(2).focus()
+        page.keyboard.press("Enter")
+        view.locator(".wy-opacity").fill("1")
+        view.locator(".wy-step").fill("4")
+        assert drawn(view) == f"2|1|false|4|true|{second}"
+        found = why_this_class.explain(EXAMPLES / "chelsea.jpg", label=second).maps[2]
+        rows, columns = found.values.shape
+        bright, dark = (
+            sum(colour_at(view.locator(".wy-grid canvas").nth(2), (i % columns + 0.5) / columns,
+                          (i // columns + 0.5) / rows))
+            for i in (int(found.values.argmax()), int(found.values.argmin()))
+        )  # fmt: skip
+        assert bright > 600 and dark < 120  # the ends of the scale, without the picture
+        assert view.locator(".wy-rows tr").count() == len(expected.maps) + 1
+        assert "cells hidden" in view.locator(".wy-hidden-said").inner_text()
+    fold.click()

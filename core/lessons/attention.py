@@ -17,8 +17,27 @@ from numpy.typing import NDArray
 
 from core import checks, classify, images
 from core.nets import tokens
+from core.nets.hybrid import HybridViT
 from core.sources.resolver import Progress
 from core.types import RunInfo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassAttention:
+    """What a model reads its answer with after the last layer, if it has a readout of its own.
+
+    Only the class token looks, and only at the P patches. `queries` (H, d), already divided by √d,
+    and `keys` (H, P, d) are float32.
+    """
+
+    queries: NDArray[np.float32]
+    keys: NDArray[np.float32]
+
+    def weights(self, head: int, temperature: float = 1.0) -> NDArray[np.float32]:
+        """(P,): the softmax of the scores, divided by the temperature."""
+        scores = self.keys[head] @ self.queries[head] / temperature
+        found = np.exp(scores - scores.max())
+        return found / found.sum()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +47,8 @@ class Attention:
     `queries` and `keys` are (L, H, N, d) float32 for L layers and H heads; the queries are already
     divided by √d. The first tokens are the `special` ones, such as the class token; then the
     patches follow row by row on `grid` (rows, columns). `seen` is the part of the picture that
-    the model saw, (x1, y1, x2, y2) in pixels.
+    the model saw, (x1, y1, x2, y2) in pixels. `readout` is the class attention of a model that has
+    one after its layers, such as the starter.
     """
 
     queries: NDArray[np.float32]
@@ -37,6 +57,7 @@ class Attention:
     grid: tuple[int, int]
     seen: tuple[float, float, float, float]
     info: RunInfo
+    readout: ClassAttention | None = None
 
     def __post_init__(self) -> None:
         patches = self.grid[0] * self.grid[1]
@@ -58,14 +79,23 @@ class Attention:
     def chosen(self, layer: float, head: float, temperature: float = 1.0) -> NDArray[np.float32]:
         """(N, N) weights of one layer and head; -1 is the last layer, and the mean of all heads.
 
+        Layer L, one more than the last, is the `readout` if there is one: the class token's row has
+        weights for the patches, and all others are 0.
+
         Raises:
             InputError: there is no such layer or head, or the temperature is out of range.
         """
         layers, heads = self.queries.shape[:2]
-        layer = checks.whole(layer, "The layer", low=-1, high=layers - 1)
+        last = layers - 1 if self.readout is None else layers
+        layer = checks.whole(layer, "The layer", low=-1, high=last)
         head = checks.whole(head, "The head", low=-1, high=heads - 1)
         temperature = checks.number(temperature, "The temperature", 0.05, 100)
         which = range(heads) if head < 0 else [head]
+        if self.readout is not None and layer == layers:
+            table = np.zeros((self.queries.shape[2],) * 2, np.float32)
+            rows = [self.readout.weights(one, temperature) for one in which]
+            table[0, len(self.special) :] = np.mean(rows, axis=0)
+            return table
         found = [self.weights(layer % layers, one, temperature) for one in which]
         return np.mean(found, axis=0, dtype=np.float32)
 
@@ -103,20 +133,29 @@ def look(
     """
     key = tokens.checkpoint() if checkpoint == "auto" else checkpoint
     found = classify.inside(image, key, "attention", queries_and_keys, tokens.named, progress)
-    queries, keys = (x[0].numpy() for x in found.tensors)
+    queries, keys, *more = (x[0].numpy() for x in found.tensors)
     special, grid = found.facts
-    return Attention(queries, keys, special, grid, found.seen, found.info)
+    readout = ClassAttention(*more) if more else None
+    return Attention(queries, keys, special, grid, found.seen, found.info, readout)
 
 
 def queries_and_keys(model: Any, *x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Run the model on its inputs (B, …); return (B, L, H, N, d) queries, divided by √d, and keys.
 
-    The inputs of the attention layers are recorded during the pass and the layers' own weights
-    applied to them again, since fused attention does not give its weights away.
+    Those of its class attention follow, (B, H, d) and (B, H, P, d), if it has one. The inputs of
+    the layers are recorded during the pass and their own weights applied to them again, since fused
+    attention does not give its weights away.
     """
     layers = [block.attn for block in model.blocks]
-    with tokens.inputs_of(layers) as inputs:
+    readout = model.readout if isinstance(model, HybridViT) else None
+    more = [] if readout is None else [readout.q, readout.k]
+    with tokens.inputs_of([*layers, *more]) as inputs:
         model(*x)
     pairs = [tokens.projected(layer, inputs[i])[:2] for i, layer in enumerate(layers)]
     queries, keys = zip(*pairs, strict=True)
-    return torch.stack(queries, 1).float(), torch.stack(keys, 1).float()
+    stacked = torch.stack(queries, 1).float(), torch.stack(keys, 1).float()
+    if readout is None:
+        return stacked
+    query = readout.q(inputs[len(layers)]).unflatten(1, (readout.heads, -1))  # (B, H, d)
+    key = readout.k(inputs[len(layers) + 1]).unflatten(2, (readout.heads, -1)).transpose(1, 2)
+    return *stacked, query.float() * query.shape[-1] ** -0.5, key.float()

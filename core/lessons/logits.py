@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import checks, classify, images
-from core.errors import InputError
 from core.sources.resolver import Progress
 from core.types import RunInfo
 
@@ -73,7 +72,7 @@ class Logits:
         Raises:
             InputError: the model does not know it.
         """
-        return find(self.labels, label)
+        return classify.number_of(self.labels, label)
 
 
 def look(
@@ -104,20 +103,3 @@ def naive_cross_entropy(logits: NDArray[np.float64], target: int, dtype: str = "
     with np.errstate(all="ignore"):
         powers = np.exp(logits.astype(dtype))
         return float(-np.log(powers[target] / powers.sum(dtype=dtype)))
-
-
-def find(labels: tuple[str, ...], label: str) -> int:
-    """The number of a class by its name, in capitals or not; or by its number.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    if not isinstance(label, str) or not label.strip():
-        raise InputError("Name a class, such as the best one.")
-    wanted = label.strip().casefold()
-    for i, name in enumerate(labels):
-        if name.casefold() == wanted:
-            return i
-    close = [name for name in labels if wanted in name.casefold()][:3]
-    hint = f"; did you mean {' or '.join(close)}?" if close else "; choose one that it lists."
-    raise InputError(f"The model knows no class {label.strip()[:60]!r}{hint}")

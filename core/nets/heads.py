@@ -104,7 +104,7 @@ class ManyMaps:
                 return request()
             except _Missing as missing:
                 view = missing.view
-            self._found[view] = trunk.last_maps(self.pictures, view, self._progress)
+            self._found[view] = trunk.maps_together(self.pictures, view, self._progress)
 
 
 def view_of(config: dict[str, Any], name: str) -> View | None:

@@ -9,10 +9,10 @@ Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ import torch
 from core import checks, images
 from core.errors import CheckpointError, HubError
 from core.nets import transforms
-from core.serving import runtime
+from core.serving import devices, runtime
 from core.serving.runtime import Built, Run
 from core.sources import resolver, state_dicts
 from core.sources.resolver import Progress, Resolved
@@ -182,6 +182,19 @@ def leased(progress: Progress | None = None) -> Iterator[Run[Classifier]]:
 
 
 def last_maps(
+    batches: Iterable[torch.Tensor], progress: Progress | None = None
+) -> Iterator[torch.Tensor]:
+    """The last map (n, 1280, r, r) of each batch (n, 3, s, s) from `transform`; none is kept.
+
+    Raises:
+        CheckpointError, OutOfMemory: as `read`.
+    """
+    with leased(progress) as run:
+        for batch in batches:
+            yield runtime.forward(partial(_last_map, run.model, batch), True, long=True)
+
+
+def maps_together(
     pictures: Sequence[images.RGB], view: View, progress: Progress | None = None
 ) -> torch.Tensor:
     """(B, 1280, r, r), the `head` of `Features` of several pictures in one pass; nothing is kept.
@@ -189,20 +202,20 @@ def last_maps(
     Raises:
         CheckpointError, InputError, OutOfMemory: as `read`.
     """
-    try:
-        with runtime.run("classify", KEY, _build_trunk, progress) as run:
-            _refuse_other(run.lease.resolved)
-            x = torch.cat([transform(view)(rgb) for rgb in pictures])  # (B, 3, s, s)
-            module = run.extra.dilated if view.dilated else run.model
+    x = torch.cat([transform(view)(rgb) for rgb in pictures])  # (B, 3, s, s)
+    with leased(progress) as run:
+        module = run.extra.dilated if view.dilated else run.model
 
-            def passed() -> torch.Tensor:
-                with run.autocast():
-                    found: torch.Tensor = module.forward_features(x.to(runtime.device()))
-                return found.float().cpu()
+        def passed() -> torch.Tensor:
+            with run.autocast():
+                return _last_map(module, x)
 
-            return runtime.forward(passed, full_precision=True)
-    except NoTrunk as error:
-        raise CheckpointError(str(error)) from error
+        return runtime.forward(passed, full_precision=True)
+
+
+def _last_map(module: Any, batch: torch.Tensor) -> torch.Tensor:
+    found: torch.Tensor = module.forward_features(batch.to(devices.device()))
+    return found.float().cpu()
 
 
 def logits(run: Run[Classifier], maps: Features) -> torch.Tensor:

@@ -41,6 +41,17 @@ class OutputStore:
                     self._cache[key] = value
             return value, False
 
+    def find(self, key: Hashable) -> Any | None:
+        """The value of a key, or None; for those who compute it in steps and `keep` it."""
+        with self._lock:
+            return self._cache.get(key)
+
+    def keep(self, key: Hashable, value: Any) -> None:
+        """Store a value; one that is larger than the whole store is not kept."""
+        with self._lock:
+            if value_bytes(value) <= self._cache.maxsize:
+                self._cache[key] = value
+
     @contextmanager
     def _sole(self, key: Hashable) -> Iterator[None]:
         """Hold the lock of `key`, which is dropped when the last thread leaves it."""

@@ -64,6 +64,16 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """A line of text; Enter runs the lesson again."""
+
+    key: str
+    label: str
+    value: str = ""
+    info: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     """Another picture, (H, W, 3) uint8, or None if there is none."""
 
@@ -82,7 +92,7 @@ class Action:
     clears: tuple[str, ...] = ()
 
 
-Control = Slider | Choice | Check | Upload | Action
+Control = Slider | Choice | Check | Text | Upload | Action
 
 
 # ---- outputs

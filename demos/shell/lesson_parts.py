@@ -9,7 +9,7 @@ import gradio as gr
 from core import images
 from demos.shell import ui
 from demos.shell.image import ImageIn
-from demos.shell.lesson import Action, Check, Choice, Control, Show, Slider, Upload
+from demos.shell.lesson import Action, Check, Choice, Control, Show, Slider, Text, Upload
 
 
 def control(one: Control, place: str) -> Any:
@@ -23,6 +23,8 @@ def control(one: Control, place: str) -> Any:
             return gr.Dropdown(list(one.choices), value=one.value, info=one.info or None, **named)
         case Check():
             return gr.Checkbox(one.value, info=one.info or None, **named)
+        case Text():
+            return gr.Textbox(one.value, max_lines=1, info=one.info or None, **named)
         case Upload():
             return ImageIn(sources=("upload",), height=140, **named)
         case Action():

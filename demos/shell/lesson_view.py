@@ -24,6 +24,7 @@ from demos.shell.lesson import (
     Endpoint,
     Lesson,
     Slider,
+    Text,
     Upload,
 )
 
@@ -211,6 +212,8 @@ class _View:
                 return [made.release]
             case Choice() | Check():
                 return [made.input]
+            case Text():
+                return [made.submit]
             case Upload():
                 return [made.upload, made.clear]
         return []

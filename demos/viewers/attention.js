@@ -9,7 +9,20 @@ let model = null, image = null, playing = 0;
 const at = { layer: 0, head: MEAN, token: 0, temperature: 1 };
 
 // ---- numbers
+const isReadout = (layer) => layer === model.layers; // a step after the layers, if the model has it
+const looker = () => (isReadout(at.layer) ? 0 : at.token); // there, only the class token looks
+function readoutScores(head) {
+  const { dim, tokens, answer_query: query, answer_keys: keys } = model, count = tokens - first();
+  const row = new Float32Array(tokens).fill(-Infinity); // it does not look at special tokens
+  for (let j = 0; j < count; j += 1) {
+    let sum = 0;
+    for (let i = 0, to = (head * count + j) * dim; i < dim; i += 1) sum += query[head * dim + i] * keys[to + i];
+    row[first() + j] = sum * model.readout[head];
+  }
+  return row;
+}
 function dots(layer, head, token) { // N scores of one row
+  if (isReadout(layer)) return readoutScores(head);
   const { heads, tokens, dim, queries, keys, scale } = model;
   const first = (layer * heads + head) * tokens * dim, row = new Float32Array(tokens);
   const unit = scale[layer][head], from = first + token * dim;
@@ -42,7 +55,7 @@ const nameOf = (token) => token < first()
   ? "the " + model.special[token] : `the patch in row ${rowOf(token) + 1}, column ${columnOf(token) + 1}`;
 
 // ---- drawing
-const mark = (pen) => Paint.mark(pen, model.rows, model.columns, at.token - first());
+const mark = (pen) => Paint.mark(pen, model.rows, model.columns, looker() - first());
 function drawMap(canvas, values, low, high, side) {
   const pen = Paint.picture(canvas, image, side), { rows, columns } = model;
   Paint.cells(pen, values.slice(first()), { rows, columns, low, high });
@@ -56,33 +69,34 @@ function drawPicture() {
 const ends = (values) => Paint.ends(values.slice(first()));
 function draw() {
   if (!model || !image) return;
-  const scores = scoresOf(at.layer, at.head, at.token), weights = weightsOf(at.layer, at.head, at.token);
+  const token = looker(), scores = scoresOf(at.layer, at.head, token), weights = weightsOf(at.layer, at.head, token);
   const [low, high] = ends(scores), most = ends(weights)[1];
   drawPicture();
   drawMap(find("scores"), scores, low, high, 320);
   drawMap(find("weights"), weights, 0, most, 320);
   find("range").textContent = `(${low.toFixed(1)} to ${high.toFixed(1)})`;
   find("most").textContent = `(up to ${share(most)})`;
-  find("from").textContent = capital(nameOf(at.token));
-  find("layer-said").textContent = `${at.layer + 1} of ${model.layers}`;
+  find("from").textContent = capital(nameOf(token));
+  find("layer-said").textContent = isReadout(at.layer) ? "class attention" : `${at.layer + 1} of ${model.layers}`;
   find("temp-said").textContent = at.temperature.toFixed(at.temperature < 10 ? 1 : 0);
   const best = weights.indexOf(Math.max(...weights));
   const own = first() ? `, and ${share(weights[0])} at the ${model.special[0]}` : "";
-  find("said").textContent = `${capital(nameOf(at.token))} looks most at ` +
-    `${best === at.token ? "itself" : nameOf(best)} (${share(weights[best])})${best ? own : ""}. Entropy ` +
-    `${bits(weights).toFixed(2)} of at most ${Math.log2(model.tokens).toFixed(2)} bits.`;
+  const start = isReadout(at.layer) ? "The answer is read here: the class token takes the CNN's own vectors, and it" : capital(nameOf(token));
+  find("said").textContent = `${start} looks most at ` +
+    `${best === token ? "itself" : nameOf(best)} (${share(weights[best])})${best ? own : ""}. Entropy ` +
+    `${bits(weights).toFixed(2)} of at most ${Math.log2(model.tokens - (isReadout(at.layer) ? first() : 0)).toFixed(2)} bits.`;
   drawHeads();
   drawFar();
   if (find("all").open) drawMatrix();
   for (const one of root.querySelectorAll("[data-t]"))
     Paint.pressed(one, Number(one.dataset.t) === at.temperature);
   for (const one of find("who").children)
-    Paint.pressed(one, Number(one.dataset.token) === at.token);
+    Paint.pressed(one, Number(one.dataset.token) === token);
   root.dataset.drawn = [at.layer, at.head, at.token, at.temperature].join(" ");
 }
 function drawHeads() {
   for (const button of find("heads").children) {
-    const head = Number(button.dataset.head), weights = weightsOf(at.layer, head, at.token);
+    const head = Number(button.dataset.head), weights = weightsOf(at.layer, head, looker());
     drawMap(button.firstChild, weights, 0, ends(weights)[1], 96);
     Paint.pressed(button, head === at.head);
   }
@@ -114,7 +128,8 @@ function drawFar() {
 function drawMatrix() {
   const n = model.tokens, pen = Paint.sized(find("matrix"), n), pixels = pen.createImageData(n, n);
   for (let i = 0; i < n; i += 1) {
-    const weights = weightsOf(at.layer, at.head, i), most = Math.max(...weights);
+    const weights = isReadout(at.layer) && i ? new Float32Array(n) : weightsOf(at.layer, at.head, i);
+    const most = Math.max(...weights) || 1;
     for (let j = 0; j < n; j += 1)
       pixels.data.set([...Paint.colour(Math.sqrt(weights[j] / most)), 255], 4 * (i * n + j));
   }

@@ -28,8 +28,14 @@ def packed(rgb: images.RGB, found: Attention) -> dict[str, Any]:
     queries, of_queries = view.whole(found.queries, (2, 3))
     keys, of_keys = view.whole(found.keys, (2, 3))
     layers, heads, tokens, dim = found.queries.shape
+    arrays, readout = {"queries": queries, "keys": keys}, None
+    if found.readout is not None:
+        query, of_query = view.whole(found.readout.queries, (1,))
+        key, of_key = view.whole(found.readout.keys, (1, 2))
+        arrays |= {"answer_query": query, "answer_keys": key}
+        readout = (of_query * of_key).tolist()
     return {
-        **view.packed("attention", {"queries": queries, "keys": keys}),
+        **view.packed("attention", arrays),
         "picture": view.seen(rgb, found.seen),
         "scale": (of_queries * of_keys).tolist(),
         "layers": layers,
@@ -39,5 +45,6 @@ def packed(rgb: images.RGB, found: Attention) -> dict[str, Any]:
         "rows": found.grid[0],
         "columns": found.grid[1],
         "special": list(found.special),
+        "readout": readout,
         "far": [[round(float(far), 4) for far in row] for row in found.distances()],
     }

@@ -5,6 +5,7 @@ function choose(token) {
 }
 const patches = () => model && { rows: model.rows, columns: model.columns, cell: at.token - first() };
 Paint.pick(find("picture"), patches, (cell) => choose(first() + cell));
+const count = () => model.layers + (model.readout ? 1 : 0);
 function toLayer(layer) {
   at.layer = layer;
   find("layer").value = String(layer + 1);
@@ -36,14 +37,14 @@ find("play").addEventListener("click", () => {
   Paint.pressed(find("play"), true);
   playing = setInterval(() => {
     if (!element.isConnected || !root.getClientRects().length) return stop();
-    toLayer((at.layer + 1) % model.layers);
+    toLayer((at.layer + 1) % count());
   }, 700);
 });
 find("all").addEventListener("toggle", draw);
 find("matrix").addEventListener("pointermove", (event) => {
   const cell = Paint.cellAt(event, model.tokens, model.tokens);
   const i = Math.floor(cell / model.tokens), j = cell % model.tokens;
-  find("pair").textContent = `${capital(nameOf(i))} looks at ${nameOf(j)}: ${share(weightsOf(at.layer, at.head, i)[j])}.`;
+  find("pair").textContent = `${capital(nameOf(i))} looks at ${nameOf(j)}: ${share(isReadout(at.layer) && i ? 0 : weightsOf(at.layer, at.head, i)[j])}.`;
 });
 root.addEventListener("click", (event) => {
   const button = event.target.closest("button");
@@ -54,7 +55,7 @@ root.addEventListener("click", (event) => {
 });
 
 function place() { // the controls of this model
-  find("layer").max = String(model.layers);
+  find("layer").max = String(count());
   const option = (value, text) => Object.assign(document.createElement("option"), { value, textContent: text });
   const heads = [...Array(model.heads).keys()];
   find("head").replaceChildren(option(MEAN, "mean of all"), ...heads.map((head) => option(head, head + 1)));
@@ -85,7 +86,7 @@ async function receive(value) {
   }
   image = loaded.image;
   model = { ...next, ...loaded.arrays };
-  at.layer = Math.min(at.layer || model.layers - 1, model.layers - 1);
+  at.layer = Math.min(at.layer || model.layers - 1, count() - 1);
   if (at.head >= model.heads) at.head = MEAN;
   at.token = Math.min(at.token, model.tokens - 1);
   if (!at.token && !model.special.length) at.token = Math.floor(model.tokens / 2);
