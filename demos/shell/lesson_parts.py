@@ -8,6 +8,7 @@ import gradio as gr
 
 from core import images
 from demos.shell import ui
+from demos.shell.file_in import FileIn
 from demos.shell.image import ImageIn
 from demos.shell.lesson import Action, Check, Choice, Control, Show, Slider, Upload
 
@@ -23,6 +24,8 @@ def control(one: Control, place: str) -> Any:
             return gr.Dropdown(list(one.choices), value=one.value, info=one.info or None, **named)
         case Check():
             return gr.Checkbox(one.value, info=one.info or None, **named)
+        case Upload() if one.files:
+            return FileIn(one.files, **named)
         case Upload():
             return ImageIn(sources=("upload",), height=140, **named)
         case Action():
