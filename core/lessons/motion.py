@@ -200,10 +200,12 @@ def _frames(file: Image.Image) -> tuple[list[Frames], list[float]]:
 
 
 def _even(frames: list[Frames], times: list[float]) -> Clip:
-    """The frames at even steps of time, as a filter needs them: a frame that is shown for twice as
-    long as the shortest counts twice.
+    """The frames at even steps of time, as a filter needs them: a frame that is shown for longer
+    counts several times, since writers of clips merge frames that are alike.
     """
-    step = min(times)
+    step = float(np.gcd.reduce(np.rint(times).astype(int)))
+    if step <= 10:  # e.g. 33 and 34 ms by turns
+        step = min(times)
     shown = [max(1, round(one / step)) for one in times]
     if sum(shown) > MOST_FRAMES:
         step = sum(times) / MOST_FRAMES
