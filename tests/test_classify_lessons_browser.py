@@ -110,6 +110,8 @@ def test_without_weights_the_windows_are_drawn_and_one_sentence_says_why(page, m
     bare = swin.Windows("Swin-T", found.blocks, (), (), found.seen, None, "It needs weights.")
     monkeypatch.setattr(swin, "look", lambda *_: bare)
     with opened(page, "swin", "sw") as view:
+        page.locator("#lesson-swin-facts").get_by_text("It needs weights.").wait_for()
+        view.locator(".sw-weights").wait_for(state="hidden")
         facts = page.locator("#lesson-swin-facts").inner_text()
         assert "It needs weights." in facts and "those of Swin-T" in facts
         assert not view.locator(".sw-weights").is_visible()
