@@ -15,10 +15,11 @@ import gradio as gr
 from gradio.utils import get_function_description
 
 from core import checks
+from demos.shell.file_in import FileIn
 from demos.shell.image import ImageIn
 from demos.shell.ui import DEVICE_QUEUE, guarded
 
-Kind = Literal["image", "text", "number", "flag", "json", "picture", "lossless", "label"]
+Kind = Literal["image", "clip", "text", "number", "flag", "json", "picture", "lossless", "label"]
 _EXAMPLES = {
     "points": [[120, 80, 1]],
     "box": [40, 30, 220, 180],
@@ -107,6 +108,8 @@ def _make(kind: Kind, label: str, value: Any) -> Any:
     match kind:
         case "image":
             return ImageIn(label=label, visible=False)
+        case "clip":
+            return FileIn(label=label, visible=False)
         case "text":
             return gr.Textbox(value, label=label, visible=False)
         case "number":

@@ -75,10 +75,12 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Another picture, (H, W, 3) uint8, or None if there is none."""
+    """Another picture, (H, W, 3) uint8, or None if there is none. With `files`, endings such as
+    ".gif", it is any file with one of these, and `run` gets its path."""
 
     key: str
     label: str
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

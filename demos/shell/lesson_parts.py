@@ -8,6 +8,7 @@ import gradio as gr
 
 from core import images
 from demos.shell import ui
+from demos.shell.file_in import FileIn
 from demos.shell.image import ImageIn
 from demos.shell.lesson import Action, Check, Choice, Control, Show, Slider, Text, Upload
 
@@ -25,6 +26,8 @@ def control(one: Control, place: str) -> Any:
             return gr.Checkbox(one.value, info=one.info or None, **named)
         case Text():
             return gr.Textbox(one.value, max_lines=1, info=one.info or None, **named)
+        case Upload() if one.files:
+            return FileIn(one.files, **named)
         case Upload():
             return ImageIn(sources=("upload",), height=140, **named)
         case Action():
