@@ -31,6 +31,7 @@ WEIGHTS = {"softmax": (1.0, 5.0, 2.0), "sigmoid": (2.0, 5.0, 2.0)}
 LOSS_WEIGHTS = (1.0, 5.0, 2.0)
 #: What an unmatched query counts in the class loss: DETR's weight of "no object", RT-DETR's alpha.
 UNMATCHED = {"softmax": 0.1, "sigmoid": 0.75}
+STARTER = "detect-starter"
 _FOCAL_ALPHA, _TINY = 0.25, 1e-8
 _MOST_BOXES = 100
 _START = 0.4  # detections with a better score become the first true boxes
@@ -115,8 +116,10 @@ def costs(
         classes = classes[:, labels]
     else:  # as the focal loss would rate the class present, less as it would rate it absent
         p = _sigmoid(z[:, labels])
-        present = _FOCAL_ALPHA * (1 - p) ** 2 * -np.log(p + _TINY)
-        classes = present - (1 - _FOCAL_ALPHA) * p**2 * -np.log(1 - p + _TINY)
+        present = STARTER = "detect-starter"
+_FOCAL_ALPHA * (1 - p) ** 2 * -np.log(p + _TINY)
+        classes = present - (1 - STARTER = "detect-starter"
+_FOCAL_ALPHA) * p**2 * -np.log(1 - p + _TINY)
     l1 = np.abs(predicted.astype(np.float64)[:, None] - boxes[None]).sum(-1)
     return Costs(classes, l1, -overlaps.giou(overlaps.xyxy(predicted), overlaps.xyxy(boxes)))
 
@@ -201,6 +204,8 @@ def look(
     """Match the queries of one picture with true boxes.
 
     Args:
+        checkpoint: a key of `core.checkpoints`; "auto" is the one that Detect would use if that is
+            a DETR, and otherwise the starter.
         boxes: [x1, y1, x2, y2, label] each, in pixels; the label is a class name or number. None:
             the model's own confident detections, slightly moved.
         weights: of class, L1 and GIoU in the cost, 0 to 20; as published if None.
@@ -210,7 +215,10 @@ def look(
         InputError: the checkpoint is no DETR, or an argument is wrong.
         CheckpointError, OutOfMemory.
     """
-    found = detect.inside(image, checkpoint, progress)
+    picture = images.picture(image)
+    found = detect.inside(picture, checkpoint, progress)
+    if found.kind == "dense" and checkpoint == "auto":
+        found = detect.inside(picture, STARTER, progress)
     if found.kind == "dense":
         raise InputError(
             "This detector answers at every place of the picture, so a true box is not matched "

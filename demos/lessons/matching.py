@@ -51,7 +51,7 @@ def matching(
         image: The picture.
         boxes: True boxes, [x1, y1, x2, y2, label] each, in pixels; the label is a class name or
             number. null: the model's own confident detections, slightly moved.
-        checkpoint: A key of /checkpoints, or "auto" for the best one available.
+        checkpoint: A key of /checkpoints, or "auto" for the best DETR available.
         weights: Of the class, L1 and GIoU cost, 0 to 20; null: as published.
         unmatched: Weight of the queries without a box in the class loss, 0 to 1; null: as
             published.
