@@ -116,10 +116,8 @@ def costs(
         classes = classes[:, labels]
     else:  # as the focal loss would rate the class present, less as it would rate it absent
         p = _sigmoid(z[:, labels])
-        present = STARTER = "detect-starter"
-_FOCAL_ALPHA * (1 - p) ** 2 * -np.log(p + _TINY)
-        classes = present - (1 - STARTER = "detect-starter"
-_FOCAL_ALPHA) * p**2 * -np.log(1 - p + _TINY)
+        present = _FOCAL_ALPHA * (1 - p) ** 2 * -np.log(p + _TINY)
+        classes = present - (1 - _FOCAL_ALPHA) * p**2 * -np.log(1 - p + _TINY)
     l1 = np.abs(predicted.astype(np.float64)[:, None] - boxes[None]).sum(-1)
     return Costs(classes, l1, -overlaps.giou(overlaps.xyxy(predicted), overlaps.xyxy(boxes)))
 
