@@ -34,6 +34,7 @@ UNMATCHED = {"softmax": 0.1, "sigmoid": 0.75}
 STARTER = "detect-starter"
 _FOCAL_ALPHA, _TINY = 0.25, 1e-8
 _MOST_BOXES = 100
+_COPY = 0.5  # a detection that overlaps a better one by more IoU shows the same object
 _START = 0.4  # detections with a better score become the first true boxes
 
 
@@ -250,14 +251,18 @@ def checked_weights(weights: Any) -> tuple[float, float, float]:
 
 def start(found: detect.Inside) -> tuple[Array, NDArray[np.int64]]:
     """Up to six plausible true boxes (T, 4), xyxy in 0..1, and their classes (T,): the confident
-    detections, or else the best, each moved a little in its own way."""
+    detections without copies, or else the best, each moved a little in its own way."""
     boxes, scores, labels = found.answers(0.0)
-    count = min(max(1, int((scores > _START).sum())), 6, len(scores))
-    shares = boxes[:count].astype(np.float64) / np.array([*found.size, *found.size])
+    chosen: list[int] = []
+    for i in range(max(1, int((scores > _START).sum()))):
+        if not np.any(overlaps.iou(boxes[[i]], boxes[chosen]) > _COPY):
+            chosen.append(i)
+    boxes, labels = boxes[chosen[:6]], labels[chosen[:6]]
+    shares = boxes.astype(np.float64) / np.array([*found.size, *found.size])
     sides = np.tile(np.maximum(shares[:, 2:] - shares[:, :2], 0.02), 2)
     moved = shares + np.random.default_rng(7).uniform(-0.08, 0.08, shares.shape) * sides
     low = np.clip(moved[:, :2], 0, 0.98)
-    return np.concatenate([low, np.clip(moved[:, 2:], low + 0.02, 1)], 1), labels[:count]
+    return np.concatenate([low, np.clip(moved[:, 2:], low + 0.02, 1)], 1), labels
 
 
 def truths(boxes: Any, found: detect.Inside) -> tuple[Array, NDArray[np.int64]]:

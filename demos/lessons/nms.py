@@ -81,8 +81,8 @@ LESSON = Lesson(
     title="Life with and without NMS",
     tab="detect",
     about="A detector that answers at every place finds each object many times, and non-maximum "
-    "suppression drops the copies. DETR's queries agree among themselves, so there is little to "
-    "drop. Move the sliders, and point at a box to see what it suppresses.",
+    "suppression drops the copies. DETR's queries agree among themselves, so there is much less "
+    "to drop. Move the sliders, and point at a box to see what it suppresses.",
     run=_run,
     shows=(
         Show("component", "view", make=lambda elem_id: NmsView(elem_id=elem_id)),
