@@ -252,13 +252,14 @@ def checked_weights(weights: Any) -> tuple[float, float, float]:
 def start(found: detect.Inside) -> tuple[Array, NDArray[np.int64]]:
     """Up to six plausible true boxes (T, 4), xyxy in 0..1, and their classes (T,): the confident
     detections without copies, or else the best, each moved a little in its own way."""
-    boxes, scores, labels = found.answers(0.0)
+    answers, scores, labels = found.answers(0.0)
+    boxes = answers.astype(np.float64)
     chosen: list[int] = []
     for i in range(max(1, int((scores > _START).sum()))):
         if not np.any(overlaps.iou(boxes[[i]], boxes[chosen]) > _COPY):
             chosen.append(i)
     boxes, labels = boxes[chosen[:6]], labels[chosen[:6]]
-    shares = boxes.astype(np.float64) / np.array([*found.size, *found.size])
+    shares = boxes / np.array([*found.size, *found.size])
     sides = np.tile(np.maximum(shares[:, 2:] - shares[:, :2], 0.02), 2)
     moved = shares + np.random.default_rng(7).uniform(-0.08, 0.08, shares.shape) * sides
     low = np.clip(moved[:, :2], 0, 0.98)

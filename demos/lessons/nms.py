@@ -16,7 +16,7 @@ def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, ...]:
 
     dense, queries = lesson.compare(picture, checkpoint)
     infos = dense.inside.info, queries.inside.info
-    one, two = (by_key(info.checkpoint).title or info.checkpoint for info in infos)
+    one, two = (_title(info.checkpoint) for info in infos)
     count = len(dense.inside.boxes)
     facts = "".join(
         ui.info_html(info, said)
@@ -25,6 +25,11 @@ def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, ...]:
         )
     )
     return packed(picture.load(), dense, queries, (one, two)), facts
+
+
+def _title(key: str) -> str:
+    known = by_key(key)
+    return (known.title if known else "") or key
 
 
 def _code(picture: images.Picture, checkpoint: str) -> str:
@@ -49,7 +54,7 @@ def nms(
         threshold: Boxes with a lower score are left out.
         iou: Boxes of a class that overlap a better one by more are suppressed, 0 to 1.
         method: "hard" drops them, "linear" and "gaussian" lower their scores (soft-NMS).
-        sigma: Of "gaussian": the larger, the less scores are lowered.
+        sigma: The width of "gaussian"; the larger, the less scores are lowered.
 
     Returns:
         The boxes with their scores before and after, the best first, and the number of the one that
