@@ -49,8 +49,8 @@ def matching(
 
     Args:
         image: The picture.
-        boxes: True boxes in pixels, [x1, y1, x2, y2, label] each, where the label is a class name
-            or number; null for the confident detections of the model, slightly moved.
+        boxes: True boxes, [x1, y1, x2, y2, class name or number] each, in pixels.
+            By default, the confident detections of the model, slightly moved.
         checkpoint: A key of /checkpoints, or "auto" for the best DETR available.
         weights: Of the class, L1 and GIoU cost, 0 to 20; null for those published.
         unmatched: Weight of the queries without a box in the class loss, 0 to 1; null as published.
