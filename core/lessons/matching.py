@@ -31,8 +31,10 @@ WEIGHTS = {"softmax": (1.0, 5.0, 2.0), "sigmoid": (2.0, 5.0, 2.0)}
 LOSS_WEIGHTS = (1.0, 5.0, 2.0)
 #: What an unmatched query counts in the class loss: DETR's weight of "no object", RT-DETR's alpha.
 UNMATCHED = {"softmax": 0.1, "sigmoid": 0.75}
+STARTER = "detect-starter"
 _FOCAL_ALPHA, _TINY = 0.25, 1e-8
 _MOST_BOXES = 100
+_COPY = 0.5  # a detection that overlaps a better one by more IoU shows the same object
 _START = 0.4  # detections with a better score become the first true boxes
 
 
@@ -201,6 +203,8 @@ def look(
     """Match the queries of one picture with true boxes.
 
     Args:
+        checkpoint: a key of `core.checkpoints`; "auto" is the one that Detect would use if that is
+            a DETR, and otherwise the starter.
         boxes: [x1, y1, x2, y2, label] each, in pixels; the label is a class name or number. None:
             the model's own confident detections, slightly moved.
         weights: of class, L1 and GIoU in the cost, 0 to 20; as published if None.
@@ -210,7 +214,10 @@ def look(
         InputError: the checkpoint is no DETR, or an argument is wrong.
         CheckpointError, OutOfMemory.
     """
-    found = detect.inside(image, checkpoint, progress)
+    picture = images.picture(image)
+    found = detect.inside(picture, checkpoint, progress)
+    if found.kind == "dense" and checkpoint == "auto":
+        found = detect.inside(picture, STARTER, progress)
     if found.kind == "dense":
         raise InputError(
             "This detector answers at every place of the picture, so a true box is not matched "
@@ -244,14 +251,19 @@ def checked_weights(weights: Any) -> tuple[float, float, float]:
 
 def start(found: detect.Inside) -> tuple[Array, NDArray[np.int64]]:
     """Up to six plausible true boxes (T, 4), xyxy in 0..1, and their classes (T,): the confident
-    detections, or else the best, each moved a little in its own way."""
-    boxes, scores, labels = found.answers(0.0)
-    count = min(max(1, int((scores > _START).sum())), 6, len(scores))
-    shares = boxes[:count].astype(np.float64) / np.array([*found.size, *found.size])
+    detections without copies, or else the best, each moved a little in its own way."""
+    answers, scores, labels = found.answers(0.0)
+    boxes = answers.astype(np.float64)
+    chosen: list[int] = []
+    for i in range(max(1, int((scores > _START).sum()))):
+        if not np.any(overlaps.iou(boxes[[i]], boxes[chosen]) > _COPY):
+            chosen.append(i)
+    boxes, labels = boxes[chosen[:6]], labels[chosen[:6]]
+    shares = boxes / np.array([*found.size, *found.size])
     sides = np.tile(np.maximum(shares[:, 2:] - shares[:, :2], 0.02), 2)
     moved = shares + np.random.default_rng(7).uniform(-0.08, 0.08, shares.shape) * sides
     low = np.clip(moved[:, :2], 0, 0.98)
-    return np.concatenate([low, np.clip(moved[:, 2:], low + 0.02, 1)], 1), labels[:count]
+    return np.concatenate([low, np.clip(moved[:, 2:], low + 0.02, 1)], 1), labels
 
 
 def truths(boxes: Any, found: detect.Inside) -> tuple[Array, NDArray[np.int64]]:

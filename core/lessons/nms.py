@@ -153,7 +153,8 @@ def compare(
 
     One of them is the chosen checkpoint, the other one a starter.
     """
-    chosen = detect.inside(image, QUERIES if checkpoint == "auto" else checkpoint, progress)
-    other = detect.inside(image, QUERIES if chosen.kind == "dense" else DENSE, progress)
+    picture = images.picture(image)
+    chosen = detect.inside(picture, checkpoint, progress)
+    other = detect.inside(picture, QUERIES if chosen.kind == "dense" else DENSE, progress)
     pair = (chosen, other) if chosen.kind == "dense" else (other, chosen)
     return candidates(pair[0]), candidates(pair[1])

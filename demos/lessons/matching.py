@@ -49,12 +49,11 @@ def matching(
 
     Args:
         image: The picture.
-        boxes: True boxes, [x1, y1, x2, y2, label] each, in pixels; the label is a class name or
-            number. null: the model's own confident detections, slightly moved.
-        checkpoint: A key of /checkpoints, or "auto" for the best one available.
-        weights: Of the class, L1 and GIoU cost, 0 to 20; null: as published.
-        unmatched: Weight of the queries without a box in the class loss, 0 to 1; null: as
-            published.
+        boxes: True boxes, [x1, y1, x2, y2, class name or number] each, in pixels.
+            By default, the confident detections of the model, slightly moved.
+        checkpoint: A key of /checkpoints, or "auto" for the best DETR available.
+        weights: Of the class, L1 and GIoU cost, 0 to 20; null for those published.
+        unmatched: Weight of the queries without a box in the class loss, 0 to 1; null as published.
 
     Returns:
         The pairs with their costs and losses, the loss of unmatched queries, and the total loss.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core import images
-from core.sources import resolver
+from core.checkpoints import by_key
 from demos.shell import ui
 from demos.shell.lesson import Endpoint, Lesson, Show, code_of
 from demos.viewers.nms import NmsView, packed
@@ -16,7 +16,7 @@ def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, ...]:
 
     dense, queries = lesson.compare(picture, checkpoint)
     infos = dense.inside.info, queries.inside.info
-    one, two = (resolver.find(info.checkpoint, "detect").title or info.checkpoint for info in infos)
+    one, two = (_title(info.checkpoint) for info in infos)
     count = len(dense.inside.boxes)
     facts = "".join(
         ui.info_html(info, said)
@@ -25,6 +25,11 @@ def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, ...]:
         )
     )
     return packed(picture.load(), dense, queries, (one, two)), facts
+
+
+def _title(key: str) -> str:
+    known = by_key(key)
+    return (known.title if known else "") or key
 
 
 def _code(picture: images.Picture, checkpoint: str) -> str:
@@ -49,7 +54,7 @@ def nms(
         threshold: Boxes with a lower score are left out.
         iou: Boxes of a class that overlap a better one by more are suppressed, 0 to 1.
         method: "hard" drops them, "linear" and "gaussian" lower their scores (soft-NMS).
-        sigma: Of "gaussian": the larger, the less scores are lowered.
+        sigma: The width of "gaussian"; the larger, the less scores are lowered.
 
     Returns:
         The boxes with their scores before and after, the best first, and the number of the one that
@@ -81,8 +86,8 @@ LESSON = Lesson(
     title="Life with and without NMS",
     tab="detect",
     about="A detector that answers at every place finds each object many times, and non-maximum "
-    "suppression drops the copies. DETR's queries agree among themselves, so there is little to "
-    "drop. Move the sliders, and point at a box to see what it suppresses.",
+    "suppression drops the copies. DETR's queries agree among themselves, so there is much less "
+    "to drop. Move the sliders, and point at a box to see what it suppresses.",
     run=_run,
     shows=(
         Show("component", "view", make=lambda elem_id: NmsView(elem_id=elem_id)),

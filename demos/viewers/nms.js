@@ -4,7 +4,7 @@ const root = element.querySelector(".nm");
 const find = (name, side = "") => root.querySelector(".nm-" + name + (side ? `[data-side="${side}"]` : ""));
 const SIDES = ["dense", "queries"];
 let model = null, image = null, shown = {};
-const at = { score: .3, method: "hard", limit: .6, sigma: .5, side: "dense", chosen: -1 };
+const at = { score: .5, method: "hard", limit: .6, sigma: .5, side: "dense", chosen: -1 };
 
 function solved({ boxes, scores, classes }) { // of the boxes above the threshold, which come first
   const count = scores.filter((score) => score > at.score).length;

@@ -1,0 +1,250 @@
+"""The lessons of Detect in a real browser: arithmetic of the page, and what a person does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment
+from torchvision import ops
+
+from core.lessons import matching, nms
+from demos import viewers
+from tests.browser import PHONE, chromium, page_of, tab
+from tests.live import EXAMPLES, hub
+from tests.test_detect_lessons import a_case, some_boxes
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+SCRIPT = Path(viewers.__path__[0], "boxes.js").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with hub() as address:
+        yield address
+
+
+def test_arithmetic_of_the_page_is_that_of_scipy_torchvision_and_core(browser):
+    with page_of(browser) as page:
+        page.add_script_tag(content=SCRIPT)
+        check_assignments(page)
+        check_overlaps(page)
+        check_losses(page)
+        check_suppression(page)
+
+
+def check_assignments(page: Any) -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(int(a), int(b)) for a, b in rng.integers(1, 25, (100, 2))]
+    tables = [rng.normal(0, 1, shape) for shape in shapes]
+    found = page.evaluate("all => all.map(Boxes.assign)", [one.tolist() for one in tables])
+    for table, rows in zip(tables, found, strict=True):
+        queries, truths = linear_sum_assignment(table)
+        expected = np.full(table.shape[1], -1)
+        expected[truths] = queries
+        assert rows == expected.tolist()
+    assert page.evaluate("[Boxes.assign([]), Boxes.assign([[], []])]") == [[], []]
+
+
+def check_overlaps(page: Any) -> None:
+    one, other = some_boxes(30, 0), some_boxes(30, 1)
+    pair = torch.tensor(one, requires_grad=True), torch.tensor(other)
+    names = {"iou": ops.box_iou, "giou": ops.generalized_box_iou, "diou": ops.distance_box_iou}
+    for name, theirs in names.items():
+        found = page.evaluate(
+            "([name, a, b]) => a.map((box, i) => Boxes[name](box, b[i]))",
+            [name, one.tolist(), other.tolist()],
+        )
+        expected = torch.diagonal(theirs(*pair))
+        np.testing.assert_allclose(found, expected.detach(), atol=1e-6)
+        (slope,) = torch.autograd.grad((1 - expected).sum(), pair[0])
+        pushes = page.evaluate(
+            "([n, a, b]) => a.map((box, i) => Boxes.gradient(x => 1 - Boxes[n](x, b[i]), box))",
+            [name, one.tolist(), other.tolist()],
+        )
+        np.testing.assert_allclose(pushes, slope, atol=1e-5)
+
+
+def check_losses(page: Any) -> None:
+    for seed in range(20):
+        kind = ("softmax", "sigmoid")[seed % 2]
+        case = a_case(seed, kind)
+        weights, rest = matching.WEIGHTS[kind], 0.3
+        pairs = matching.assign(matching.costs(*case, kind).total(weights))
+        expected = matching.loss(*case, pairs, kind, rest)
+        found = page.evaluate(
+            """([z, p, b, labels, kind, weights, rest]) => {
+                const queries = z.map((one, q) => ({ z: one, box: Boxes.xyxy(p[q]) }));
+                const truths = b.map((one, t) => ({ box: Boxes.xyxy(one), label: labels[t] }));
+                const cost = Boxes.total(Boxes.costs(queries, truths, kind), weights);
+                const pairs = Boxes.assign(cost);
+                return { pairs, loss: Boxes.loss(queries, truths, pairs, kind, rest) };
+            }""",
+            [*(part.tolist() for part in case), kind, weights, rest],
+        )
+        order = pairs[0][np.argsort(pairs[1])]
+        assert found["pairs"] == order.tolist()
+        assert found["loss"]["unmatched"] == pytest.approx(expected.unmatched, abs=1e-6)
+        for name in ("classes", "l1", "giou"):
+            mine = [pair[name] for pair in found["loss"]["pairs"]]
+            theirs = getattr(expected, name)[np.argsort(pairs[1])]
+            np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+def check_suppression(page: Any) -> None:
+    boxes, rng = some_boxes(80, 2), np.random.default_rng(3)
+    scores, classes = rng.permutation(80) / 80, rng.integers(0, 3, 80)
+    for method in nms.METHODS:
+        for limit in (0.2, 0.6):
+            expected = nms.suppress(boxes, scores, classes, method, limit, 0.4)
+            found = page.evaluate(
+                "([b, s, c, how]) => Boxes.suppress(b, s, c, how)",
+                [
+                    *(part.tolist() for part in (boxes, scores, classes)),
+                    {"method": method, "limit": limit, "sigma": 0.4},
+                ],
+            )
+            assert found["by"] == expected.by.tolist()
+            np.testing.assert_allclose(found["scores"], expected.scores, atol=1e-9)
+
+
+def opened(page: Any, url: str, key: str, kind: str) -> Any:
+    """The view of a lesson on the first picture, with a list of later requests to the queue."""
+    page.goto(url)
+    tab(page, "Detect")
+    page.locator(f"#lesson-{key} > button").first.click()
+    page.wait_for_function(
+        "what => document.querySelector(what)?.dataset.drawn", arg=f"#lesson-{key} .{kind}"
+    )
+    return page.locator(f"#lesson-{key} .{kind}")
+
+
+def requests_of(page: Any) -> list[str]:
+    joins: list[str] = []
+    page.on("request", lambda one: joins.append(one.url) if "/queue/join" in one.url else None)
+    return joins
+
+
+def drawn(view: Any, name: str = "drawn") -> Any:
+    return json.loads(view.get_attribute(f"data-{name}"))
+
+
+def drag(page: Any, canvas: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """By shares of the canvas."""
+    canvas.scroll_into_view_if_needed()
+    area = canvas.bounding_box()
+    (x, y), (x2, y2) = (
+        (area["x"] + a * area["width"], area["y"] + b * area["height"]) for a, b in (start, end)
+    )
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x2, y2, steps=5)
+    page.mouse.up()
+
+
+def test_drawn_boxes_are_matched_without_a_request(browser, url):
+    expected = matching.look(EXAMPLES / "chelsea.jpg")
+    with page_of(browser) as page:
+        view = opened(page, url, "matching", "mt")
+        joins = requests_of(page)
+        first = drawn(view)
+        assert first["pairs"] == expected.queries[np.argsort(expected.truths)].tolist()
+        assert first["loss"] == pytest.approx(expected.loss.total, abs=2e-3)
+        canvas = view.locator(".mt-picture")
+        canvas.focus()
+        for _ in first["pairs"]:
+            page.keyboard.press("Delete")
+        assert drawn(view)["pairs"] == [] and "No true box" in view.locator(".mt-said").inner_text()
+        drag(page, canvas, (0.1, 0.1), (0.9, 0.9))
+        one = drawn(view)
+        assert len(one["pairs"]) == 1
+        drag(page, canvas, (0.03, 0.03), (0.08, 0.6))
+        two = drawn(view)
+        assert len(set(two["pairs"])) == 2 and two["chosen"] == 1
+        view.locator(".mt-class").select_option(label="person")
+        assert drawn(view)["loss"] > two["loss"], "the wrong class costs more"
+        view.locator("[data-w='1']").fill("0")
+        view.locator("[data-w='2']").fill("0")
+        assert drawn(view)["pairs"] == by_class(expected.inside, ["cat", "person"])
+        view.locator(".mt-paper").click()
+        before = drawn(view)
+        canvas.focus()
+        page.keyboard.press("Shift+ArrowRight")
+        page.keyboard.press("ArrowDown")
+        assert drawn(view)["loss"] != before["loss"]
+        check_two_boxes(page, view)
+        assert joins == []
+
+
+def by_class(found: Any, names: list[str]) -> list[int]:
+    """The queries that SciPy gives to true boxes of these classes if only the class counts."""
+    numbers = {name: number for number, name in found.labels.items()}
+    labels = np.array([numbers[name] for name in names])
+    cost = matching.costs(found.logits, found.boxes, np.full((2, 4), 0.5), labels, found.kind)
+    queries, truths = linear_sum_assignment(cost.classes)
+    return queries[np.argsort(truths)].tolist()
+
+
+def check_two_boxes(page: Any, view: Any) -> None:
+    view.locator("[data-kind='iou']").click()
+    assert drawn(view, "two")["gradient"] == [0, 0, 0, 0], "they do not overlap"
+    view.locator("[data-kind='giou']").click()
+    said = view.locator(".mt-two-said").inner_text()
+    view.locator(".mt-step").click()
+    assert view.locator(".mt-two-said").inner_text() != said
+    drag(page, view.locator(".mt-two"), (0.26, 0.4), (0.7, 0.6))
+    assert "IoU 0.000" not in view.locator(".mt-two-said").inner_text()
+
+
+def test_nms_follows_its_sliders_without_a_request(browser, url):
+    dense, queries = nms.compare(EXAMPLES / "chelsea.jpg")
+    with page_of(browser) as page:
+        view = opened(page, url, "nms", "nm")
+        joins = requests_of(page)
+        view.locator(".nm-score").fill("0.2")
+        for limit in (0.6, 0.1, 1):
+            view.locator(".nm-limit").fill(str(limit))
+            for side, found in (("dense", dense), ("queries", queries)):
+                some = found.scores > 0.2
+                boxes = found.boxes[some], found.scores[some], found.classes[some]
+                keep = ops.batched_nms(*map(torch.tensor, boxes), limit)
+                assert set(drawn(view)[side]["kept"]) == set(keep.tolist())
+        view.locator(".nm-limit").fill("0.5")
+        button = view.locator(".nm-kept[data-side='dense'] button").first
+        button.focus()
+        page.keyboard.press("Enter")
+        assert drawn(view)["dense"]["chosen"] == 0
+        gone = sum(by == 0 for by in drawn(view)["dense"]["by"])
+        assert gone and f"drops {gone} box" in view.locator(".nm-said").inner_text()
+        hard = drawn(view)["dense"]["kept"]
+        view.locator(".nm-method").select_option("gaussian")
+        assert view.locator(".nm-sigma").is_visible() and not view.locator(".nm-limit").is_visible()
+        assert drawn(view)["dense"]["kept"] != hard
+        assert joins == []
+
+
+def test_on_a_phone_both_fit_and_a_finger_draws(browser, url):
+    with page_of(browser, viewport=PHONE, touch=True) as page:
+        view = opened(page, url, "matching", "mt")
+        count = len(drawn(view)["pairs"])
+        canvas = view.locator(".mt-picture")
+        view.locator(".mt-add").tap()
+        assert len(drawn(view)["pairs"]) == count + 1
+        canvas.scroll_into_view_if_needed()
+        area = canvas.bounding_box()
+        page.touchscreen.tap(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2)
+        assert drawn(view)["chosen"] == count, "the small box in the middle"
+        for name in (".mt-picture", ".mt-two"):
+            assert view.locator(name).bounding_box()["width"] <= PHONE["width"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
