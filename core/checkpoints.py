@@ -41,7 +41,10 @@ class TaskSpec:
 TASK_SPECS: dict[Task, TaskSpec] = {
     "classify": TaskSpec("classify", "predict", "timm"),
     "detect": TaskSpec(
-        "detect", "predict", "transformers", model_types=("detr", "rt_detr", "rt_detr_v2", "d_fine")
+        "detect",
+        "predict",
+        "transformers",
+        model_types=("detr", "rt_detr", "rt_detr_v2", "d_fine", "yolos"),
     ),
     "segment": TaskSpec("segment", "embed", "sam", model_types=("sam", "sam2", "sam2_video")),
     "reconstruct": TaskSpec("reconstruct", "predict", "transformers", model_types=("vit_mae",)),
@@ -66,9 +69,9 @@ class Checkpoint:
     millions of parameters. `encode` is what the image encoder of a SAM costs: its processor time
     over that of SAM ViT-B, as `python -m benchmarks.encoders` measures it; 0 where it was not
     measured. `gmacs` are thousand millions of multiply-adds for one picture: of the size that the
-    model fixes, of 800 x 1066 for DETR and of 512 x 512 pixels for restoration. A picture whose
-    best probability is below `unsure` probably shows none of the classes (0: not measured;
-    `python -m benchmarks.unknown`).
+    model fixes, of 800 x 1066 for DETR, of 512 x 672 for YOLOS and of 512 x 512 pixels for
+    restoration. A picture whose best probability is below `unsure` probably shows none of the
+    classes (0: not measured; `python -m benchmarks.unknown`).
     """
 
     key: str
@@ -217,6 +220,11 @@ CATALOGUE: tuple[Checkpoint, ...] = (
     Checkpoint("dfine-small", "detect", "transformers", "ustc-community/dfine-small-coco", _APACHE,
         "D-FINE-S", "model.safetensors", size_mb=41.5, params_m=10.3, gmacs=12.5,
         metric="48.5 AP on COCO val2017", trained_on="COCO 2017", extra_files=_CONFIGS),
+    Checkpoint("rtdetrv2-r18", "detect", "transformers", "PekingU/rtdetr_v2_r18vd", _APACHE,
+        "RT-DETRv2 R18", "model.safetensors", size_mb=80.9, params_m=20.2, gmacs=30.8,
+        metric="47.9 AP on COCO val2017", trained_on="COCO 2017", extra_files=_CONFIGS,
+        revision="5650961749fa93567c0d46fc7f43ea4f9e914107",
+        sha256="d18309d0d7ea57048138885c4c6ecfcb1e24506fc6153b94ad484f8ab62c7115"),
     Checkpoint("dfine-nano", "detect", "transformers", "ustc-community/dfine-nano-coco", _APACHE,
         "D-FINE-N", "model.safetensors", size_mb=15.3, params_m=3.8, gmacs=3.5,
         metric="42.8 AP on COCO val2017", trained_on="COCO 2017", extra_files=_CONFIGS,
@@ -232,6 +240,11 @@ CATALOGUE: tuple[Checkpoint, ...] = (
         revision="1d5f47bd3bdd2c4bbfa585418ffe6da5028b4c0b",
         sha256="830f5e2eeaada8c8c8281779dcc8ab12833972eb8514ed0a35be6c1d4420ad81",
         extra_files=_CONFIGS),
+    Checkpoint("yolos-tiny", "detect", "transformers", "hustvl/yolos-tiny", _APACHE,
+        "YOLOS-Ti", "model.safetensors", size_mb=26.0, params_m=6.5, gmacs=17.5,
+        metric="28.7 AP on COCO val2017", trained_on="ImageNet-1k, then COCO 2017",
+        extra_files=_CONFIGS, revision="95a90f3c189fbfca3bcfc6d7315b9e84d95dc2de",
+        sha256="5a6a017a20cb522dd347271fa5bd670467e456176aaccd940090e50985ac6e74"),
     # Segment
     Checkpoint("sam2.1-hiera-large", "segment", "transformers", "facebook/sam2.1-hiera-large",
         _APACHE, "SAM 2.1 Hiera-L", "model.safetensors", size_mb=897.9, params_m=216.9, gmacs=912,

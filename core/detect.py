@@ -251,7 +251,9 @@ def _build_on_trunk(resolved: Resolved, settings: dict[str, Any]) -> Built:
 def _transform(settings: dict[str, Any]) -> Callable[[images.RGB], torch.Tensor]:
     size, mean, std = settings["size"], settings["mean"], settings["std"]
     if "shortest_edge" in size:
-        return transforms.detr_transform(size, mean, std)
+        # YOLOS reads whole patches only.
+        patch = int(settings["detr"].get("patch_size", 1))
+        return transforms.detr_transform(size, mean, std, patch)
     if size["height"] != size["width"]:
         raise CheckpointError(
             "Detect reads square inputs only, not {height} x {width}.".format(**size)
@@ -265,7 +267,8 @@ def _config(resolved: Resolved) -> dict[str, Any]:
     processor = state_dicts.json_beside(resolved.path, "preprocessor_config.json")
     size = processor.get("size")
     kind = config.get("model_type", "detr")
-    squared = kind != "detr"  # the successors squeeze the picture and do not normalise it
+    # DETR's successors squeeze the picture and do not normalise it.
+    squared = kind not in ("detr", "yolos")
     if squared and not (isinstance(size, dict) and "height" in size):
         size = {"height": 640, "width": 640}
     if not isinstance(size, dict) or not {"shortest_edge", "height"} & set(size):
@@ -287,4 +290,5 @@ _KINDS = {
     "rt_detr": ("RTDetr", postprocess_sigmoid),
     "rt_detr_v2": ("RTDetrV2", postprocess_sigmoid),
     "d_fine": ("DFine", postprocess_sigmoid),
+    "yolos": ("Yolos", postprocess),
 }

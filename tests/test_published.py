@@ -226,7 +226,7 @@ def outputs(task: str, module: Any) -> dict[str, torch.Tensor]:
     if task == "classify":
         return {"logits": module(given("picture", 1, 3, 224, 224))}
     if task == "detect":
-        size = (96, 128) if module.config.model_type == "detr" else (640, 640)
+        size = (96, 128) if module.config.model_type in ("detr", "yolos") else (640, 640)
         out = module(pixel_values=given("picture", 1, 3, *size))
         return {"logits": out.logits, "boxes": out.pred_boxes}
     if task == "reconstruct":
