@@ -211,6 +211,11 @@ def drunet() -> tuple[Any, Callable[[Any], Answer]]:
     return restoration(network(4, 3, [64, 128, 256, 512], nb=4, act_mode="R"), 4)
 
 
+def scunet() -> tuple[Any, Callable[[Any], Answer]]:
+    network = upstream("network_scunet", "SCUNet")
+    return restoration(network(in_nc=3, config=[4, 4, 4, 4, 4, 4, 4], dim=64))
+
+
 def swinir() -> tuple[Any, Callable[[Any], Answer]]:
     network = upstream("network_swinir", "SwinIR")
     return restoration(
@@ -317,6 +322,7 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
         enc_blk_nums=[1, 1, 1, 28], middle_blk_num=1, dec_blk_nums=[1, 1, 1, 1]
     ),
     "drunet-color": drunet,
+    "scunet-color": scunet,
     "swinir-s-x2": swinir,
     "realesr-general-x4": srvgg,
 }
@@ -341,7 +347,7 @@ def main(names: list[str]) -> None:
         if answer is not None:
             with torch.inference_mode():
                 told["answers"] = answer(filled(model))
-        if "config" not in told and hasattr(model, "config"):
+        if "config" not in told and hasattr(getattr(model, "config", None), "to_json_string"):
             told["config"] = json.loads(model.config.to_json_string(use_diff=True))
         told["keys"] = published.pack({k: v for k, v in keys.items() if k not in shared})
         path.write_text(_text(told), "utf-8")
