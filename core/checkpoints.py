@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 Task = Literal["classify", "detect", "segment", "reconstruct", "denoise", "super_resolve", "deblur"]
-Loader = Literal["timm", "trunk", "transformers", "sam", "spandrel"]
+Loader = Literal["timm", "torchvision", "trunk", "transformers", "sam", "spandrel"]
 Tier = Literal["full", "package", "starter", "own"]
 
 
@@ -61,9 +61,11 @@ TASKS: tuple[Task, ...] = tuple(TASK_SPECS)
 class Checkpoint:
     """One set of weights and where it comes from.
 
-    `source` is a hub repository ("owner/name"), a Python package ("name==version"), a path inside
-    the repository of this project (starters) or an absolute path (the user's own). `filename` is
-    the weight file inside a hub repository or package; `extra_files` are fetched beside it. `arch`
+    `source` is a hub repository ("owner/name"), the https address of a folder (one that
+    `core.sources.web_files` allows; needs `sha256`), a Python package ("name==version"), a path
+    inside the repository of this project (starters) or an absolute path (the user's own).
+    `filename` is the weight file inside a hub repository, folder or package; `extra_files` are
+    fetched beside it. `arch`
     names the architecture where the file does not tell it. `scale` is output size over input size.
     `metric` is a published or measured figure with its data set; `size_mb` is 1e6 bytes, `params_m`
     millions of parameters. `encode` is what the image encoder of a SAM costs: its processor time
@@ -108,6 +110,8 @@ class Checkpoint:
 
 
 _APACHE = "Apache-2.0"
+_BSD = "BSD-3-Clause"
+_PYTORCH = "https://download.pytorch.org/models"
 _IN21K = "ImageNet-21k, then ImageNet-1k"
 _SAM_REVISION = "7790786db131bcdc639f24a915d9f2c331d843ee"
 _SA_V = "SA-1B, SA-V"
@@ -216,6 +220,15 @@ CATALOGUE: tuple[Checkpoint, ...] = (
         metric="75.8 % top-1 on ImageNet-1k", trained_on="ImageNet-1k",
         arch="mobilenetv3_large_100.ra_in1k", revision="96f46a1c52932f27492dff66c72378eb99b443a7",
         sha256="f425af34cc1cead2b5d6211f789a1f30b94835dc32f9c0fcc5a916e4fd2dde85"),
+    Checkpoint("googlenet", "classify", "torchvision", _PYTORCH, _BSD, "GoogLeNet",
+        "googlenet-1378be20.pth", size_mb=52.1, params_m=6.6, gmacs=1.5,
+        metric="69.8 % top-1 on ImageNet-1k", trained_on="ImageNet-1k", arch="googlenet",
+        sha256="1378be20a8e875cf1568b8a71654e704449655e34711a959a38b04fb34905cef",
+        note="The file also holds the two classifiers that help in training, 6.4 M parameters."),
+    Checkpoint("alexnet", "classify", "torchvision", _PYTORCH, _BSD, "AlexNet",
+        "alexnet-owt-7be5be79.pth", size_mb=244.4, params_m=61.1, gmacs=0.71,
+        metric="56.5 % top-1 on ImageNet-1k", trained_on="ImageNet-1k", arch="alexnet",
+        sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"),
     # Detect
     Checkpoint("dfine-small", "detect", "transformers", "ustc-community/dfine-small-coco", _APACHE,
         "D-FINE-S", "model.safetensors", size_mb=41.5, params_m=10.3, gmacs=12.5,

@@ -290,6 +290,14 @@ def cost(checkpoint: Checkpoint) -> float:
 
         with torch.device("meta"):
             return multiply_adds(timm.create_model(checkpoint.arch), torch.zeros(1, 3, 224, 224))
+    if checkpoint.loader == "torchvision":
+        from torchvision import models
+
+        plain = {"aux_logits": False, "init_weights": False}
+        options = plain if checkpoint.arch == "googlenet" else {}
+        with torch.device("meta"):
+            network = models.get_model(checkpoint.arch, weights=None, **options)
+            return multiply_adds(network, torch.zeros(1, 3, 224, 224))
     if checkpoint.task == "segment":
         with torch.device("meta"):
             network = encoders.network(checkpoint.key)

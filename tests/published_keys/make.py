@@ -201,6 +201,12 @@ def restoration(model: Any, channels: int = 3) -> tuple[Any, Callable[[Any], Ans
     return model, lambda m: answers(picture=m(given("picture", 1, channels, 64, 64)))
 
 
+def torchvision(module: str, name: str, **options: Any) -> tuple[Any, Callable[[Any], Answer]]:
+    """Of the folder `models` of an old release, renamed so that it is not the installed one."""
+    model = upstream(f"torchvision_old.{module}", name)(**options)
+    return model, lambda m: answers(logits=m(given("picture", 1, 3, 224, 224)))
+
+
 def nafnet(**blocks: Any) -> tuple[Any, Callable[[Any], Answer]]:
     network = upstream("basicsr.models.archs.NAFNet_arch", "NAFNet")
     return restoration(network(img_channel=3, width=32, **blocks))
@@ -253,6 +259,8 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
     "resnet50": lambda: timm_vit("resnet50"),
     "efficientnet-b0": lambda: timm_vit("efficientnet_b0"),
     "mobilenetv3-large": lambda: timm_vit("mobilenetv3_large_100"),
+    "alexnet": lambda: (torchvision("alexnet", "AlexNet")[0], None),
+    "googlenet": lambda: torchvision("googlenet", "GoogLeNet", transform_input=True),
     "dfine-small": lambda: d_fine(
         (2, 3, 4), encoder_in_channels=[256, 512, 1024], hidden_expansion=0.5, depth_mult=0.34
     ),
