@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 Task = Literal["classify", "detect", "segment", "reconstruct", "denoise", "super_resolve", "deblur"]
-Loader = Literal["timm", "trunk", "transformers", "sam", "spandrel"]
+Loader = Literal["timm", "torchvision", "trunk", "transformers", "sam", "spandrel"]
 Tier = Literal["full", "package", "starter", "own"]
 
 
@@ -41,7 +41,10 @@ class TaskSpec:
 TASK_SPECS: dict[Task, TaskSpec] = {
     "classify": TaskSpec("classify", "predict", "timm"),
     "detect": TaskSpec(
-        "detect", "predict", "transformers", model_types=("detr", "rt_detr", "rt_detr_v2", "d_fine")
+        "detect",
+        "predict",
+        "transformers",
+        model_types=("detr", "rt_detr", "rt_detr_v2", "d_fine", "yolos"),
     ),
     "segment": TaskSpec("segment", "embed", "sam", model_types=("sam", "sam2", "sam2_video")),
     "reconstruct": TaskSpec("reconstruct", "predict", "transformers", model_types=("vit_mae",)),
@@ -58,18 +61,20 @@ TASKS: tuple[Task, ...] = tuple(TASK_SPECS)
 class Checkpoint:
     """One set of weights and where it comes from.
 
-    `source` is a hub repository ("owner/name"), a Python package ("name==version"), a path inside
-    the repository of this project (starters) or an absolute path (the user's own). `filename` is
-    the weight file inside a hub repository or package; `extra_files` are fetched beside it. `arch`
+    `source` is a hub repository ("owner/name"), the https address of a folder (one that
+    `core.sources.web_files` allows; needs `sha256`), a Python package ("name==version"), a path
+    inside the repository of this project (starters) or an absolute path (the user's own).
+    `filename` is the weight file inside a hub repository, folder or package; `extra_files` are
+    fetched beside it. `arch`
     names the architecture where the file does not tell it. `scale` is output size over input size.
     `metric` is a published or measured figure with its data set; `size_mb` is 1e6 bytes, `params_m`
     millions of parameters. `encode` is what the image encoder of a SAM costs: its processor time
     over that of SAM ViT-B, as `python -m benchmarks.encoders` measures it; 0 where it was not
     measured. `gmacs` are thousand millions of multiply-adds for one picture: of the size that the
-    model fixes, of 800 x 1066 for DETR and of 512 x 512 pixels for restoration. A picture whose
-    best probability is below `unsure` probably shows none of the classes (0: not measured;
-    `python -m benchmarks.unknown`). With `features` it has no classes: lessons use it, and no
-    picker lists it.
+    model fixes, of 800 x 1066 for DETR, of 512 x 672 for YOLOS and of 512 x 512 pixels for
+    restoration. A picture whose best probability is below `unsure` probably shows none of the
+    classes (0: not measured; `python -m benchmarks.unknown`). With `features` it has no classes:
+    lessons use it, and no picker lists it.
     """
 
     key: str
@@ -107,6 +112,8 @@ class Checkpoint:
 
 
 _APACHE = "Apache-2.0"
+_BSD = "BSD-3-Clause"
+_PYTORCH = "https://download.pytorch.org/models"
 _IN21K = "ImageNet-21k, then ImageNet-1k"
 _SAM_REVISION = "7790786db131bcdc639f24a915d9f2c331d843ee"
 _SA_V = "SA-1B, SA-V"
@@ -239,10 +246,24 @@ CATALOGUE: tuple[Checkpoint, ...] = (
         revision="cace07adb9220de26eb51226ecbef6d04d35defe", features=True,
         sha256="04d27f3400d059fc0cfd7d17dd1909a75bf3ea8fb3eeb48b97cb99e57ee20081",
         note="No classes: for the lesson on features."),
+    Checkpoint("googlenet", "classify", "torchvision", _PYTORCH, _BSD, "GoogLeNet",
+        "googlenet-1378be20.pth", size_mb=52.1, params_m=6.6, gmacs=1.5,
+        metric="69.8 % top-1 on ImageNet-1k", trained_on="ImageNet-1k", arch="googlenet",
+        sha256="1378be20a8e875cf1568b8a71654e704449655e34711a959a38b04fb34905cef",
+        note="The file also holds the two classifiers that help in training, 6.4 M parameters."),
+    Checkpoint("alexnet", "classify", "torchvision", _PYTORCH, _BSD, "AlexNet",
+        "alexnet-owt-7be5be79.pth", size_mb=244.4, params_m=61.1, gmacs=0.71,
+        metric="56.5 % top-1 on ImageNet-1k", trained_on="ImageNet-1k", arch="alexnet",
+        sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"),
     # Detect
     Checkpoint("dfine-small", "detect", "transformers", "ustc-community/dfine-small-coco", _APACHE,
         "D-FINE-S", "model.safetensors", size_mb=41.5, params_m=10.3, gmacs=12.5,
         metric="48.5 AP on COCO val2017", trained_on="COCO 2017", extra_files=_CONFIGS),
+    Checkpoint("rtdetrv2-r18", "detect", "transformers", "PekingU/rtdetr_v2_r18vd", _APACHE,
+        "RT-DETRv2 R18", "model.safetensors", size_mb=80.9, params_m=20.2, gmacs=30.8,
+        metric="47.9 AP on COCO val2017", trained_on="COCO 2017", extra_files=_CONFIGS,
+        revision="5650961749fa93567c0d46fc7f43ea4f9e914107",
+        sha256="d18309d0d7ea57048138885c4c6ecfcb1e24506fc6153b94ad484f8ab62c7115"),
     Checkpoint("dfine-nano", "detect", "transformers", "ustc-community/dfine-nano-coco", _APACHE,
         "D-FINE-N", "model.safetensors", size_mb=15.3, params_m=3.8, gmacs=3.5,
         metric="42.8 AP on COCO val2017", trained_on="COCO 2017", extra_files=_CONFIGS,
@@ -258,6 +279,11 @@ CATALOGUE: tuple[Checkpoint, ...] = (
         revision="1d5f47bd3bdd2c4bbfa585418ffe6da5028b4c0b",
         sha256="830f5e2eeaada8c8c8281779dcc8ab12833972eb8514ed0a35be6c1d4420ad81",
         extra_files=_CONFIGS),
+    Checkpoint("yolos-tiny", "detect", "transformers", "hustvl/yolos-tiny", _APACHE,
+        "YOLOS-Ti", "model.safetensors", size_mb=26.0, params_m=6.5, gmacs=17.5,
+        metric="28.7 AP on COCO val2017", trained_on="ImageNet-1k, then COCO 2017",
+        extra_files=_CONFIGS, revision="95a90f3c189fbfca3bcfc6d7315b9e84d95dc2de",
+        sha256="5a6a017a20cb522dd347271fa5bd670467e456176aaccd940090e50985ac6e74"),
     # Segment
     Checkpoint("sam2.1-hiera-large", "segment", "transformers", "facebook/sam2.1-hiera-large",
         _APACHE, "SAM 2.1 Hiera-L", "model.safetensors", size_mb=897.9, params_m=216.9, gmacs=912,
@@ -321,6 +347,11 @@ CATALOGUE: tuple[Checkpoint, ...] = (
         trained_on="BSD400, WED, DIV2K, Flickr2K",
         revision="7e079a6800958ae777b48e41fc1202a2ee21ecbe",
         note="Takes the noise level as a map. The code is MIT; the mirror's page says BSD."),
+    Checkpoint("scunet-color", "denoise", "spandrel", "deepinv/scunet", _APACHE, "SCUNet",
+        "scunet_color_real_psnr.pth", size_mb=72.0, params_m=17.9, gmacs=315,
+        trained_on="photographs with synthetic noise and artefacts",
+        sha256="fa78899ba2caec9d235a900e91d96c689da71c42029230c2028b00f09f809c2e",
+        note="A mirror of the authors' file; made for photographs with unknown noise."),
     Checkpoint("swinir-s-x2", "super_resolve", "spandrel", "deepinv/swinir", _APACHE, "SwinIR-S x2",
         "002_lightweightSR_DIV2K_s64w8_SwinIR-S_x2.pth", size_mb=17.1, params_m=0.9, gmacs=274,
         scale=2, metric="38.14 dB PSNR on Set5", trained_on="DIV2K",

@@ -300,7 +300,9 @@ def _build_on_trunk(resolved: Resolved, settings: dict[str, Any]) -> Built[Detec
 def _transform(settings: dict[str, Any]) -> Callable[[images.RGB], torch.Tensor]:
     size, mean, std = settings["size"], settings["mean"], settings["std"]
     if "shortest_edge" in size:
-        return transforms.detr_transform(size, mean, std)
+        # YOLOS reads whole patches only.
+        patch = int(settings["detr"].get("patch_size", 1))
+        return transforms.detr_transform(size, mean, std, patch)
     if size["height"] != size["width"]:
         raise CheckpointError(
             "Detect reads square inputs only, not {height} x {width}.".format(**size)
@@ -314,7 +316,8 @@ def _config(resolved: Resolved) -> dict[str, Any]:
     processor = state_dicts.json_beside(resolved.path, "preprocessor_config.json")
     size = processor.get("size")
     kind = config.get("model_type", "detr")
-    squared = kind != "detr"  # the successors squeeze the picture and do not normalise it
+    # DETR's successors squeeze the picture and do not normalise it.
+    squared = kind not in ("detr", "yolos")
     if squared and not (isinstance(size, dict) and "height" in size):
         size = {"height": 640, "width": 640}
     if not isinstance(size, dict) or not {"shortest_edge", "height"} & set(size):
@@ -336,6 +339,7 @@ _KINDS: dict[str, tuple[str, Kind]] = {
     "rt_detr": ("RTDetr", "sigmoid"),
     "rt_detr_v2": ("RTDetrV2", "sigmoid"),
     "d_fine": ("DFine", "sigmoid"),
+    "yolos": ("Yolos", "softmax"),
 }
 _POSTPROCESS = {
     "softmax": postprocess,

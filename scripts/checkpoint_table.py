@@ -36,7 +36,8 @@ def _row(checkpoint: Checkpoint, notes: list[str]) -> str:
         licence += f" [{notes.index(checkpoint.note) + 1}]"
     model = checkpoint.title
     if checkpoint.tier == "full":
-        model = f"[{model}](https://huggingface.co/{checkpoint.source})"
+        hub = "" if "://" in checkpoint.source else "https://huggingface.co/"
+        model = f"[{model}]({hub}{checkpoint.source})"
     params = f"{checkpoint.params_m:g} M" if checkpoint.params_m else ""
     tier, data = checkpoint.tier, checkpoint.trained_on
     cells = (f"`{checkpoint.key}`", model, tier, _size(checkpoint), params, licence)

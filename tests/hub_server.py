@@ -40,6 +40,7 @@ class Hub:
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)  # repo -> name -> content
     faults: dict[str, str] = field(default_factory=dict)  # repo (or "*") -> name of the fault
     requests: list[tuple[str, str]] = field(default_factory=list)  # (method, path)
+    tokens: list[str] = field(default_factory=list)  # of the requests that had one
     ranges: list[int] = field(default_factory=list)  # first bytes of the parts asked for
     cuts: int = 0
     closing: threading.Event = field(default_factory=threading.Event)
@@ -70,6 +71,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: bool) -> None:
         self.hub.requests.append((self.command, self.path))
+        if token := self.headers.get("Authorization"):
+            self.hub.tokens.append(token)
         resolve, api = RESOLVE.fullmatch(self.path), API.fullmatch(self.path)
         repo = (resolve or api).group(1) if resolve or api else "*"
         fault = self.hub.faults.get(repo) or self.hub.faults.get("*", "")

@@ -45,7 +45,7 @@ def test_an_entry_is_complete(checkpoint):
 
 @pytest.mark.parametrize("checkpoint", FULL, ids=ids)
 def test_a_full_entry_says_what_a_picker_shows(checkpoint):
-    assert re.fullmatch(r"[\w.-]+/[\w.-]+", checkpoint.source)
+    assert re.fullmatch(r"[\w.-]+/[\w.-]+|https://[\w./-]+[^/]", checkpoint.source)
     assert checkpoint.filename.endswith((".safetensors", ".pth", ".bin"))
     assert checkpoint.size_mb > 0 and checkpoint.params_m > 0
     # fp32: 4 bytes a parameter; buffers (SwinIR's masks) come on top

@@ -206,3 +206,17 @@ def test_sigmoid_postprocessing_equals_transformers():
         np.testing.assert_allclose(scores, expected["scores"], atol=1e-6)
         assert classes.tolist() == expected["labels"].tolist()
     assert 0 < len(scores) < 30
+
+
+@pytest.mark.parametrize("size", [(80, 60), (61, 333), (40, 700), (1200, 901)])
+def test_yolos_gets_whole_patches(size):
+    """Its processor rounds both sides down to patches of 16, which the network would cut off."""
+    from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
+
+    from core.nets import transforms
+
+    edges = {"shortest_edge": 128, "longest_edge": 333}
+    rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    got = transforms.detr_transform(edges, detect.IMAGENET_MEAN, detect.IMAGENET_STD, 16)(rgb)
+    processor = YolosImageProcessorPil(size=edges, do_pad=False)
+    assert torch.equal(got, processor(rgb, return_tensors="pt")["pixel_values"])

@@ -22,13 +22,14 @@ from core.errors import CheckpointError, DamagedFile, OutOfMemory
 from core.nets import trunk
 from core.serving import precision, runtime
 from core.settings import get_settings
-from core.sources import failures, hf_client, resolver
+from core.sources import failures, hf_client, resolver, web_files
 from core.start import agreement
 from core.types import RunInfo
 from tests import hub_server, published
 from tests.conftest import make_picture
 
 CATALOGUE = checkpoints.CATALOGUE
+WEB = "web/files"  # where the local server has the files of addresses
 FULL = [c for c in CATALOGUE if c.tier == "full"]
 IMAGE = make_picture(64, 48)
 ANSWER: dict[str, Callable[[str, int], Any]] = {
@@ -58,6 +59,7 @@ def server(tmp_path: Path, settings, monkeypatch: pytest.MonkeyPatch) -> Iterato
         for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(web_files, "ALLOWED", (f"{local.url}/{WEB}/resolve/main",))
         settings(
             HF_ENDPOINT=local.url, HF_HUB_CACHE=str(tmp_path / "cache"), VISION_HUB_OFFLINE="0"
         )
@@ -102,6 +104,10 @@ def publish(
 ) -> Checkpoint:
     """Put a file and what lies beside it on the hub; the checkpoint with the file's own sum."""
     told = published.load(checkpoint.key)
+    if web_files.is_address(checkpoint):
+        folder = f"{server.url}/{WEB}/resolve/main"
+        sha256 = server.put(WEB, checkpoint.filename, content)
+        return replace(checkpoint, source=folder, sha256=sha256)
     for name in checkpoint.extra_files:
         field = name.removesuffix("_config.json").removesuffix(".json")
         config = json.dumps(told.get(field) or {}).encode()

@@ -226,7 +226,7 @@ def outputs(task: str, module: Any) -> dict[str, torch.Tensor]:
     if task == "classify":
         return {"logits": module(given("picture", 1, 3, 224, 224))}
     if task == "detect":
-        size = (96, 128) if module.config.model_type == "detr" else (640, 640)
+        size = (96, 128) if module.config.model_type in ("detr", "yolos") else (640, 640)
         out = module(pixel_values=given("picture", 1, 3, *size))
         return {"logits": out.logits, "boxes": out.pred_boxes}
     if task == "reconstruct":
@@ -291,6 +291,14 @@ def cost(checkpoint: Checkpoint) -> float:
         with torch.device("meta"):
             model = timm.create_model(checkpoint.arch)
             return multiply_adds(model, torch.zeros(1, *model.pretrained_cfg["input_size"]))
+    if checkpoint.loader == "torchvision":
+        from torchvision import models
+
+        plain = {"aux_logits": False, "init_weights": False}
+        options = plain if checkpoint.arch == "googlenet" else {}
+        with torch.device("meta"):
+            network = models.get_model(checkpoint.arch, weights=None, **options)
+            return multiply_adds(network, torch.zeros(1, 3, 224, 224))
     if checkpoint.task == "segment":
         with torch.device("meta"):
             network = encoders.network(checkpoint.key)

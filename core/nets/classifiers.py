@@ -23,6 +23,8 @@ def build(resolved: Resolved) -> Built[Classifier]:
     """
     if resolved.checkpoint.loader == "trunk":
         return trunk.build(resolved)
+    if resolved.checkpoint.loader == "torchvision":
+        return _build_torchvision(resolved)
     config = state_dicts.starter_config(resolved.path, "classify")
     if config is not None:
         return _build_starter(resolved, config)
@@ -73,6 +75,28 @@ def _build_timm(resolved: Resolved) -> Built[Classifier]:
     data_config = resolve_model_data_config(model)
     crop = None if data_config.get("crop_mode") == "squash" else data_config["crop_pct"]
     return Built(model, Classifier(labels_of(model), crop, transforms.timm_transform(data_config)))
+
+
+def _build_torchvision(resolved: Resolved) -> Built[Classifier]:
+    """AlexNet (Krizhevsky et al., 2012) and GoogLeNet (Szegedy et al., 2015)."""
+    from torchvision import models
+
+    arch = resolved.checkpoint.arch
+    # As the library builds it for its own weights.
+    options = {"transform_input": True, "init_weights": False} if arch == "googlenet" else {}
+    model = _filled(lambda: models.get_model(arch, weights=None, **options), resolved)
+    if arch == "googlenet":  # its two classifiers for training stay in the file
+        model.aux_logits, model.aux1, model.aux2 = False, None, None
+    crop = 224 / 256
+    data_config = {
+        "input_size": (3, 224, 224),
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+        "crop_pct": crop,
+        "interpolation": "bilinear",
+    }
+    transform = transforms.timm_transform(data_config)
+    return Built(model, Classifier(trunk.imagenet_names(), crop, transform))
 
 
 def _filled(

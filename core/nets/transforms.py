@@ -57,11 +57,12 @@ def seen(size: tuple[int, int], crop: float | None) -> tuple[float, float, float
 
 
 def detr_transform(
-    size: dict[str, int], mean: Sequence[float], std: Sequence[float]
+    size: dict[str, int], mean: Sequence[float], std: Sequence[float], multiple: int = 1
 ) -> Callable[[RGB], torch.Tensor]:
     """DETR's transform: shortest side to `shortest_edge`, longest at most `longest_edge`.
 
-    (H, W, 3) uint8 -> (1, 3, h, w) float32, normalised.
+    (H, W, 3) uint8 -> (1, 3, h, w) float32, normalised; h and w rounded down to a `multiple`, as
+    YOLOS's processor does.
     """
     from transformers.image_transforms import get_size_with_aspect_ratio
     from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
@@ -75,6 +76,7 @@ def detr_transform(
         height, width = get_size_with_aspect_ratio(
             rgb.shape[:2], size["shortest_edge"], size.get("longest_edge")
         )
+        height, width = (max(multiple, side - side % multiple) for side in (height, width))
         small = bands.resized(rgb, (width, height), Image.Resampling.BILINEAR)
         return processor(small, return_tensors="pt")["pixel_values"]
 

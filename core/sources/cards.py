@@ -48,8 +48,9 @@ def _body(checkpoint: Checkpoint) -> str:
 
 def _from_catalogue(checkpoint: Checkpoint) -> str:
     own = checkpoint.tier == "own"
+    hub = "" if "://" in checkpoint.source else " on Hugging Face"
     facts = {
-        "Source": "a file of yours" if own else f"`{checkpoint.source}` on Hugging Face",
+        "Source": "a file of yours" if own else f"`{checkpoint.source}`{hub}",
         "File": "" if own else f"`{checkpoint.filename}`",
         "Revision": f"`{checkpoint.revision}`" if checkpoint.revision else "",
         "SHA-256": f"`{checkpoint.sha256}`" if checkpoint.sha256 else "",

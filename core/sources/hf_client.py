@@ -56,6 +56,7 @@ from core.sources import transfer
 
 Progress = Callable[[float, str], None]
 
+HUB = "The Hugging Face server"
 TRIES = 3  # at least this many requests fit into the stall time
 REMEMBER_DOWN = 30.0  # seconds that "unreachable" is remembered
 REMEMBER_UP = 60.0
@@ -103,7 +104,7 @@ def _cap(request: httpx2.Request) -> None:
     """Limit one request; refuse it if its download has had no new byte for too long."""
     last_byte = getattr(_thread, "last_byte", None)
     if last_byte is not None and time.monotonic() - last_byte > get_settings().stall:
-        raise HubUnreachable("The Hugging Face server stopped sending data.")
+        raise HubUnreachable(f"{_server()} stopped sending data.")
     limits = request.extensions.get("timeout") or {}
     request.extensions["timeout"] = {
         name: min(limits.get(name) or _limit(), _limit())
@@ -114,7 +115,12 @@ def _cap(request: httpx2.Request) -> None:
 def _no_waiting(response: httpx2.Response) -> None:
     """End a download that is told to wait: the library would sleep as long as the server says."""
     if response.status_code == 429 and getattr(_thread, "last_byte", None) is not None:
-        raise HubUnreachable("The Hugging Face server limits requests at the moment.")
+        raise HubUnreachable(f"{_server()} limits requests at the moment.")
+
+
+def _server() -> str:
+    """The one from which this thread downloads."""
+    return getattr(_thread, "server", HUB)
 
 
 def _capped_client() -> httpx2.Client:
@@ -137,12 +143,24 @@ def install_limits() -> None:
 
 
 @contextmanager
-def _watched() -> Iterator[None]:
-    _thread.last_byte = time.monotonic()
+def watched(server: str, progress: Progress | None, title: str) -> Iterator[transfer.Told]:
+    """End the requests of this thread when `server` has sent nothing for `Settings.stall` seconds.
+
+    Yields what a transfer has to call with the bytes that are there and their final number; it
+    tells `progress`.
+    """
+
+    def told(done: int, of: int) -> None:
+        _thread.last_byte = time.monotonic()
+        if progress is not None:
+            mb = f"{done / 1e6:.0f} of {of / 1e6:.0f} MB"
+            progress(done / of, f"Downloading {title}: {mb}")
+
+    _thread.last_byte, _thread.server = time.monotonic(), server
     try:
-        yield
+        yield told
     finally:
-        _thread.last_byte = None
+        _thread.last_byte, _thread.server = None, HUB
 
 
 # --- the probe ---
@@ -156,11 +174,12 @@ def _ask(address: str, answers: list[bool]) -> None:
         answers.append(False)
 
 
-def is_reachable() -> bool:
-    """Whether Hugging Face answers, within about `Settings.probe` seconds; remembered."""
+def is_reachable(server: str | None = None) -> bool:
+    """Whether Hugging Face, or the server at that address, answers within about `Settings.probe`
+    seconds; remembered."""
     if is_offline():
         return False
-    address = endpoint()
+    address = server or endpoint()
     with _probe_lock:
         when, verdict = _verdicts.get(address, (float("-inf"), False))
         if time.monotonic() - when < (REMEMBER_UP if verdict else REMEMBER_DOWN):
@@ -190,7 +209,8 @@ def forget_probe() -> None:
 # --- downloads ---
 
 
-def _check_space(size: int) -> None:
+def check_space(size: int) -> None:
+    """Refuse a file for which the disk has no room: OSError (ENOSPC)."""
     folder = next(p for p in (cache_dir(), *cache_dir().absolute().parents) if p.exists())
     if shutil.disk_usage(folder).free < size:
         raise OSError(errno.ENOSPC, "too little space for the file announced")
@@ -210,20 +230,13 @@ def download(
     install_limits()
     _remove_cut(repo)
     try:
-        with _watched():
+        with watched(HUB, progress, title) as told:
             url = hf_hub_url(repo, filename, revision=revision, endpoint=endpoint())
             # Probe first: after an error the library would retry for 23 seconds.
             known = get_hf_file_metadata(url, timeout=_limit(), endpoint=endpoint())
-            _check_space(known.size or 0)
+            check_space(known.size or 0)
             _thread.last_byte = time.monotonic()
             if known.size and known.etag and _SHA256.fullmatch(known.etag):
-
-                def told(done: int, of: int) -> None:
-                    _thread.last_byte = time.monotonic()
-                    if progress is not None:
-                        mb = f"{done / 1e6:.0f} of {of / 1e6:.0f} MB"
-                        progress(done / of, f"Downloading {title}: {mb}")
-
                 blobs = _blobs(repo)
                 lock = cache_dir() / ".locks" / blobs.parent.name / f"{known.etag}.part.lock"
                 transfer.fetch(url, blobs / known.etag, known.size, told, lock)
@@ -273,7 +286,8 @@ def _remove_cut(repo: str) -> None:
 # --- errors ---
 
 
-def _chain(error: BaseException) -> list[BaseException]:
+def causes(error: BaseException) -> list[BaseException]:
+    """The error and what led to it."""
     found: list[BaseException] = []
     current: BaseException | None = error
     while current is not None and current not in found:
@@ -284,12 +298,12 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 def explain(error: BaseException, title: str, repo: str) -> HubError:
     """The error of `core.errors` that explains `error` and its causes in one sentence."""
-    chain = _chain(error)
+    chain = causes(error)
     for one in chain:
         if isinstance(one, HubError):
             return one
     for one in chain:
-        told = _by_kind(one, title, repo) or _by_number(one, title)
+        told = _by_kind(one, title, repo) or of_the_disk(one, title)
         if told is not None:
             return told
     return CheckpointError(f"{title} could not be downloaded from Hugging Face.")
@@ -330,7 +344,8 @@ def _by_status(error: HfHubHTTPError, title: str) -> HubError:
     return CheckpointError(f"The Hugging Face server refused to send {title} (status {status}).")
 
 
-def _by_number(error: BaseException, title: str) -> HubError | None:
+def of_the_disk(error: BaseException, title: str) -> HubError | None:
+    """The sentence for an error of the disk; None for another."""
     if not isinstance(error, OSError):
         return None
     if error.errno in DISK_FULL:

@@ -29,7 +29,7 @@ from core.errors import (
     OutOfMemory,
 )
 from core.settings import get_settings
-from core.sources import checksums, failures, hf_client, packages
+from core.sources import checksums, failures, hf_client, packages, web_files
 from core.sources.hf_client import Progress
 
 if TYPE_CHECKING:
@@ -306,7 +306,10 @@ def _full(checkpoint: Checkpoint, progress: Progress | None) -> Path:
             path = _checked_in_cache(checkpoint)
             if path is not None:
                 return path
-        if not hf_client.is_reachable():
+        if web_files.is_address(checkpoint):
+            if not hf_client.is_reachable(web_files.server(checkpoint)):
+                raise HubUnreachable(f"{web_files.host(checkpoint)} did not answer.")
+        elif not hf_client.is_reachable():
             raise HubUnreachable("The Hugging Face server did not answer.")
         return _download(checkpoint, progress)
 
@@ -332,6 +335,8 @@ def _files(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 def _cached(checkpoint: Checkpoint, name: str) -> Path | None:
+    if web_files.is_address(checkpoint):
+        return web_files.cached(checkpoint)
     return hf_client.cached(checkpoint.source, name, checkpoint.revision)
 
 
@@ -344,9 +349,12 @@ def _download(checkpoint: Checkpoint, progress: Progress | None) -> Path:
             progress(share, sentence)
 
     told(0.0, f"Downloading {title}")
-    for name in checkpoint.extra_files:
-        hf_client.download(repo, name, checkpoint.revision, title)
-    path = hf_client.download(repo, checkpoint.filename, checkpoint.revision, title, told)
+    if web_files.is_address(checkpoint):
+        path = web_files.download(checkpoint, told)
+    else:
+        for name in checkpoint.extra_files:
+            hf_client.download(repo, name, checkpoint.revision, title)
+        path = hf_client.download(repo, checkpoint.filename, checkpoint.revision, title, told)
     if not checksums.is_intact(path, checkpoint.sha256):
         checksums.delete(path)
         raise DamagedFile(f"{title} arrived damaged and was removed; please try again.")

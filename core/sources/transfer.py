@@ -23,7 +23,14 @@ _CUT = (httpx2.ConnectError, httpx2.TimeoutException, httpx2.RemoteProtocolError
 Told = Callable[[int, int], None]
 
 
-def fetch(url: str, target: Path, size: int, told: Told, lock: Path) -> None:
+def fetch(
+    url: str,
+    target: Path,
+    size: int,
+    told: Told,
+    lock: Path,
+    headers: dict[str, str] | None = None,
+) -> None:
     """Write the file of `size` bytes at `url` to `target`.
 
     Does nothing if `target` exists, or if another process is fetching it now. What has arrived
@@ -32,6 +39,7 @@ def fetch(url: str, target: Path, size: int, told: Told, lock: Path) -> None:
     Args:
         told: called with the bytes there are and `size`, after each piece; it may raise.
         lock: a file that processes with this target share.
+        headers: of the requests; None for those of Hugging Face, which hold the person's token.
 
     Raises:
         httpx2.TransportError: the server cut the transfer several times in a row.
@@ -45,20 +53,20 @@ def fetch(url: str, target: Path, size: int, told: Told, lock: Path) -> None:
     part = target.with_name(target.name + PART)
     try:
         with WeakFileLock(lock, timeout=LOCK_SECONDS):
-            _all_of_it(url, part, size, told)
+            _all_of_it(url, part, size, told, headers)
             part.replace(target)
     except TimeoutError:  # another process has the lock
         return
 
 
-def _all_of_it(url: str, part: Path, size: int, told: Told) -> None:
+def _all_of_it(url: str, part: Path, size: int, told: Told, headers: dict[str, str] | None) -> None:
     left = TRIES
     while (had := part.stat().st_size if part.exists() else 0) != size:
         if had > size:
             part.unlink()
             had = 0
         try:
-            _rest_of_it(url, part, had, size, told)
+            _rest_of_it(url, part, had, size, told, headers)
         except _CUT:
             now = part.stat().st_size if part.exists() else 0
             left = left - 1 if now <= had else TRIES
@@ -71,9 +79,14 @@ def _all_of_it(url: str, part: Path, size: int, told: Told) -> None:
             raise OSError("Consistency check failed: the file has another size than announced")
 
 
-def _rest_of_it(url: str, part: Path, start: int, size: int, told: Told) -> None:
+def _rest_of_it(
+    url: str, part: Path, start: int, size: int, told: Told, headers: dict[str, str] | None
+) -> None:
     # Compressed on the way, its bytes could not be counted.
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+    headers = {
+        **(build_hf_headers() if headers is None else headers),
+        "Accept-Encoding": "identity",
+    }
     if start:
         headers["Range"] = f"bytes={start}-"
     with get_session().stream("GET", url, headers=headers, follow_redirects=True) as response:

@@ -38,9 +38,10 @@ def filled(model: Any) -> Any:
 
 
 def kept(model: Any) -> dict[str, torch.Tensor]:
-    """What the file holds: of heads that D-FINE has under two names, those of its decoder."""
+    """What the file holds: heads that some detectors have under two names stand there once."""
     state = model.state_dict()
-    twice = ("class_embed.", "bbox_embed.") if "DFine" in type(model).__name__ else ()
+    shared = type(model).__name__.startswith(("DFine", "RTDetrV2"))
+    twice = ("class_embed.", "bbox_embed.") if shared else ()
     return {name: t for name, t in state.items() if not name.startswith(twice or ("\0",))}
 
 
@@ -83,6 +84,18 @@ def detr(backbone: str) -> tuple[Any, Callable[[Any], Answer]]:
     return model, answer
 
 
+def yolos(**config: Any) -> tuple[Any, Callable[[Any], Answer]]:
+    from transformers import YolosConfig, YolosForObjectDetection
+
+    model = YolosForObjectDetection(YolosConfig(**config, num_labels=91))
+
+    def answer(m: Any) -> Answer:
+        out = m(pixel_values=given("picture", 1, 3, 96, 128))
+        return answers(logits=out.logits, boxes=out.pred_boxes)
+
+    return model, answer
+
+
 # HGNetv2-B0, as the D-FINE-N and -S of the authors' configuration files have it.
 B0 = {
     "stem_channels": [3, 16, 16],
@@ -105,6 +118,16 @@ def d_fine(stages: tuple[int, ...], **config: Any) -> tuple[Any, Callable[[Any],
     made.backbone_config.out_features = [f"stage{stage}" for stage in stages]
     made.backbone_config.out_indices = list(stages)
     return DFineForObjectDetection(made), boxes
+
+
+def rt_detr_v2(**config: Any) -> tuple[Any, Callable[[Any], Answer]]:
+    from transformers import RTDetrV2Config, RTDetrV2ForObjectDetection
+
+    made = RTDetrV2Config(num_labels=80, **config)
+    made.backbone_config.hidden_sizes = [64, 128, 256, 512]
+    made.backbone_config.depths = [2, 2, 2, 2]
+    made.backbone_config.layer_type = "basic"
+    return RTDetrV2ForObjectDetection(made), boxes
 
 
 def boxes(m: Any) -> Answer:
@@ -178,6 +201,12 @@ def restoration(model: Any, channels: int = 3) -> tuple[Any, Callable[[Any], Ans
     return model, lambda m: answers(picture=m(given("picture", 1, channels, 64, 64)))
 
 
+def torchvision(module: str, name: str, **options: Any) -> tuple[Any, Callable[[Any], Answer]]:
+    """Of the folder `models` of an old release, renamed so that it is not the installed one."""
+    model = upstream(f"torchvision_old.{module}", name)(**options)
+    return model, lambda m: answers(logits=m(given("picture", 1, 3, 224, 224)))
+
+
 def nafnet(**blocks: Any) -> tuple[Any, Callable[[Any], Answer]]:
     network = upstream("basicsr.models.archs.NAFNet_arch", "NAFNet")
     return restoration(network(img_channel=3, width=32, **blocks))
@@ -186,6 +215,11 @@ def nafnet(**blocks: Any) -> tuple[Any, Callable[[Any], Answer]]:
 def drunet() -> tuple[Any, Callable[[Any], Answer]]:
     network = upstream("models.network_unet", "UNetRes")
     return restoration(network(4, 3, [64, 128, 256, 512], nb=4, act_mode="R"), 4)
+
+
+def scunet() -> tuple[Any, Callable[[Any], Answer]]:
+    network = upstream("network_scunet", "SCUNet")
+    return restoration(network(in_nc=3, config=[4, 4, 4, 4, 4, 4, 4], dim=64))
 
 
 def swinir() -> tuple[Any, Callable[[Any], Answer]]:
@@ -229,6 +263,8 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
     "efficientnet-b0": lambda: timm_vit("efficientnet_b0"),
     "mobilenetv3-large": lambda: timm_vit("mobilenetv3_large_100"),
     "vgg16": lambda: (timm_vit("vgg16")[0], None),
+    "alexnet": lambda: (torchvision("alexnet", "AlexNet")[0], None),
+    "googlenet": lambda: torchvision("googlenet", "GoogLeNet", transform_input=True),
     "dfine-small": lambda: d_fine(
         (2, 3, 4), encoder_in_channels=[256, 512, 1024], hidden_expansion=0.5, depth_mult=0.34
     ),
@@ -247,8 +283,18 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
         decoder_n_points=[6, 6],
         decoder_ffn_dim=512,
     ),
+    "rtdetrv2-r18": lambda: rt_detr_v2(
+        encoder_in_channels=[128, 256, 512], hidden_expansion=0.5, decoder_layers=3
+    ),
     "detr-r50": lambda: detr("resnet50"),
     "detr-r101": lambda: detr("resnet101"),
+    "yolos-tiny": lambda: yolos(
+        hidden_size=192,
+        intermediate_size=768,
+        num_attention_heads=3,
+        image_size=[800, 1333],
+        use_mid_position_embeddings=False,
+    ),
     "vit-mae-base": mae,
     "vit-mae-large": lambda: (mae(**LARGE)[0], None),
     "slimsam-50": slimsam,
@@ -288,6 +334,7 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
         enc_blk_nums=[1, 1, 1, 28], middle_blk_num=1, dec_blk_nums=[1, 1, 1, 1]
     ),
     "drunet-color": drunet,
+    "scunet-color": scunet,
     "swinir-s-x2": swinir,
     "realesr-general-x4": srvgg,
 }
@@ -304,7 +351,7 @@ def main(names: list[str]) -> None:
         state = kept(model)
         keys = {k: (tuple(t.shape), NAMES[t.dtype]) for k, t in state.items()}
         shared = {k for k in getattr(model, "_tied_weights_keys", None) or () if k in keys}
-        if name in BOTH_NAMES or name.startswith("dfine"):
+        if name in BOTH_NAMES or name.startswith(("dfine", "rtdetr")):
             shared = set()
         path = published.FOLDER / f"{name}.json"
         told = json.loads(path.read_text("utf-8")) if path.exists() else {}
@@ -312,7 +359,7 @@ def main(names: list[str]) -> None:
         if answer is not None:
             with torch.inference_mode():
                 told["answers"] = answer(filled(model))
-        if "config" not in told and hasattr(model, "config"):
+        if "config" not in told and hasattr(getattr(model, "config", None), "to_json_string"):
             told["config"] = json.loads(model.config.to_json_string(use_diff=True))
         told["keys"] = published.pack({k: v for k, v in keys.items() if k not in shared})
         path.write_text(_text(told), "utf-8")
