@@ -1,4 +1,4 @@
-"""Rows of `benchmarks.starters` for the detect and segment starters."""
+"""Rows of `benchmarks.starters` for the detect, segment and semantic starters."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import numpy as np
 
 from benchmarks.starter_rows import Row
 from core.imaging.metrics import mask_iou
-from training import detectors_export, detectors_judge, segment_eval
+from training import detectors_export, detectors_judge, segment_eval, semantic_export, voc_masks
 from training.segment_data import tight_box
 
 DETECT_GOALS = {"cnn": 0.5, "rt-detr": 0.42}
 #: score of `segment_eval` -> (what it is, goal)
 SEGMENT_GOALS = {
-    "ecssd_click": ("IoU, ECSSD, one click", 0.65),
-    "ecssd_clicks_5": ("IoU, ECSSD, five clicks", 0.80),
-    "ecssd_box": ("IoU, ECSSD, box", 0.80),
+    "ecssd_click": ("IoU, ECSSD, one click", 0.82),
+    "ecssd_clicks_5": ("IoU, ECSSD, five clicks", 0.90),
+    "ecssd_box": ("IoU, ECSSD, box", 0.88),
     "bsds_click": ("IoU, BSDS human segments, one click", 0.45),
 }
+SEMANTIC_GOAL = 0.45
 BEST_OF_THREE, RANK_CORRELATION = 0.05, 0.6
 CLICK_SECONDS, ENCODE_SECONDS = 0.06, 0.3
 GRABCUT_SIDE, GRABCUT_ROUNDS = 160, 5
@@ -33,6 +34,17 @@ def detect(options: argparse.Namespace) -> Iterator[Row]:
         file = options.weights / f"{key}.safetensors"
         value, count = detectors_judge.ap50(file, options.data / "voc")
         yield Row("detect", f"AP50, {count} held-out pictures, {kind}", value, DETECT_GOALS[kind])
+
+
+def semantic(options: argparse.Namespace) -> Iterator[Row]:
+    """Mean IoU of both networks on held-out pictures of VOC 2007."""
+    for kind, key in semantic_export.KEYS.items():
+        file, voc = options.weights / f"{key}.safetensors", options.data / "voc"
+        count = len(voc_masks.held_out_names(voc))
+        if not count:
+            raise FileNotFoundError(f"no masks in {voc / 'SegmentationClass'}")
+        value = semantic_export.score(file, voc)["mean"]
+        yield Row("semantic", f"mean IoU, {count} held-out pictures, {kind}", value, SEMANTIC_GOAL)
 
 
 def segment(options: argparse.Namespace) -> Iterator[Row]:

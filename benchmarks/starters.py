@@ -36,6 +36,7 @@ def sections() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
         "reconstruct": starter_recognition.reconstruct,
         "detect": starter_scenes.detect,
         "segment": starter_scenes.segment,
+        "semantic": starter_scenes.semantic,
         "seconds": starter_limits.seconds,
         "sizes": starter_limits.sizes,
     }

@@ -12,8 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Task = Literal["classify", "detect", "segment", "reconstruct", "denoise", "super_resolve", "deblur"]
-Loader = Literal["timm", "torchvision", "trunk", "transformers", "sam", "spandrel"]
+Task = Literal[
+    "classify",
+    "detect",
+    "segment",
+    "semantic",
+    "reconstruct",
+    "denoise",
+    "super_resolve",
+    "deblur",
+]
+Loader = Literal["timm", "torchvision", "trunk", "transformers", "sam", "head", "spandrel"]
 Tier = Literal["full", "package", "starter", "own"]
 
 
@@ -47,6 +56,7 @@ TASK_SPECS: dict[Task, TaskSpec] = {
         model_types=("detr", "rt_detr", "rt_detr_v2", "d_fine", "yolos"),
     ),
     "segment": TaskSpec("segment", "embed", "sam", model_types=("sam", "sam2", "sam2_video")),
+    "semantic": TaskSpec("semantic", "predict", "head", half=False),
     "reconstruct": TaskSpec("reconstruct", "predict", "transformers", model_types=("vit_mae",)),
     "denoise": TaskSpec("restore", "denoise", "spandrel", half=False, folders=("denoise",)),
     "super_resolve": TaskSpec(
@@ -171,6 +181,8 @@ CATALOGUE: tuple[Checkpoint, ...] = (
     _starter("detect-cnn-starter", "detect", "transformers", "Starter CNN detector"),
     _starter("detect-starter", "detect", "transformers", "Starter DETR"),
     _starter("segment-starter", "segment", "sam", "Starter SAM"),
+    _starter("semantic-unet-starter", "semantic", "head", "Starter U-Net"),
+    _starter("semantic-fcn-starter", "semantic", "head", "Starter FCN"),
     _starter("reconstruct-starter", "reconstruct", "transformers", "Starter MAE"),
     _starter("denoise-starter", "denoise", "spandrel", "Starter denoiser"),
     _starter("super-resolve-x2-starter", "super_resolve", "spandrel", "Starter x2", 2),

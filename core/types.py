@@ -134,6 +134,28 @@ class Masks:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ClassMap:
+    """The class of every pixel. `labels` (H, W) uint8 are indices of `classes`."""
+
+    labels: NDArray[np.uint8]
+    classes: tuple[str, ...]
+    info: RunInfo
+
+    def __post_init__(self) -> None:
+        _check(
+            self.labels.ndim == 2 and self.labels.dtype == np.uint8, f"labels {self.labels.shape}"
+        )
+        _check(int(self.labels.max(initial=0)) < len(self.classes), "a label without a class")
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of the picture, 0..1, of each class that is in it, largest first."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        order = np.argsort(-counts, kind="stable")
+        return {self.classes[i]: float(counts[i] / counts.sum()) for i in order if counts[i]}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Mask:
     """One mask of everything mode: `box` xyxy pixels; `score` (predicted IoU), `stability` 0..1.
 

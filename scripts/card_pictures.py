@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from core import classify, detect, images, reconstruct, restore, segment
+from core import classify, detect, images, reconstruct, restore, segment, semantic
 from core.imaging import draw, metrics
 from scripts import strips
 from scripts.make_examples import EXAMPLES, RGB, clean, degraded, shrink
@@ -117,6 +117,22 @@ def segment_failure() -> RGB:
     return strips.row(cells)
 
 
+def semantic_failure(key: str) -> Callable[[], RGB]:
+    """Things outside its classes, and two things of which it makes one."""
+
+    def draw_both() -> RGB:
+        cells = []
+        for name in ("hopper.jpg", "coffee.jpg"):
+            picture = photograph(name)
+            found = semantic.predict(picture, key)
+            masks = [found.labels == i for i in range(1, len(found.classes))]
+            named = [f"{label} {share:.0%}" for label, share in found.shares.items()][:3]
+            cells.append((", ".join(named), strips.fitted(draw.masks(picture, masks), SIDE)))
+        return strips.row(cells)
+
+    return draw_both
+
+
 FAILURES: dict[str, Callable[[], RGB]] = {
     "denoise-starter": denoise_failure,
     "super-resolve-x2-starter": super_resolve_failure(2),
@@ -127,6 +143,8 @@ FAILURES: dict[str, Callable[[], RGB]] = {
     "detect-starter": detect_failure("detect-starter"),
     "detect-cnn-starter": detect_failure("detect-cnn-starter"),
     "segment-starter": segment_failure,
+    "semantic-fcn-starter": semantic_failure("semantic-fcn-starter"),
+    "semantic-unet-starter": semantic_failure("semantic-unet-starter"),
 }
 
 

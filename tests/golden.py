@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core import classify, detect, images, reconstruct, restore, segment
+from core import classify, detect, images, reconstruct, restore, segment, semantic
 from core.checkpoints import CATALOGUE, ROOT
 
 FILE = Path(__file__).with_suffix(".json")
@@ -50,6 +50,10 @@ def _segmented(key: str) -> list[float]:
     return [*scores, *_grid(255.0 * found.masks[int(found.scores.argmax())])]
 
 
+def _classes(key: str) -> list[float]:
+    return _grid(12.0 * semantic.predict(_picture("chelsea.jpg"), key).labels)
+
+
 def _reconstructed(key: str) -> list[float]:
     return _grid(reconstruct.predict(_picture("chelsea.jpg"), key, seed=0).pasted)
 
@@ -70,6 +74,7 @@ def _deblurred(key: str) -> list[float]:
 ANSWERS: dict[str, Callable[[str], list[float]]] = {
     "classify": _classified,
     "detect": _detected,
+    "semantic": _classes,
     "segment": _segmented,
     "reconstruct": _reconstructed,
     "denoise": _denoised,

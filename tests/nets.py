@@ -118,7 +118,7 @@ def own_sam() -> tuple[Any, dict[str, Any]]:
     from core.nets import sam as own
 
     torch.manual_seed(0)
-    config = {"img_size": 64, "dim": 32, "widths": [8, 16, 16, 16], "depths": [1, 1, 1, 1]}
+    config = {"img_size": 64, "dim": 32, "trunk": "test_efficientnet"}
     return sharpen(own.build(**config).eval()), {"sam": config}
 
 

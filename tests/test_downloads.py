@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from core import checkpoints
-from core.checkpoints import CATALOGUE, RECOMMENDED, TASKS, by_key, recommended, to_preload
+from core.checkpoints import CATALOGUE, RECOMMENDED, by_key, recommended, to_preload
 from core.errors import Busy
 from core.settings import Settings, get_settings
 from core.sources import downloads, hf_client, resolver, transfer
@@ -167,7 +167,7 @@ def test_a_preload_that_a_visitor_joins_does_not_end_with_their_cancel(hub):
 
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_every_place_has_a_recommended_checkpoint(on_gpu):
-    assert {task for task, _ in RECOMMENDED} == set(TASKS)
+    assert {task for task, _ in RECOMMENDED} == {c.task for c in CATALOGUE if c.tier == "full"}
     for task, scale in RECOMMENDED:
         found = recommended(task, on_gpu, scale)
         assert found and all((c.task, c.tier, c.scale) == (task, "full", scale) for c in found)

@@ -14,7 +14,10 @@ from PIL import Image
 from core.sources import checksums
 from training import classify, common
 
-RECIPES = ("denoise", "super_resolve", "deblur", "classify", "reconstruct", "detect", "segment")
+RECIPES = (
+    *("denoise", "super_resolve", "deblur", "classify", "reconstruct"),
+    *("detect", "segment", "semantic"),
+)
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 
 

@@ -17,13 +17,7 @@ from training import (
 )
 from training.common import LoopConfig, Trainer
 
-TINY_SAM = {
-    "img_size": 64,
-    "dim": 32,
-    "widths": [8, 16, 16, 32],
-    "depths": [1, 1, 1, 1],
-    "heads": 2,
-}
+TINY_SAM = {"img_size": 64, "dim": 32, "trunk": "test_efficientnet", "heads": 2}
 LOOP = LoopConfig(steps=2, bf16=False, warmup_steps=1)
 
 

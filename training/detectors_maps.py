@@ -72,6 +72,14 @@ def basis(sample: torch.Tensor) -> Basis:
     return {"mu": mean, "P": project.float(), "lm": rest.mean(0), "ls": spread}
 
 
+def reduced(rgb: images.RGB, known: Basis) -> torch.Tensor:
+    """(GRID, GRID, HEAD + REST) of a picture, as they are stored."""
+    found = tokens(rgb)
+    head = (found[:, : detector.HEAD] - known["mu"]) @ known["P"]
+    rest = (found[:, detector.HEAD :] - known["lm"]) / known["ls"]
+    return torch.cat([head, rest], 1).view(GRID, GRID, HEAD + REST)
+
+
 def store(data: Path, runs: Path, read: Callable[[Path], images.RGB] = images.read) -> None:
     """Write `basis.pt`, `cache/A.npy` and `cache/A.json`; continues where it stopped."""
     paths = sorted((data / "JPEGImages").glob("[0-9]" * 6 + ".jpg"))
@@ -87,10 +95,7 @@ def store(data: Path, runs: Path, read: Callable[[Path], images.RGB] = images.re
     out = np.lib.format.open_memmap(cache / "A.npy", mode, np.float16, shape)
     for i in range(len(rows), len(paths)):
         rgb = read(paths[i])
-        found = tokens(rgb)
-        head = (found[:, : detector.HEAD] - known["mu"]) @ known["P"]
-        rest = (found[:, detector.HEAD :] - known["lm"]) / known["ls"]
-        out[i] = torch.cat([head, rest], 1).view(shape[1:]).half().numpy()
+        out[i] = reduced(rgb, known).half().numpy()
         boxes = objects(data / "Annotations" / f"{paths[i].stem}.xml")
         boxes[:, 1:5] /= np.tile(rgb.shape[1::-1], 2)
         rows.append({"id": paths[i].stem, "objects": boxes.round(5).tolist()})

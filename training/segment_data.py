@@ -1,7 +1,7 @@
 """Pictures with masks for the segment recipe: loading, held-out sets, augmentation, composites.
 
-DATA.md describes the data folder: ecssd and bsds500 are required; coco128, pennfudan and
-caltech101 (only its pictures with a white background) are optional.
+DATA.md describes the data folder: ecssd and bsds500 are required; coco128, pennfudan, voc (only
+its pictures with masks) and caltech101 (only its pictures with a white background) are optional.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.io import loadmat
 
+from training import voc_masks
 from training.recognition_data import bsds_files
 
 Picture = NDArray[np.uint8]
@@ -93,6 +94,20 @@ def penn(root: Path) -> Iterator[Sample]:
         mask = Image.open(root / "pennfudan" / "PedMasks" / f"{path.stem}_mask.png")
         label = shrink(mask.convert("P"), nearest=True)
         yield Sample(f"penn/{path.stem}", shrink(Image.open(path).convert("RGB")), [label])
+
+
+def voc(root: Path) -> Iterator[Sample]:
+    """Connected regions of one class; pictures that the semantic starters are measured on are
+    left out."""
+    for name in voc_masks.training_names(root / "voc"):
+        classes = voc_masks.without_borders(voc_masks.read(root / "voc", name))
+        label = np.zeros_like(classes)
+        for value in np.setdiff1d(np.unique(classes), [0]):
+            parts, count = ndimage.label(classes == value)
+            for part in range(1, count + 1):
+                label[parts == part] = min(255, int(label.max()) + 1)
+        image = Image.open(voc_masks.picture(root / "voc", name)).convert("RGB")
+        yield Sample(f"voc/{name}", shrink(image), [shrink(Image.fromarray(label), nearest=True)])
 
 
 def white_ground_mask(image: Picture) -> NDArray[np.bool_] | None:
@@ -173,6 +188,7 @@ def load_training(root: Path) -> dict[str, list[Sample]]:
         "bsds": bsds(root, ("train", "test")),
         "coco": coco(root),
         "penn": penn(root),
+        "voc": voc(root),
         "caltech": caltech(root),
     }
     groups = {name: drop_copies(list(found), held_out) for name, found in sources.items()}
@@ -236,8 +252,15 @@ def paste(
 class Mixer:
     """Draws augmented examples: image (S, S, 3) uint8, label map (S, S) uint8."""
 
-    WEIGHTS: ClassVar = {"ecssd": 0.42, "bsds": 0.25, "coco": 0.1, "penn": 0.05, "caltech": 0.18}
-    CUTS = ("ecssd", "caltech", "coco")
+    WEIGHTS: ClassVar = {
+        "ecssd": 0.42,
+        "bsds": 0.2,
+        "coco": 0.08,
+        "penn": 0.04,
+        "voc": 0.12,
+        "caltech": 0.14,
+    }
+    CUTS = ("ecssd", "caltech", "coco", "voc")
 
     def __init__(self, groups: dict[str, list[Sample]]) -> None:
         self.groups = groups

@@ -37,11 +37,12 @@ QUALITY = 88  # of the pages
 SEGMENTS_PER_PICTURE = 5
 
 
-def load(path: Path) -> Sam:
-    """The model of a starter file."""
+def load(path: Path, side: int | None = None) -> Sam:
+    """The model of a starter file; for pictures of `side` pixels, the file's own if left out."""
     _, config = state_dicts.read_header(path)
+    sizes = {} if side is None else {"img_size": side}
     with torch.device("meta"):
-        model = small_sam.build(**config["sam"])
+        model = small_sam.build(**config["sam"] | sizes)
     loaded = state_dicts.assign(model, state_dicts.read(path), path.name)
     assert isinstance(loaded, Sam)
     return loaded

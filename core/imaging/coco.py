@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,29 @@ def document(
     """The JSON of `/segment`: the picture's [W, H] and every mask. `size` is (W, H)."""
     rows = [encode(mask, score) for mask, score in zip(masks, scores, strict=True)]
     return {"image_size": list(size), "masks": rows}
+
+
+def class_document(
+    labels: NDArray[np.uint8], shares: Mapping[str, float], classes: Sequence[str]
+) -> dict[str, object]:
+    """The JSON of `/segment_semantic`: the picture's [W, H], the classes with their `shares`, and
+    the run lengths of each.
+
+    Args:
+        labels: (H, W) indices of `classes`.
+    """
+    from pycocotools import mask as coco
+
+    found = {}
+    for name in shares:
+        mask = np.asfortranarray(labels == classes.index(name))
+        rle = coco.encode(mask.view(np.uint8))
+        found[name] = {"size": list(labels.shape), "counts": rle["counts"].decode("ascii")}
+    return {
+        "image_size": [labels.shape[1], labels.shape[0]],
+        "classes": [{"label": name, "share": share} for name, share in shares.items()],
+        "labels": found,
+    }
 
 
 def dataset(

@@ -118,6 +118,7 @@ def view_of(config: dict[str, Any], name: str) -> View | None:
     if config["trunk"] != trunk.KEY:
         raise CheckpointError(f"{name} belongs on a network that this program does not have.")
     try:
-        return View(config["view"]["size"], config["view"]["crop"])
+        view = config["view"]
+        return View(view["size"], view["crop"], view.get("dilated", False))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{name} does not say what it sees of a picture.") from error

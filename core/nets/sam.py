@@ -1,14 +1,16 @@
 """Segment Anything at a small size: our image encoder, SAM's own prompt encoder and mask decoder.
 
-The encoder is a residual conv net with two attention layers on its coarsest map and a feature
-pyramid back to stride 8, because a plain ViT learns too slowly without large-scale pretraining.
+The encoder is a network trained on ImageNet, with an attention layer on its coarsest maps and a
+feature pyramid back to stride 8, because a plain ViT learns too slowly without large-scale
+pretraining.
 Source: Kirillov et al., "Segment Anything", 2023; Lin et al., "Feature Pyramid Networks", 2017.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
+import timm
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import nn
@@ -63,54 +65,76 @@ class GlobalBlock(nn.Module):
         return tokens.transpose(1, 2).reshape(b, c, h, w)
 
 
-class PyramidEncoder(nn.Module):
+class TrunkEncoder(nn.Module):
     """(B, 3, H, W) normalised picture -> (B, out_chans, H/8, W/8) embedding.
 
-    Replaces segment_anything's ImageEncoderViT; SamPredictor reads `img_size`.
+    A network trained on ImageNet, with dilated last stages, and a pyramid of its maps at strides
+    4, 8 and 16. Each 2 x 2 positions at stride 4 count as one position with four times the
+    channels. Replaces segment_anything's ImageEncoderViT; SamPredictor reads `img_size`.
     """
 
-    def __init__(
-        self,
-        img_size: int,
-        out_chans: int,
-        widths: Sequence[int],
-        depths: Sequence[int],
-        heads: int,
-    ) -> None:
+    def __init__(self, img_size: int, out_chans: int, trunk: str, heads: int) -> None:
         super().__init__()
         self.img_size = img_size
-        first = widths[0]
-        self.stem = nn.Sequential(_conv(3, first // 2, 2), _conv(first // 2, first, 2))
-        stages: list[nn.Module] = []
-        for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):
-            down = [_conv(widths[i - 1], width, 2)] if i else []
-            stages.append(nn.Sequential(*down, *(Residual(width) for _ in range(depth))))
-        self.stages = nn.ModuleList(stages)  # strides 4, 8, 16, 32
-        self.context = nn.Sequential(*(GlobalBlock(widths[-1], heads) for _ in range(2)))
-        self.laterals = nn.ModuleList(nn.Conv2d(w, out_chans, 1) for w in widths[1:])
+        backbone: Any = timm.create_model(trunk, num_classes=0, output_stride=16)
+        self.backbone: Any = backbone
+        # at strides 2, 4, 8, 16 and 16
+        channels: list[int] = [stage["num_chs"] for stage in backbone.feature_info]
+        self.coarse = nn.ModuleList(
+            _lateral(c, out_chans) for c in (*channels[3:], backbone.num_features)
+        )
+        self.context = nn.Sequential(
+            Residual(out_chans), GlobalBlock(out_chans, heads), Residual(out_chans)
+        )
+        self.fine = nn.ModuleList(_lateral(c, out_chans) for c in (4 * channels[1], channels[2]))
         self.neck = nn.Sequential(
-            nn.BatchNorm2d(out_chans), nn.ReLU(), nn.Conv2d(out_chans, out_chans, 3, 1, 1)
+            nn.BatchNorm2d(out_chans),
+            nn.ReLU(),
+            Residual(out_chans),
+            nn.Conv2d(out_chans, out_chans, 3, 1, 1),
         )
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The trunk's stages, in the order in which they run."""
+        return list(self.backbone.blocks)
+
+    def train(self, mode: bool = True) -> TrunkEncoder:
+        """The trunk always normalises with the statistics of its own training."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def maps(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The trunk's maps at strides 4, 8, 16, 16 and 16, of a picture normalised as SAM does."""
+        mean, std = (torch.tensor(c, device=x.device) for c in (PIXEL_MEAN, PIXEL_STD))
+        pixels = x * std.view(-1, 1, 1) + mean.view(-1, 1, 1)
+        last, stages = self.backbone.forward_intermediates(pixels / 127.5 - 1, indices=[1, 2, 3, 4])
+        return (*stages, last)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.stem(x)
-        levels = []
-        for stage in self.stages:
-            x = stage(x)
-            levels.append(x)
-        levels[-1] = self.context(levels[-1])
-        merged = self.laterals[-1](levels[-1])
-        for i in (2, 1):
-            above = F.interpolate(merged, size=levels[i].shape[-2:], mode="nearest")
-            merged = self.laterals[i - 1](levels[i]) + above
+        return self.merge(self.maps(x))
+
+    def merge(self, maps: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """The embedding of `maps`."""
+        stride4, stride8, *coarse = maps
+        pairs = zip(self.coarse, coarse, strict=True)
+        merged = self.context(torch.stack([lateral(x) for lateral, x in pairs]).sum(0))
+        merged = F.interpolate(merged, size=stride8.shape[-2:], mode="bilinear")
+        fine = (F.pixel_unshuffle(stride4, 2), stride8)
+        for lateral, x in zip(self.fine, fine, strict=True):
+            merged = merged + lateral(x)
         return self.neck(merged)
+
+
+def _lateral(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.BatchNorm2d(inputs), nn.Conv2d(inputs, outputs, 1))
 
 
 def build(
     img_size: int = 256,
     dim: int = 128,
-    widths: Sequence[int] = (48, 80, 128, 192),
-    depths: Sequence[int] = (1, 2, 2, 1),
+    trunk: str = "tf_efficientnet_lite0",
     heads: int = 4,
     decoder_depth: int = 2,
     mlp_dim: int = 256,
@@ -124,8 +148,7 @@ def build(
     Args:
         img_size: a multiple of 32.
         dim: width of the embedding and the decoder, a multiple of 16.
-        widths: channels at strides 4, 8, 16 and 32.
-        depths: residual blocks at each of those strides.
+        trunk: the name of an EfficientNet of timm.
 
     Raises:
         ValueError: `img_size` is not a multiple of 32.
@@ -134,7 +157,7 @@ def build(
         raise ValueError(f"img_size {img_size} is not a multiple of 32")
     grid = img_size // STRIDE
     sam = Sam(
-        image_encoder=PyramidEncoder(img_size, dim, widths, depths, heads),  # type: ignore[arg-type]
+        image_encoder=TrunkEncoder(img_size, dim, trunk, heads),  # type: ignore[arg-type]
         prompt_encoder=PromptEncoder(
             embed_dim=dim,
             image_embedding_size=(grid, grid),

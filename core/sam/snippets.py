@@ -201,9 +201,9 @@ def _library_head(picture: str, checkpoint: Checkpoint, weights: str, *more: str
         "own": "your own checkpoint",
         "full": f"fetched from {checkpoint.source} where the file is not here",
     }
-    format_of = "safetensors" * (not checkpoint.arch)
+    own = "timm safetensors" * (not checkpoint.arch)  # the starter
     hub = "huggingface_hub" * (checkpoint.tier == "full")
-    needs = " ".join(filter(None, [_LIBRARY_NEEDS, format_of, hub, *more]))
+    needs = " ".join(filter(None, [_LIBRARY_NEEDS, own, hub, *more]))
     return [
         *head(needs, picture, weights, whence[checkpoint.tier]),
         "from pathlib import Path",

@@ -13,7 +13,7 @@ from demos import Tab
 from demos.canvas.answers import canvas_answer, mask_url, served
 from demos.canvas.component import PointPrompter
 from demos.canvas.gestures import numbers, parse_gesture, parse_object, parse_point, picture_id
-from demos.segment import everything, files
+from demos.segment import everything, files, semantic
 from demos.segment.picture import left, loading
 from demos.segment.session import (
     FORGOTTEN,
@@ -113,6 +113,12 @@ def build(shared: SharedPicture) -> None:
         ("image", "text", "number"),
         ("picture", "json", "json"),
         queue=ui.LONG_QUEUE,
+    )
+    api.endpoint(
+        "segment_semantic",
+        semantic.segment_semantic,
+        ("image", "text"),
+        ("picture", "json", "json"),
     )
 
 
