@@ -19,6 +19,7 @@ from core import checks, images
 from core.errors import CheckpointError
 from core.nets import detector, transforms, trunk
 from core.nets.heads import Maps
+from core.nets.postprocess import Found, postprocess, postprocess_nms, postprocess_sigmoid
 from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
@@ -27,10 +28,8 @@ from core.types import Detections, RunInfo
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-CANDIDATES, NMS_IOU = 300, 0.6
 Kind = Literal["softmax", "sigmoid", "dense"]
 QueryOutputs = tuple[NDArray[np.float32], NDArray[np.float32]]
-Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,92 +143,6 @@ def _inside(picture: images.Picture, checkpoint: str, progress: Progress | None)
             return Inside(logits, boxes, kind, run.extra.labels, levels, (w, h), run.info())
 
     return maps.serve(request)
-
-
-def postprocess(
-    logits: NDArray[np.float32],
-    boxes: NDArray[np.float32],
-    threshold: float,
-    size: tuple[int, int],
-) -> Found:
-    """DETR's post-processing: softmax, best class except "no object", threshold, cxcywh to pixels.
-
-    Args:
-        logits: (Q, C + 1). boxes: (Q, 4) cxcywh in 0..1. size: (W, H) of the original picture.
-
-    Returns:
-        (N, 4) boxes clipped to the picture, (N,) scores descending, (N,) class indices.
-    """
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    probabilities = shifted / shifted.sum(-1, keepdims=True)  # (Q, C + 1)
-    scores = probabilities[:, :-1].max(-1)  # (Q,)
-    classes = probabilities[:, :-1].argmax(-1)  # (Q,)
-    order = np.argsort(-scores, kind="stable")
-    order = order[scores[order] > threshold]  # (N,)
-    return corners(boxes[order], size), scores[order], classes[order]
-
-
-def postprocess_sigmoid(
-    logits: NDArray[np.float32],
-    boxes: NDArray[np.float32],
-    threshold: float,
-    size: tuple[int, int],
-) -> Found:
-    """The post-processing of detectors whose classes are independent sigmoids, such as RT-DETR.
-
-    There is no class "no object": a query can answer with several classes, and the Q best pairs of
-    query and class are kept, as transformers' `RTDetrImageProcessor` does.
-
-    Args:
-        logits: (Q, C). boxes: (Q, 4) cxcywh in 0..1. size: (W, H) of the original picture.
-
-    Returns:
-        As `postprocess`.
-    """
-    scores = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))  # (Q, C)
-    order = np.argsort(-scores, axis=None, kind="stable")[: len(logits)]
-    order = order[scores.flat[order] > threshold]  # (N,) of Q * C
-    queries, classes = np.divmod(order, scores.shape[1])
-    found = scores.flat[order].astype(np.float32)
-    return corners(boxes[queries], size), found, classes
-
-
-def corners(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """(N, 4) cxcywh in 0..1 -> xyxy in pixels of a picture of `size` (W, H), clipped to it."""
-    centre, half = boxes[:, :2], boxes[:, 2:] / 2
-    limits = np.array([*size, *size], dtype=np.float32)
-    found = np.concatenate([centre - half, centre + half], -1) * limits
-    return np.clip(found, 0, limits).astype(np.float32)
-
-
-def postprocess_nms(
-    logits: NDArray[np.float32],
-    boxes: NDArray[np.float32],
-    threshold: float,
-    size: tuple[int, int],
-) -> Found:
-    """The post-processing of a detector that predicts at every token: non-maximum suppression.
-
-    Of the `CANDIDATES` best pairs of token and class, those are dropped that overlap a better one
-    of their class by an IoU above `NMS_IOU`.
-
-    Args:
-        logits: (N, C) of sigmoids. boxes: (N, 4) cxcywh in 0..1. size: (W, H) of the picture.
-
-    Returns:
-        As `postprocess`.
-    """
-    from torchvision.ops import batched_nms
-
-    scores = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))  # (N, C)
-    order = np.argsort(-scores, axis=None, kind="stable")[:CANDIDATES]
-    order = order[scores.flat[order] > threshold]  # (K,) of N * C
-    tokens, classes = np.divmod(order, scores.shape[1])
-    found = corners(boxes[tokens], size)
-    best = scores.flat[order].astype(np.float32)
-    tensors = (torch.from_numpy(x) for x in (found, best, classes))
-    keep = batched_nms(*tensors, NMS_IOU).numpy()
-    return found[keep], best[keep], classes[keep]
 
 
 def _tokens(run: runtime.Run[Detector], maps: trunk.Features) -> QueryOutputs:

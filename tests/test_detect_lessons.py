@@ -16,6 +16,7 @@ from core import detect
 from core.errors import InputError
 from core.imaging import overlaps
 from core.lessons import matching, nms
+from core.nets import postprocess
 from core.types import RunInfo
 
 INFO = RunInfo("net", "own", "cpu")
@@ -194,7 +195,7 @@ def test_candidates_are_what_detect_answers_with_before_nms():
         found.layers_logits, found.layers_boxes, "dense", {}, ((2, 4), (2, 2)), (200, 100), INFO
     )
     raw = nms.candidates(dense, 0.3)
-    after = nms.suppress(raw.boxes, raw.scores, raw.classes, "hard", detect.NMS_IOU)
+    after = nms.suppress(raw.boxes, raw.scores, raw.classes, "hard", postprocess.NMS_IOU)
     kept = np.flatnonzero(after.by < 0)
     boxes, _, classes = dense.answers(0.3)
     assert {(*b, c) for b, c in zip(raw.boxes[kept].tolist(), raw.classes[kept], strict=True)} == {

@@ -125,7 +125,7 @@ def test_tokens_equal_torchvision(starters, whole, picture, monkeypatch):
         dense = detector.CnnDetector(whole.model).eval()(maps(image))
     scores, boxes = dense.logits[0].sigmoid(), pixels(dense.boxes[0], (80, 60))
     token, label = (scores > 0.05).nonzero(as_tuple=True)
-    keep = batched_nms(boxes[token], scores[token, label], label, detect.NMS_IOU)
+    keep = batched_nms(boxes[token], scores[token, label], label, postprocess.NMS_IOU)
     found = detect.predict(image, "tokens", threshold=0.05)
     assert 0 < len(keep) < len(token)
     np.testing.assert_allclose(found.scores, scores[token, label][keep], atol=1e-4)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from core import checks, detect, images
 from core.errors import InputError
 from core.imaging import overlaps
+from core.nets import postprocess
 from core.sources.resolver import Progress
 
 Array = NDArray[np.float64]
@@ -60,7 +61,7 @@ class Suppressed:
 
 
 def candidates(found: detect.Inside, threshold: float = LOWEST) -> Candidates:
-    """The pairs of query and class with a score above `threshold`, at most `detect.CANDIDATES`.
+    """The pairs of query and class with a score above `threshold`, at most `postprocess.CANDIDATES`.
 
     For softmax classes, each query has only its best class.
     """
@@ -71,10 +72,10 @@ def candidates(found: detect.Inside, threshold: float = LOWEST) -> Candidates:
         scores = np.where(scores == scores.max(1, keepdims=True), scores, 0)
     else:
         scores = 1 / (1 + np.exp(-np.clip(z, -60, 60)))  # (Q, C)
-    order = np.argsort(-scores, axis=None, kind="stable")[: detect.CANDIDATES]
+    order = np.argsort(-scores, axis=None, kind="stable")[: postprocess.CANDIDATES]
     order = order[scores.flat[order] > threshold]  # (K,) of Q * C
     tokens, classes = np.divmod(order, scores.shape[1])
-    boxes = detect.corners(found.boxes[tokens], found.size)
+    boxes = postprocess.corners(found.boxes[tokens], found.size)
     return Candidates(found, boxes, scores.flat[order].astype(np.float32), classes, tokens)
 
 
