@@ -8,7 +8,7 @@ import torch
 from torchvision.ops import batched_nms, box_convert
 
 from core import checkpoints, detect
-from core.nets import detector, trunk
+from core.nets import detector, postprocess, trunk
 from demos import detect as tab
 
 SIDE = 64

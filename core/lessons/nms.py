@@ -61,7 +61,7 @@ class Suppressed:
 
 
 def candidates(found: detect.Inside, threshold: float = LOWEST) -> Candidates:
-    """The pairs of query and class with a score above `threshold`, at most `postprocess.CANDIDATES`.
+    """The pairs of query and class with a score above `threshold`, `CANDIDATES` of them at most.
 
     For softmax classes, each query has only its best class.
     """
