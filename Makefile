@@ -70,6 +70,7 @@ bench-starters: $(DEV_STAMP)  ## measure the starters: DATA=folder BENCHMARKS=fo
 
 screenshots: $(DEV_STAMP)  ## remake the pictures in docs/images (needs Chromium)
 	$(PY) -m scripts.screenshots
+	$(PY) -m scripts.lesson_pictures
 
 bench: $(DEV_STAMP)  ## measure startup, first result and second click (idle machine)
 	$(PY) -m benchmarks.startup
