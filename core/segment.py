@@ -113,7 +113,7 @@ def predict(
     _check_options(len(prompts.points), mask_input, refine, min_area)
     view = picture.size if max_side is None else _shrunk(picture.size, max_side)
     with runtime.run("segment", checkpoint, _build, progress) as run:
-        _check_mask_input(mask_input, run.lease.built.extra["engine"])
+        _check_mask_input(mask_input, run.extra.engine)
         clicks = Clicks(
             run,
             picture.digest,
@@ -174,7 +174,7 @@ def features(
     picture = models.picture(image)
     with runtime.run("segment", checkpoint, _build) as run:
         embedding = models.embedding(run, picture)
-        engine: Engine = run.lease.built.extra["engine"]
+        engine = run.extra.engine
         rows, columns = engine.places(embedding)
         found = embedding.features[-1][0, :, :rows, :columns].float().cpu().numpy()
         return found, run.info()

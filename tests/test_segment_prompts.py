@@ -150,7 +150,7 @@ def test_an_empty_mask_has_no_stability(shelf, picture):
         model.mask_threshold = 5.0
     shelf.starter("segment", model, config)
     with runtime.run("segment", "auto", segment._build) as run:
-        run.lease.built.extra["engine"].mask_threshold = 5.0  # nothing lies above it
+        run.extra.engine.mask_threshold = 5.0  # nothing lies above it
     result = segment.predict(picture(90, 64), CLICKS)
     assert not result.masks.any()
     assert result.stability.tolist() == [0.0]

@@ -231,7 +231,7 @@ def everything_by_hand(reference, image, side, pred_iou_thresh, stability_score_
     for x, y in build_point_grid(side) * np.array([[width, height]]):
         _, scores, low_res = reference.ask(image, [[x, y, 1]])
         with runtime.run("segment", reference.key, segment._build) as run:
-            engine = run.lease.built.extra["engine"]
+            engine = run.extra.engine
         on_picture = engine.on_picture(torch.tensor(low_res)[None], (height, width))
         logits = F.interpolate(on_picture, (height, width), mode="bilinear")[0]
         stability = calculate_stability_score(logits, 0.0, 1.0).numpy()
@@ -266,9 +266,9 @@ def test_everything_equals_each_point_by_itself(reference, picture):
 
 def test_thresholds_are_those_of_each_network(reference):
     with runtime.run("segment", reference.key, segment._build) as run:
-        extra = run.lease.built.extra
-    assert extra["pred_iou_thresh"] == (0.88 if reference.kind == "sam" else 0.8)
-    assert extra["stability_score_thresh"] == 0.95
+        limits = run.extra.thresholds
+    assert limits["pred_iou_thresh"] == (0.88 if reference.kind == "sam" else 0.8)
+    assert limits["stability_score_thresh"] == 0.95
 
 
 # --- the cache, and users beside each other ---

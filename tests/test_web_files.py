@@ -141,5 +141,5 @@ def test_pictures_are_prepared_as_torchvision_does(size):
         built = classify._build(resolved)
     for weights in (AlexNet_Weights, GoogLeNet_Weights):
         wanted = weights.IMAGENET1K_V1.transforms()(Image.fromarray(rgb))
-        assert torch.allclose(built.extra["transform"](rgb)[0], wanted, atol=1e-6)
-    assert len(built.extra["labels"]) == 1000
+        assert torch.allclose(built.extra.transform(rgb)[0], wanted, atol=1e-6)
+    assert len(built.extra.labels) == 1000

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core import checks
 from core.imaging import regions
 from core.sam import masks
-from core.sam.engines import Embedding, Engine, Size
+from core.sam.engines import Embedding, Engine, Segmenter, Size
 from core.serving import runtime
 from core.types import PointPrompts
 
@@ -29,7 +29,7 @@ class Clicks:
     issue 42: any further prompt disambiguates).
     """
 
-    run: runtime.Run
+    run: runtime.Run[Segmenter]
     digest: str
     size: Size
     box: NDArray[np.float32] | None
@@ -38,7 +38,7 @@ class Clicks:
 
     @property
     def engine(self) -> Engine:
-        return self.run.lease.built.extra["engine"]
+        return self.run.extra.engine
 
     def answer(self, prompts: PointPrompts, mask_input: Logits | None = None) -> Answer:
         """All prompts at once, and a mask to refine, (1, h, w) logits or None."""

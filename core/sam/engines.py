@@ -105,6 +105,16 @@ def without_padding(resize: Any, low_res: torch.Tensor, original_size: Size) -> 
     return framed[..., :height, :width]
 
 
+@dataclass(slots=True)
+class Segmenter:
+    """What a SAM needs beside its network: its engine, its thresholds for everything mode
+    (`grid.THRESHOLDS`), and the seconds that its encoder last took (0: it has not run)."""
+
+    engine: Engine
+    thresholds: Mapping[str, float]
+    seconds: float = 0.0
+
+
 class SamEngine:
     """segment_anything's networks: Meta's, and the project's small one.
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from core import images
 from core.imaging import things
 from core.sam import grid, models
+from core.sam.engines import Segmenter
 from core.sam.models import build as _build
 from core.serving import runtime
 from core.sources.resolver import Progress
@@ -68,16 +69,19 @@ def everything_defaults(checkpoint: str = "auto") -> tuple[float, float, bool]:
     mask must be a thing."""
     with runtime.run("segment", checkpoint, _build) as run:
         only_things = run.lease.resolved.tier == "starter"
-        extra = _candidates(run) if only_things else run.lease.built.extra
-        return float(extra["pred_iou_thresh"]), float(extra["stability_score_thresh"]), only_things
+        limits = _candidates(run)
+        return (
+            float(limits["pred_iou_thresh"]),
+            float(limits["stability_score_thresh"]),
+            only_things,
+        )
 
 
-def _candidates(run: runtime.Run) -> Mapping[str, float]:
+def _candidates(run: runtime.Run[Segmenter]) -> Mapping[str, float]:
     """The thresholds for masks that are then searched for things."""
     if run.lease.resolved.tier == "starter":
         return things.CANDIDATES
-    extra: Mapping[str, float] = run.lease.built.extra
-    return extra
+    return run.extra.thresholds
 
 
 def everything_steps(

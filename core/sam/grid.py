@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from core import checks
 from core.errors import OutOfMemory
 from core.imaging import regions
 from core.sam import masks as sam_masks
-from core.sam.engines import Embedding, Engine, Size
+from core.sam.engines import Embedding, Engine, Segmenter, Size
 from core.serving import runtime
 from core.types import GridStep, Mask
 
@@ -66,7 +65,7 @@ def points_per_batch(height: int, width: int) -> int:
     return max(1, min(POINTS_PER_BATCH, BATCH_PIXELS // (height * width)))
 
 
-def steps(run: runtime.Run, embedding: Embedding, options: GridOptions) -> Steps:
+def steps(run: runtime.Run[Segmenter], embedding: Embedding, options: GridOptions) -> Steps:
     """Yield one `GridStep` after each batch of points; return the masks, most confident first.
 
     Running out of memory halves the batch and continues at the same point.
@@ -77,7 +76,7 @@ def steps(run: runtime.Run, embedding: Embedding, options: GridOptions) -> Steps
     from segment_anything.utils.amg import build_point_grid
 
     height, width = embedding.original_size
-    settings = _settings(run.lease.built.extra, options)
+    settings = _settings(run.extra.thresholds, options)
     grid = build_point_grid(options.points_per_side) * np.array([[width, height]])
     kept, masks = _Kept(options.min_area), []
     done, size = 0, options.points_per_batch or points_per_batch(height, width)
@@ -85,7 +84,7 @@ def steps(run: runtime.Run, embedding: Embedding, options: GridOptions) -> Steps
         points = grid[done : done + size]
         try:
             with run.watch.stage("decode"):
-                found = _batch(run.lease.built.extra["engine"], embedding, points, settings)
+                found = _batch(run.extra.engine, embedding, points, settings)
         except OutOfMemory:
             if size == 1:
                 raise
@@ -97,10 +96,10 @@ def steps(run: runtime.Run, embedding: Embedding, options: GridOptions) -> Steps
     return masks
 
 
-def _settings(extra: dict[str, Any], options: GridOptions) -> dict[str, float]:
+def _settings(own: Mapping[str, float], options: GridOptions) -> dict[str, float]:
     """The requested thresholds, and the checkpoint's own for the rest."""
     given = {name: getattr(options, name) for name in THRESHOLDS}
-    return {name: extra[name] if given[name] is None else given[name] for name in THRESHOLDS}
+    return {name: own[name] if given[name] is None else given[name] for name in THRESHOLDS}
 
 
 def _batch(

@@ -17,7 +17,15 @@ from PIL import Image
 from core.errors import CheckpointError
 from core.images import RGB
 from core.sam import grid
-from core.sam.engines import Coords, Decoded, Embedding, Size, unpadded_places, without_padding
+from core.sam.engines import (
+    Coords,
+    Decoded,
+    Embedding,
+    Segmenter,
+    Size,
+    unpadded_places,
+    without_padding,
+)
 from core.serving.runtime import Built
 from core.sources import state_dicts
 from core.sources.resolver import Resolved
@@ -150,7 +158,7 @@ class Sam2ModelEngine(_TransformersEngine):
         return list(self.module.vision_encoder.backbone.blocks)
 
 
-def build(resolved: Resolved) -> Built:
+def build(resolved: Resolved) -> Built[Segmenter]:
     """Build the network of a weight file from the config.json beside it, with its engine.
 
     A `sam2_video` checkpoint works as SAM 2 for pictures: its memory of earlier frames, stored in
@@ -171,7 +179,9 @@ def build(resolved: Resolved) -> Built:
     return _sam2(resolved, settings, state)
 
 
-def _sam(resolved: Resolved, settings: dict[str, Any], state: state_dicts.StateDict) -> Built:
+def _sam(
+    resolved: Resolved, settings: dict[str, Any], state: state_dicts.StateDict
+) -> Built[Segmenter]:
     from transformers import SamConfig, SamImageProcessor, SamModel
 
     config: Any = SamConfig.from_dict(settings)
@@ -182,10 +192,12 @@ def _sam(resolved: Resolved, settings: dict[str, Any], state: state_dicts.StateD
         pad_size={"height": side, "width": side},
         **_picture_settings(resolved),
     )
-    return Built(model, {**grid.THRESHOLDS, "engine": SamModelEngine(model, processor)})
+    return Built(model, Segmenter(SamModelEngine(model, processor), grid.THRESHOLDS))
 
 
-def _sam2(resolved: Resolved, settings: dict[str, Any], state: state_dicts.StateDict) -> Built:
+def _sam2(
+    resolved: Resolved, settings: dict[str, Any], state: state_dicts.StateDict
+) -> Built[Segmenter]:
     from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model
 
     config: Any = Sam2Config.from_dict(settings)
@@ -194,7 +206,7 @@ def _sam2(resolved: Resolved, settings: dict[str, Any], state: state_dicts.State
     processor = Sam2ImageProcessor(
         size={"height": side, "width": side}, **_picture_settings(resolved)
     )
-    return Built(model, {**_SAM2_THRESHOLDS, "engine": Sam2ModelEngine(model, processor)})
+    return Built(model, Segmenter(Sam2ModelEngine(model, processor), _SAM2_THRESHOLDS))
 
 
 def _picture_settings(resolved: Resolved) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from core import images
 from core.errors import CheckpointError
 from core.nets.transforms import refuse_narrow
 from core.sam import engines, grid
-from core.sam.engines import Embedding, Engine, SamEngine
+from core.sam.engines import Embedding, SamEngine, Segmenter
 from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
@@ -31,15 +31,14 @@ def picture(image: images.ImageLike) -> images.Picture:
 
 
 def embedding(
-    run: runtime.Run, picture: images.Picture, progress: Progress | None = None
+    run: runtime.Run[Segmenter], picture: images.Picture, progress: Progress | None = None
 ) -> Embedding:
     """The picture's embedding; encoded if it is not stored, once at a time.
 
     Args:
         progress: called with the encoder's progress.
     """
-    kept = run.lease.built.extra
-    engine: Engine = kept["engine"]
+    kept, engine = run.extra, run.extra.engine
 
     def tell(done: float) -> None:
         if progress is not None:
@@ -52,12 +51,12 @@ def embedding(
             started = time.perf_counter()
             with run.autocast(), engines.followed(engine.blocks(), tell):
                 features = engine.encode(rgb)
-            kept["seconds"] = time.perf_counter() - started
+            kept.seconds = time.perf_counter() - started
             return features
 
         # With a large SAM on a CPU, one picture takes as long as a hundred clicks or
         # classifications, which need not wait for it.
-        long = kept.get("seconds", HEAVY) >= HEAVY
+        long = not 0 < kept.seconds < HEAVY
         with run.watch.stage("encode"):
             features = runtime.forward(compute, long=long)
         return Embedding(tuple(part.float() for part in features), picture.size)
@@ -65,7 +64,7 @@ def embedding(
     return run.output(("embedding", picture.digest), encode, "embedding")
 
 
-def build(resolved: Resolved) -> Built:
+def build(resolved: Resolved) -> Built[Segmenter]:
     """The network of a weight file, its engine and its thresholds for everything mode."""
     if resolved.checkpoint.loader == "transformers":
         from core.sam import hf_engines
@@ -84,7 +83,9 @@ def build(resolved: Resolved) -> Built:
     return _filled(sam_model_registry[resolved.checkpoint.arch], resolved, grid.THRESHOLDS)
 
 
-def _filled(create: Callable[[], Any], resolved: Resolved, thresholds: dict[str, float]) -> Built:
+def _filled(
+    create: Callable[[], Any], resolved: Resolved, thresholds: dict[str, float]
+) -> Built[Segmenter]:
     with torch.device("meta"):
         model = create()
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
@@ -93,7 +94,7 @@ def _filled(create: Callable[[], Any], resolved: Resolved, thresholds: dict[str,
     model.pixel_mean = torch.tensor(PIXEL_MEAN).view(-1, 1, 1)
     model.pixel_std = torch.tensor(PIXEL_STD).view(-1, 1, 1)
     _speed_up(model.image_encoder)
-    return Built(model, {**thresholds, "engine": SamEngine(model)})
+    return Built(model, Segmenter(SamEngine(model), thresholds))
 
 
 def _speed_up(encoder: torch.nn.Module) -> None:
