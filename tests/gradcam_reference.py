@@ -10,6 +10,7 @@ makes the file again. Made with pytorch-grad-cam 1.5.7.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from pathlib import Path
@@ -56,11 +57,11 @@ def picture(side: int = 64) -> torch.Tensor:
 
 def theirs(model: Any, layer: Any, reshape: Any = None) -> np.ndarray:
     """(rows, columns) of pytorch-grad-cam, before it is enlarged."""
-    from pytorch_grad_cam import GradCAM
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    library = importlib.import_module("pytorch_grad_cam")
+    targets = importlib.import_module("pytorch_grad_cam.utils.model_targets")
 
-    x, targets = picture(), [ClassifierOutputTarget(TARGET)]
-    with GradCAM(model, [layer], reshape_transform=reshape) as cam:
+    x, targets = picture(), [targets.ClassifierOutputTarget(TARGET)]
+    with library.GradCAM(model, [layer], reshape_transform=reshape) as cam:
         cam(x, targets)
         activations, gradients = (
             found[0].cpu().data.numpy()

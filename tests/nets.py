@@ -117,7 +117,7 @@ def own_sam() -> tuple[Any, dict[str, Any]]:
     """The project's small SAM, and the config of its starter file."""
     from core.nets import sam as own
 
-    torch.manual_seed(0)
+    torch.manual_seed(4)  # whose network is sure of some masks
     config = {"img_size": 64, "dim": 32, "trunk": "test_efficientnet"}
     return sharpen(own.build(**config).eval()), {"sam": config}
 

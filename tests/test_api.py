@@ -58,8 +58,8 @@ def test_the_documented_endpoints_exist_and_no_other_is_public(client):
     names = set(client.view_api(return_format="dict")["named_endpoints"])
     lessons = [one.endpoint for tab in discover() for one in lessons_of(tab.key)]
     assert names == {
-        "/classify", "/detect", "/segment", "/segment_everything", "/reconstruct", "/denoise",
-        "/super_resolve", "/deblur", "/checkpoints", "/status",
+        "/classify", "/detect", "/segment", "/segment_everything", "/segment_semantic",
+        "/reconstruct", "/denoise", "/super_resolve", "/deblur", "/checkpoints", "/status",
         *(f"/{endpoint.name}" for endpoint in lessons if endpoint),
     }  # fmt: skip
 
@@ -173,7 +173,7 @@ def test_checkpoints_and_status(client, url):
     keys = {"key", "task", "tier", "available", "size_mb", "licence", "params"}
     assert all(keys <= set(row) for row in rows)
     tasks = {row["task"] for row in rows if row["tier"] == "starter" and row["available"]}
-    assert len(tasks) == 7
+    assert len(tasks) == 8
     meter = client.predict(api_name="/status")
     assert meter["used_mb"] <= meter["budget_mb"]
     with urllib.request.urlopen(f"{url}status", timeout=PATIENCE) as response:

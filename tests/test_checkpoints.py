@@ -179,7 +179,7 @@ def test_a_starter_file_is_what_its_entry_says(checkpoint):
         assert not resolver.is_ready(checkpoint)
         pytest.skip("not trained yet")
     assert state_dicts.read_header(file)[0] == checkpoint.task
-    assert file.stat().st_size <= 10e6
+    assert file.stat().st_size <= 12e6
     assert file.with_suffix(".md").is_file()
 
 

@@ -111,7 +111,7 @@ def test_first_visit_one_click_full_answer_then_offline(browser, server):
             page.locator("#classify-info .info").get_by_text("ViT-S/16").wait_for()
             assert page.locator("#classify-result").inner_text() == full
             assert page.locator("#classify-checkpoint input").input_value().startswith("Auto")
-            page.locator("#classify-about").get_by_text("ViT-S/16").wait_for()
+            page.locator("#classify-about").get_by_text("ViT-S/16").wait_for(state="attached")
             assert not page.locator("#classify-offer").is_visible()
         assert server.downloads("model.safetensors") == 1
         # Offline, and as a new visitor: still the full one.

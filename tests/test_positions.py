@@ -15,7 +15,9 @@ from core.lessons import positions
 from core.nets import tokens
 from demos.viewers.positions import packed
 
-PUBLISHED = [c.arch for c in CATALOGUE if c.task == "classify" and c.arch and c.tier == "full"]
+PUBLISHED = [
+    c.arch for c in CATALOGUE if c.task == "classify" and c.loader == "timm" and c.tier == "full"
+]
 
 
 def built(arch: str, **options: Any) -> Any:

@@ -247,7 +247,7 @@ def test_a_transformer_sees_all_after_one_block():
     assert [s.kind for s in chains.chain_of(model)] == ["conv", "attention", "attention"]
 
 
-FULL = [c for c in CATALOGUE if c.task == "classify" and c.arch]
+FULL = [c for c in CATALOGUE if c.task == "classify" and c.loader in ("timm", "trunk") and c.arch]
 
 
 @pytest.mark.parametrize("one", FULL, ids=lambda one: one.key)

@@ -96,7 +96,7 @@ def test_after_cancel_what_was_found_can_be_picked_and_taken_away(picture: image
         next(steps)
     steps.close()
     canvas, line, button = everything._cancelled(picture, session)
-    assert f"Cancelled. The {len(session.found)} masks" in line
+    assert f"Cancelled. The {len(session.found)} mask" in line
     assert canvas.value["everything"] is False
     assert button.interactive and canvas != gr.skip()
     assert everything._cancelled(picture, session) == (gr.skip(),) * 3  # it is over

@@ -20,11 +20,15 @@ from tests import gradcam_reference as reference
 from tests import nets
 from tests.live import EXAMPLES
 
-PUBLISHED = [c.arch for c in CATALOGUE if c.task == "classify" and c.arch and c.tier != "starter"]
+PUBLISHED = [
+    c.arch for c in CATALOGUE if c.task == "classify" and c.loader in ("timm", "trunk") and c.arch
+]
 
 
 def small(arch: str) -> Any:
     """The architecture of a checkpoint with few and narrow blocks where it has blocks."""
+    if arch.startswith("swin"):
+        return reference.filled(timm.create_model(arch, img_size=64, num_classes=5))
     if not arch.startswith(("vit", "deit")):
         return reference.filled(timm.create_model(arch, num_classes=5))
     sizes = {"img_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 5}
@@ -79,7 +83,9 @@ def test_maps_of_every_checkpoint_are_those_of_the_formulas(arch):
         return
     kept: list[torch.Tensor] = []
     last = next(
-        getattr(model, name) for name in ("bn2", "layer4", "blocks") if hasattr(model, name)
+        getattr(model, name)
+        for name in ("bn2", "layer4", "blocks", "features", "norm")
+        if hasattr(model, name)
     )
 
     def keep(_: Any, __: Any, found: torch.Tensor) -> None:
@@ -88,9 +94,10 @@ def test_maps_of_every_checkpoint_are_those_of_the_formulas(arch):
 
     last.register_forward_hook(keep)
     model(reference.picture().requires_grad_())[0, reference.TARGET].backward()
-    channels = kept[-1][0].detach().numpy()
-    weights = kept[-1].grad[0].mean((1, 2)).numpy()
-    expected = np.maximum(np.einsum("c,chw->hw", weights, channels), 0)
+    axes = (0, 1, 2) if arch.startswith("swin") else (1, 2, 0)  # channels last, or first
+    channels, slopes = (x[0].detach().permute(axes).numpy() for x in (kept[-1], kept[-1].grad))
+    weights = slopes.mean((0, 1))
+    expected = np.maximum(channels @ weights, 0)
     np.testing.assert_allclose(found["Grad-CAM"], expected, rtol=1e-3, atol=1e-4 * expected.max())
 
 

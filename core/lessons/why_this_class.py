@@ -117,7 +117,7 @@ def explain(
     known = classify.logits(image, checkpoint, progress)
     scores = classify.softmax(known.values)
     order = np.argsort(-scores, kind="stable")
-    target = known.find(label) if label.strip() else int(order[0])
+    target = known.find(label) if str(label or "").strip() else int(order[0])
 
     def both(model: Any, *x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         twin = relevance.randomised(model)

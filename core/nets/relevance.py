@@ -24,7 +24,16 @@ READOUT, WEIGHTED_READOUT = "Class attention", "Gradient-weighted class attentio
 
 
 def methods(model: Any) -> tuple[str, ...]:
-    """The names of the maps that `maps` gives for this model."""
+    """The names of the maps that `maps` gives for this model.
+
+    Raises:
+        InputError: it is not known where its last map is, as with torchvision's networks.
+    """
+    if not hasattr(model, "forward_features"):
+        raise InputError(
+            "This view does not know where the last map of this network is; choose a network of "
+            "timm, such as VGG-16 or ResNet-50, or the starter."
+        )
     if isinstance(model, HybridViT):
         return READOUT, WEIGHTED_READOUT, CAM
     return (ROLLOUT, WEIGHTED, CAM) if _has_plain_attention(model) else (CAM,)

@@ -99,7 +99,7 @@ class TrunkEncoder(nn.Module):
         """The trunk's stages, in the order in which they run."""
         return list(self.backbone.blocks)
 
-    def train(self, mode: bool = True) -> TrunkEncoder:
+    def train(self, mode: bool = True) -> Any:
         """The trunk always normalises with the statistics of its own training."""
         super().train(mode)
         self.backbone.eval()

@@ -38,8 +38,7 @@ def attention(
     Args:
         image: The picture.
         checkpoint: A key of /checkpoints, or "auto" for the best Vision Transformer available.
-        layer: Number of the layer, the first is 0; -1 is the last. The starter has one more, its
-            class attention.
+        layer: Number of the layer, the first is 0; -1 is the last. One more is class attention.
         head: Number of the head, the first is 0; -1 is the mean of all.
         temperature: Divides the scores before the softmax, 0.05 to 100.
 

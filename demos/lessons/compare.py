@@ -58,7 +58,7 @@ def compare(image: images.RGB, checkpoints: str = "", top_k: int = 5) -> dict[st
 
     if not isinstance(checkpoints, str):
         raise InputError("The checkpoints must be one text with commas between the keys.")
-    keys = [key.strip() for key in checkpoints.split(",") if key.strip()]
+    keys = [key.strip() for key in str(checkpoints or "").split(",") if key.strip()]
     found = lesson.look(ui.required(image), keys, top_k)
     return {
         "answers": [

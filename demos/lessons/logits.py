@@ -49,7 +49,7 @@ def logits(
     from core.lessons import logits as lesson
 
     found = lesson.look(ui.required(image), checkpoint)
-    label = found.labels[int(found.values.argmax())] if not label.strip() else label
+    label = found.labels[int(found.values.argmax())] if not str(label or "").strip() else label
     true = found.index(label)
     softmax, sigmoid = found.softmax(temperature), found.sigmoid()
     best = [int(i) for i in np.argsort(-found.values, kind="stable")[:10]]
