@@ -119,7 +119,7 @@ def _rows(out, expected):
 
 
 def test_tokens_equal_torchvision(starters, whole, picture, monkeypatch):
-    monkeypatch.setattr(detect, "NMS_IOU", 0.2)
+    monkeypatch.setattr(postprocess, "NMS_IOU", 0.2)
     image = picture(80, 60)
     with torch.inference_mode():
         dense = detector.CnnDetector(whole.model).eval()(maps(image))

@@ -54,8 +54,7 @@ def dino(
 
     Args:
         image: The picture.
-        checkpoint: A key of /checkpoints, "auto", or dino-small or dinov2-small, which were
-            trained without labels.
+        checkpoint: A key of /checkpoints, "auto", dino-small or dinov2-small (without labels).
         layer: Number of the layer, the first is 0; -1 is the last.
         row: Row of a patch, the first is 0.
         column: Column of that patch.
