@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,16 @@ def page() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(page: Any, key: str, view: str) -> Iterator[Any]:
-    """The view of a lesson, which is drawn; no request follows while it is used."""
+def opened(page: Any, key: str, view: str, again: bool = False) -> Iterator[Any]:
+    """The view of a lesson, which is drawn; no request follows while it is used.
+
+    Opened `again` in one module it fetches while it still shows what it had drawn before.
+    """
     fold = page.locator(f"#lesson-{key} > button")
     fold.first.click()
     found = page.locator(f"#lesson-{key} .{view}")
     page.wait_for_function(f"document.querySelector('#lesson-{key} .{view}')?.dataset.drawn")
-    with silent(page):
+    with nullcontext() if again else silent(page):
         yield found
     fold.first.click()  # closed, it does not run with the next test
 
@@ -224,7 +227,7 @@ def test_without_weights_the_windows_are_drawn_and_one_sentence_says_why(page, m
     found = a_swin()
     bare = swin.Windows("Swin-T", found.blocks, (), (), found.seen, None, "It needs weights.")
     monkeypatch.setattr(swin, "look", lambda *_: bare)
-    with opened(page, "swin", "sw") as view:
+    with opened(page, "swin", "sw", again=True) as view:
         page.locator("#lesson-swin-facts").get_by_text("It needs weights.").wait_for()
         view.locator(".sw-weights").wait_for(state="hidden")
         facts = page.locator("#lesson-swin-facts").inner_text()

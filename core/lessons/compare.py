@@ -96,6 +96,8 @@ def look(
         CheckpointError, OutOfMemory.
     """
     top_k = checks.whole(top_k, "The number of classes (top_k)", low=1)
+    if not all(isinstance(key, str) for key in checkpoints):
+        raise InputError("Name each checkpoint by its key, as text.")
     keys = [named(key) for key in checkpoints] or list(default_pair())
     if not FEWEST <= len(keys) <= MOST or len(set(keys)) < len(keys):
         raise InputError("Choose two to four different checkpoints to compare.")

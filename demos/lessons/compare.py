@@ -45,8 +45,7 @@ def compare(image: images.RGB, checkpoints: str = "", top_k: int = 5) -> dict[st
 
     Args:
         image: The picture.
-        checkpoints: Keys of /checkpoints with commas between them; a Vision Transformer and a CNN
-            of about the same accuracy if empty.
+        checkpoints: Keys of /checkpoints with commas between; empty for a ViT and a CNN.
         top_k: How many classes of each.
 
     Returns:
