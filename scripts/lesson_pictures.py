@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from PIL import Image
 
 from demos import discover, lessons_of
 from demos.shell.lesson import Lesson
-from scripts.screenshots import LIMIT, segment
+from scripts.screenshots import LIMIT, segment, visited
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "images" / "lessons"
@@ -81,21 +79,12 @@ def listed(lessons: list[Lesson]) -> str:
 
 def main() -> None:
     """Serve the app, take the pictures, write the page."""
-    from playwright.sync_api import sync_playwright
-
-    import app
-
     lessons = [one for tab in discover() for one in lessons_of(tab.key)]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--only", choices=[one.key for one in lessons])
     only = parser.parse_args().only
     OUT.mkdir(parents=True, exist_ok=True)
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    with app.served() as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with visited() as (url, browser):
         for one in lessons:
             if only in (None, one.key):
                 page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
@@ -104,7 +93,6 @@ def main() -> None:
                 path.write_bytes(shoot(page, url, one))
                 page.context.close()
                 print(path)
-        browser.close()
     PAGE.write_text(listed(lessons), encoding="utf-8")
 
 

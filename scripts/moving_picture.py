@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from scripts.screenshots import LIMIT, OUT, VIEWS
+from scripts.screenshots import LIMIT, OUT, VIEWS, visited
 
 SIZE = (1200, 750)  # of the window
 WIDTH = 900  # of the animation
@@ -110,19 +108,11 @@ def walk(film: Film) -> None:
 
 def main() -> None:
     """Serve the app, film the scenes, write the animation."""
-    from playwright.sync_api import sync_playwright
-
-    import app
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--output", type=Path, default=OUT / "tour.webp")
     options = parser.parse_args()
-    with app.served() as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with visited() as (url, browser):
         page = browser.new_page(
             viewport={"width": SIZE[0], "height": SIZE[1]},
             color_scheme="dark" if options.dark else "light",

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,27 +122,34 @@ def shoot(browser: Any, url: str, name: str, size: str, dark: bool) -> Path:
     return path
 
 
-def main() -> None:
-    """Serve the app, take the pictures, close."""
+@contextmanager
+def visited() -> Iterator[tuple[str, Any]]:
+    """The address of the app, served meanwhile, and a headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     import app
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--only", choices=VIEWS)
-    parser.add_argument("--dark", action="store_true")
-    options = parser.parse_args()
-    OUT.mkdir(parents=True, exist_ok=True)
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with app.served() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
+        yield url, browser
+        browser.close()
+
+
+def main() -> None:
+    """Serve the app, take the pictures, close."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--only", choices=VIEWS)
+    parser.add_argument("--dark", action="store_true")
+    options = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    with visited() as (url, browser):
         for name in [options.only] if options.only else VIEWS:
             for size in SIZES:
                 print(shoot(browser, url, name, size, options.dark))
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,67 +11,18 @@ from PIL import Image
 
 from core.lessons import augmentation, dino, logits, motion, positions, swin, why_this_class
 from core.types import RunInfo
-from tests.browser import DESKTOP, PHONE, chromium, page_of
-from tests.conftest import PATIENCE
-from tests.live import EXAMPLES, hub
+from tests.browser import DESKTOP, PHONE, page_of
+from tests.lesson_views import begun, colour_at, drawn, opened, silent
+from tests.live import EXAMPLES
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
+def page(browser: Any, url: str) -> Iterator[Any]:
     """Classify with the first example and its result."""
-    with hub() as url, chromium() as browser, page_of(browser) as page:
-        page.set_default_timeout(1000 * PATIENCE)
-        page.goto(url)
-        page.locator("#classify-said [data-turn='1']:not([data-working])").wait_for(
-            state="attached"
-        )
-        yield page
-
-
-@contextmanager
-def opened(page: Any, key: str, view: str, again: bool = False) -> Iterator[Any]:
-    """The view of a lesson, which is drawn; no request follows while it is used.
-
-    Opened `again` in one module it fetches while it still shows what it had drawn before.
-    """
-    fold = page.locator(f"#lesson-{key} > button")
-    fold.first.click()
-    found = page.locator(f"#lesson-{key} .{view}")
-    page.wait_for_function(f"document.querySelector('#lesson-{key} .{view}')?.dataset.drawn")
-    with nullcontext() if again else silent(page):
-        yield found
-    fold.first.click()  # closed, it does not run with the next test
-
-
-@contextmanager
-def silent(page: Any) -> Iterator[None]:
-    """Nothing is asked of the server meanwhile."""
-    asked: list[str] = []
-
-    def note(request: Any) -> None:
-        asked.append(request.url)
-
-    page.on("request", note)
-    yield
-    page.remove_listener("request", note)
-    assert [one for one in asked if "/queue/join" in one or "/file=" in one] == []
-
-
-def drawn(view: Any) -> str:
-    return str(view.get_attribute("data-drawn"))
-
-
-def colour_at(canvas: Any, x: float, y: float) -> list[int]:
-    """[r, g, b] of a canvas at shares of its width and height."""
-    return list(
-        canvas.evaluate(
-            """(one, [x, y]) => [...one.getContext("2d").getImageData(
-                Math.floor(x * one.width), Math.floor(y * one.height), 1, 1).data.slice(0, 3)]""",
-            [x, y],
-        )
-    )
+    with page_of(browser) as page:
+        yield begun(page, url)
 
 
 def test_positions_follow_clicks_keys_and_sliders(page):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ from gradio_client import Client, handle_file
 
 from core import classify
 from core.lessons import cnn_family, compare, feature_maps, receptive_field
-from tests.browser import PHONE, chromium, page_of
-from tests.conftest import PATIENCE
-from tests.live import EXAMPLES, hub
+from tests.browser import PHONE, page_of
+from tests.lesson_views import begun, drawn, opened
+from tests.live import EXAMPLES
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -24,58 +23,10 @@ PHOTO = EXAMPLES / "chelsea.jpg"  # the picture that the page begins with
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with hub() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def page(browser: Any, url: str) -> Iterator[Any]:
     """Classify with the first example and its result."""
     with page_of(browser) as page:
         yield begun(page, url)
-
-
-def begun(page: Any, url: str) -> Any:
-    page.set_default_timeout(1000 * PATIENCE)
-    page.goto(url)
-    page.locator("#classify-said [data-turn='1']:not([data-working])").wait_for(state="attached")
-    return page
-
-
-@contextmanager
-def opened(page: Any, key: str, view: str) -> Iterator[Any]:
-    """The view of a lesson, which is drawn; no request follows while it is used."""
-    fold = page.locator(f"#lesson-{key} > button")
-    fold.first.click()
-    found = page.locator(f"#lesson-{key} .{view}")
-    page.wait_for_function(f"document.querySelector('#lesson-{key} .{view}')?.dataset.drawn")
-    asked: list[str] = []
-    page.on("request", lambda one: asked.append(one.url))
-    yield found
-    assert [one for one in asked if "/queue/join" in one or "/file=" in one] == []
-    fold.first.click()  # closed, it does not run with the next test
-
-
-def drawn(view: Any) -> str:
-    return str(view.get_attribute("data-drawn"))
-
-
-def colour_at(canvas: Any, x: float, y: float) -> list[int]:
-    """[r, g, b] of a canvas at shares of its width and height."""
-    return list(
-        canvas.evaluate(
-            """(one, [x, y]) => [...one.getContext("2d").getImageData(
-                Math.floor(x * one.width), Math.floor(y * one.height), 1, 1).data.slice(0, 3)]""",
-            [x, y],
-        )
-    )
 
 
 # --- receptive field ---

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,12 @@ from torchvision import ops
 
 from core.lessons import matching, nms
 from demos import viewers
-from tests.browser import PHONE, chromium, page_of, tab
-from tests.live import EXAMPLES, hub
+from tests.browser import PHONE, page_of, tab
+from tests.live import EXAMPLES
 from tests.test_detect_lessons import a_case, some_boxes
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SCRIPT = Path(viewers.__path__[0], "boxes.js").read_text("utf-8")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with hub() as address:
-        yield address
 
 
 def test_arithmetic_of_the_page_is_that_of_scipy_torchvision_and_core(browser):

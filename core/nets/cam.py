@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from core.nets import layers
+from core.nets.relevance import grad_cam
 from core.nets.whole import Joined
 
 
@@ -55,8 +56,7 @@ def best_class(model: Any, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
             maps, slopes = (layers.as_maps(model, listed[number].name, x) for x in (kept, slope))
             if maps is None or slopes is None or not slopes.any():
                 continue
-            weights = slopes.float().mean((2, 3), keepdim=True)  # (B, C, 1, 1)
-            heat = (weights * maps.float()).sum(1).relu().detach()
+            heat = grad_cam(maps.float(), slopes.float()).detach()
             break
     heat = heat / heat.amax((1, 2), keepdim=True).clamp(min=1e-12)
     spent = torch.full((len(logits), 1), seconds, device=logits.device)

@@ -8,6 +8,7 @@ again; nothing of it was computed twice.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -32,7 +33,29 @@ class _Missing(Exception):
         self.view = view
 
 
-class Maps:
+class _Reader(ABC):
+    """Runs a request again, once for each view whose maps it misses."""
+
+    def serve(self, request: Callable[[], T]) -> T:
+        """The result of `request`, which asks for maps while it holds a model.
+
+        Raises:
+            CheckpointError: the trunk is not installed or its file is of no use.
+            InputError, OutOfMemory: as `trunk.read`, and whatever `request` raises.
+        """
+        while True:
+            try:
+                return request()
+            except _Missing as missing:
+                view = missing.view
+            self._read(view)
+
+    @abstractmethod
+    def _read(self, view: View) -> None:
+        """Have the trunk compute the maps of a view."""
+
+
+class Maps(_Reader):
     """The trunk's maps of one picture, for one request on a head."""
 
     def __init__(self, rgb: Callable[[], images.RGB], progress: Progress | None = None) -> None:
@@ -49,24 +72,13 @@ class Maps:
             raise _Missing(view)
         return self._found[view]
 
-    def serve(self, request: Callable[[], T]) -> T:
-        """The result of `request`, which asks for maps while it holds a model.
-
-        Raises:
-            CheckpointError: the trunk is not installed or its file is of no use.
-            InputError, OutOfMemory: as `trunk.read`, and whatever `request` raises.
-        """
-        while True:
-            try:
-                return request()
-            except _Missing as missing:
-                view = missing.view
-            found, info = trunk.read(self._rgb(), view, self._progress)
-            self._found[view] = found
-            for stage, seconds in info.seconds.items():
-                self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
-            hit = self._cache.get("features", "hit") == info.cache["features"] == "hit"
-            self._cache["features"] = "hit" if hit else "miss"
+    def _read(self, view: View) -> None:
+        found, info = trunk.read(self._rgb(), view, self._progress)
+        self._found[view] = found
+        for stage, seconds in info.seconds.items():
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
+        hit = self._cache.get("features", "hit") == info.cache["features"] == "hit"
+        self._cache["features"] = "hit" if hit else "miss"
 
     def note(self, run: Run[Any]) -> None:
         """Add to a request what is known of its earlier attempts: seconds, cache hits, the note."""
@@ -78,7 +90,7 @@ class Maps:
             run.lease = replace(lease, resolved=replace(lease.resolved, note=self._note))
 
 
-class ManyMaps:
+class ManyMaps(_Reader):
     """The trunk's last maps of several pictures, for one request on a head; as `Maps`."""
 
     def __init__(self, pictures: Sequence[images.RGB], progress: Progress | None = None) -> None:
@@ -92,19 +104,8 @@ class ManyMaps:
             raise _Missing(view)
         return self._found[view]
 
-    def serve(self, request: Callable[[], T]) -> T:
-        """The result of `request`, which asks for maps while it holds a model.
-
-        Raises:
-            CheckpointError: the trunk is not installed or its file is of no use.
-            InputError, OutOfMemory: as `trunk.read`, and whatever `request` raises.
-        """
-        while True:
-            try:
-                return request()
-            except _Missing as missing:
-                view = missing.view
-            self._found[view] = trunk.maps_together(self.pictures, view, self._progress)
+    def _read(self, view: View) -> None:
+        self._found[view] = trunk.maps_together(self.pictures, view, self._progress)
 
 
 def view_of(config: dict[str, Any], name: str) -> View | None:

@@ -29,28 +29,6 @@ from demos.shell.lesson import (
 )
 
 _WORKING = '<p class="placeholder" role="status">Working on it.</p>'
-# The browser remembers whether each lesson is open, and the picture and checkpoint that it shows.
-# A run starts when `tick` rises.
-_GATE = """async (turn, checkpoint, tick) => {
-  const [key, cause, nothing, working] = ARGUMENTS;
-  const one = ((window.hubLessons ||= {})[key] ||= { open: false, shown: "" });
-  const same = { __type__: "update" };
-  const kept = [same, same, ...nothing.map(() => same)];
-  const now = JSON.stringify([turn, checkpoint]);
-  if (cause === "collapse") one.open = false;
-  if (cause === "collapse") return kept;
-  if (cause === "expand") one.open = true;
-  const seen = () => document.getElementById("lesson-" + key)?.getClientRects().length > 0;
-  for (let i = 0; cause === "select" && one.open && !seen() && i < 20; i++)
-    await new Promise((done) => setTimeout(done, 50));  // the tab is being drawn
-  const other = one.shown !== now;
-  if (cause !== "expand" && !other) return kept;
-  const runs = one.open && (cause === "expand" || seen());
-  if (!runs && !one.shown) return kept;
-  one.shown = runs ? now : "";
-  if (!other) return [String(Number(tick) + 1), same, ...nothing.map(() => same)];
-  return [runs ? String(Number(tick) + 1) : same, runs ? working : "", ...nothing];
-}"""
 
 
 def render(
@@ -221,7 +199,11 @@ class _View:
     def _gate(self, cause: str) -> str:
         nothing = [lesson_parts.empty(one) for one in self.lesson.shows]
         arguments = json.dumps([self.lesson.key, cause, nothing, _WORKING])
-        return _GATE.replace("ARGUMENTS", arguments)
+        # Nothing changes until the page's script (shared.js) has loaded.
+        return (
+            f"(...now) => window.visionHub ? window.visionHub.lesson({arguments}, ...now) "
+            f": Array({2 + len(nothing)}).fill({{ __type__: 'update' }})"
+        )
 
 
 def _tabs_around(block: Any) -> Iterator[Any]:

@@ -218,5 +218,28 @@
     next.focus();
   });
 
-  window.visionHub = { picked, opened, arrived: arrive, delivered, taken: () => wanted };
+  // ---- lessons: whether each is open, and the picture and checkpoint that it shows. A run starts
+  // when `tick` rises.
+  const lessons = {};
+  async function lesson([key, cause, nothing, working], turn, checkpoint, tick) {
+    const one = (lessons[key] ||= { open: false, shown: "" });
+    const same = { __type__: "update" };
+    const kept = [same, same, ...nothing.map(() => same)];
+    const now = JSON.stringify([turn, checkpoint]);
+    if (cause === "collapse") one.open = false;
+    if (cause === "collapse") return kept;
+    if (cause === "expand") one.open = true;
+    const seen = () => document.getElementById("lesson-" + key)?.getClientRects().length > 0;
+    for (let i = 0; cause === "select" && one.open && !seen() && i < 20; i++)
+      await new Promise((done) => setTimeout(done, 50));  // the tab is being drawn
+    const other = one.shown !== now;
+    if (cause !== "expand" && !other) return kept;
+    const runs = one.open && (cause === "expand" || seen());
+    if (!runs && !one.shown) return kept;
+    one.shown = runs ? now : "";
+    if (!other) return [String(Number(tick) + 1), same, ...nothing.map(() => same)];
+    return [runs ? String(Number(tick) + 1) : same, runs ? working : "", ...nothing];
+  }
+
+  window.visionHub = { picked, opened, arrived: arrive, delivered, taken: () => wanted, lesson };
 }

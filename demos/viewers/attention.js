@@ -5,7 +5,7 @@ const find = (name) => element.querySelector(".at-" + name);
 const root = element.querySelector(".at");
 const MEAN = -1;
 const { share, capital } = Paint;
-let model = null, image = null, playing = 0;
+let model = null, image = null;
 const at = { layer: 0, head: MEAN, token: 0, temperature: 1 };
 
 // ---- numbers

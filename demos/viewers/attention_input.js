@@ -21,24 +21,12 @@ function toTemperature(value) {
   find("temp").value = String(Math.log10(value));
   draw();
 }
-function stop() {
-  clearInterval(playing);
-  playing = 0;
-  Paint.pressed(find("play"), false);
-}
+const stop = Paint.player(find("play"), root, 700, () => toLayer((at.layer + 1) % count()));
 find("layer").addEventListener("input", (event) => { stop(); toLayer(Number(event.target.value) - 1); });
 find("head").addEventListener("change", (event) => toHead(Number(event.target.value)));
 find("temp").addEventListener("input", (event) => {
   at.temperature = 10 ** Number(event.target.value);
   draw();
-});
-find("play").addEventListener("click", () => {
-  if (playing) return stop();
-  Paint.pressed(find("play"), true);
-  playing = setInterval(() => {
-    if (!element.isConnected || !root.getClientRects().length) return stop();
-    toLayer((at.layer + 1) % count());
-  }, 700);
 });
 find("all").addEventListener("toggle", draw);
 find("matrix").addEventListener("pointermove", (event) => {
@@ -56,13 +44,7 @@ root.addEventListener("click", (event) => {
 
 function place() { // the controls of this model
   find("layer").max = String(count());
-  const option = (value, text) => Object.assign(document.createElement("option"), { value, textContent: text });
-  const heads = [...Array(model.heads).keys()];
-  find("head").replaceChildren(option(MEAN, "mean of all"), ...heads.map((head) => option(head, head + 1)));
-  Paint.smalls(find("heads"), heads.map((head) => String(head + 1)), (button, head) => {
-    button.dataset.head = head;
-    button.title = "Head " + (head + 1) + ": click for this one, or again for the mean";
-  });
+  Paint.heads(find("head"), find("heads"), model.heads, MEAN);
   find("who").replaceChildren(...model.special.map((name, token) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -72,20 +54,12 @@ function place() { // the controls of this model
     return button;
   }));
 }
-async function receive(value) {
+Paint.follow(root, () => {
   stop();
-  const next = value && value.numbers ? value : null;
-  root.dataset.empty = String(!next);
   model = null;
-  if (!next) return;
-  const loaded = await Paint.load(next, () => props.value === value);
-  if (props.value !== value) return; // another picture came meanwhile
-  if (!loaded) {
-    root.dataset.empty = "true";
-    return;
-  }
+}, (value, loaded) => {
   image = loaded.image;
-  model = { ...next, ...loaded.arrays };
+  model = { ...value, ...loaded.arrays };
   at.layer = Math.min(at.layer || model.layers - 1, count() - 1);
   if (at.head >= model.heads) at.head = MEAN;
   at.token = Math.min(at.token, model.tokens - 1);
@@ -94,6 +68,4 @@ async function receive(value) {
   find("layer").value = String(at.layer + 1);
   find("head").value = String(at.head);
   draw();
-}
-watch(["value"], () => receive(props.value));
-receive(props.value);
+});

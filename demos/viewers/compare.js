@@ -64,20 +64,9 @@ find("opacity").addEventListener("input", (event) => {
   opacity = Number(event.target.value) / 100;
   draw();
 });
-async function receive(value) {
-  const next = value && value.numbers ? value : null;
-  root.dataset.empty = String(!next);
-  model = null;
-  if (!next) return;
-  const got = await Paint.load(next, () => props.value === value);
-  if (!got) {
-    root.dataset.empty = String(props.value === value || !model);
-    return;
-  }
+Paint.follow(root, () => { model = null; }, (value, got) => {
   image = got.image;
-  model = { ...next, arrays: got.arrays };
+  model = { ...value, arrays: got.arrays };
   build();
   draw();
-}
-watch(["value"], () => receive(props.value));
-receive(props.value);
+});

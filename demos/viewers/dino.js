@@ -4,7 +4,7 @@ const find = (name) => element.querySelector(".di-" + name);
 const root = element.querySelector(".di");
 const MEAN = -1, SIDE = 480;
 const { share } = Paint;
-let model = null, image = null, playing = 0;
+let model = null, image = null;
 const at = { level: 0, head: MEAN, x: .5, y: .5, count: 8 }; // the place as shares of the picture
 
 // ---- numbers

@@ -3,7 +3,7 @@
 const find = (name) => element.querySelector(".fm-" + name);
 const root = element.querySelector(".fm");
 const SIDE = 480, GAP = 3, COLUMNS = 8;
-let model = null, image = null, playing = 0;
+let model = null, image = null;
 const at = { layer: 0, channel: 0, opacity: .75 };
 
 const layer = () => model.layers[at.layer];
@@ -74,11 +74,7 @@ function toLayer(next) {
   at.channel = Math.min(at.channel, layer().channels.length - 1);
   draw();
 }
-function stop() {
-  clearInterval(playing);
-  playing = 0;
-  Paint.pressed(find("play"), false);
-}
+const stop = Paint.player(find("play"), root, 700, () => toLayer((at.layer + 1) % model.layers.length));
 Paint.pick(find("sheet"), grid, (cell) => {
   if (cell >= layer().channels.length) return;
   at.channel = cell;
@@ -89,31 +85,14 @@ find("opacity").addEventListener("input", (event) => {
   at.opacity = Number(event.target.value) / 100;
   if (model) drawLarge();
 });
-find("play").addEventListener("click", () => {
-  if (playing) return stop();
-  Paint.pressed(find("play"), true);
-  playing = setInterval(() => {
-    if (!model || !element.isConnected || !root.getClientRects().length) return stop();
-    toLayer((at.layer + 1) % model.layers.length);
-  }, 700);
-});
-async function receive(value) {
+Paint.follow(root, () => {
   stop();
-  const next = value && value.numbers ? value : null;
-  root.dataset.empty = String(!next);
   model = null;
-  if (!next) return;
-  const got = await Paint.load(next, () => props.value === value);
-  if (!got) {
-    root.dataset.empty = String(props.value === value || !model);
-    return;
-  }
+}, (value, got) => {
   image = got.image;
-  model = { ...next, arrays: got.arrays };
+  model = { ...value, arrays: got.arrays };
   at.layer = Math.min(at.layer, model.layers.length - 1);
   at.channel = Math.min(at.channel, layer().channels.length - 1);
   find("layer").max = String(model.layers.length);
   draw();
-}
-watch(["value"], () => receive(props.value));
-receive(props.value);
+});

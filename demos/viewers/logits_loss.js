@@ -70,20 +70,10 @@ root.addEventListener("click", (event) => {
   }
 });
 
-async function receive(value) {
-  const next = value && value.numbers ? value : null;
-  root.dataset.empty = String(!next);
-  model = null;
-  if (!next) return;
-  const loaded = await Paint.load(next, () => props.value === value);
-  if (props.value !== value) return; // another picture came meanwhile
-  root.dataset.empty = String(!loaded);
-  if (!loaded) return;
+Paint.follow(root, () => { model = null; }, (value, loaded) => {
   const logits = Array.from(loaded.arrays.logits);
   const order = logits.map((_, i) => i).sort((a, b) => logits[b] - logits[a] || a - b);
-  model = { ...next, logits, order };
-  find("names").replaceChildren(...next.labels.map((name) => Object.assign(document.createElement("option"), { value: name })));
+  model = { ...value, logits, order };
+  find("names").replaceChildren(...value.labels.map((name) => Object.assign(document.createElement("option"), { value: name })));
   toTruth(order[0]);
-}
-watch(["value"], () => receive(props.value));
-receive(props.value);
+});

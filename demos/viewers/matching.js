@@ -212,17 +212,10 @@ function begin() {
   at.truths = model.start.map(([x1, y1, x2, y2, label]) => ({ box: [x1, y1, x2, y2], label }));
   at.chosen = 0;
 }
-async function receive(value) {
-  const next = value && value.numbers ? value : null;
-  model = null;
-  if (!next) { root.dataset.empty = "true"; return; }
-  const loaded = await Paint.load(next, () => props.value === value);
-  if (props.value !== value) return; // another picture came meanwhile
-  root.dataset.empty = String(!loaded);
-  if (!loaded) return;
+Paint.follow(root, () => { model = null; }, (value, loaded) => {
   const { logits, boxes } = loaded.arrays, count = boxes.length / 4, wide = logits.length / count;
   image = loaded.image;
-  model = { ...next, queries: Array.from({ length: count }, (_, q) => ({
+  model = { ...value, queries: Array.from({ length: count }, (_, q) => ({
     z: Array.from(logits.subarray(q * wide, (q + 1) * wide)), box: Boxes.xyxy(Array.from(boxes.subarray(4 * q, 4 * q + 4))),
   })) };
   const known = Object.entries(model.classes).filter(([, name]) => name !== "N/A");
@@ -235,7 +228,5 @@ async function receive(value) {
   begin();
   draw();
   drawTwo();
-}
-watch(["value"], () => receive(props.value));
-receive(props.value);
+});
 Paint.onResize(root, () => { if (model) { draw(); drawTwo(); } });

@@ -117,19 +117,12 @@ for (const name of ["score", "limit", "sigma"]) find(name).addEventListener("inp
 find("method").addEventListener("change", (event) => { at.method = event.target.value; draw(); });
 
 // ---- values from Python
-async function receive(value) {
-  const next = value && value.numbers ? value : null;
-  model = null;
-  if (!next) { root.dataset.empty = "true"; return; }
-  const loaded = await Paint.load(next, () => props.value === value);
-  if (props.value !== value) return; // another picture came meanwhile
-  root.dataset.empty = String(!loaded);
-  if (!loaded) return;
+Paint.follow(root, () => { model = null; }, (value, loaded) => {
   const { arrays } = loaded, four = (flat) => Array.from({ length: flat.length / 4 }, (_, i) => Array.from(flat.subarray(4 * i, 4 * i + 4)));
   image = loaded.image;
-  model = { levels: next.levels, fired: arrays.fired };
+  model = { levels: value.levels, fired: arrays.fired };
   for (const side of SIDES) model[side] = {
-    ...next[side], boxes: four(arrays[side + "_boxes"]), scores: Array.from(arrays[side + "_scores"]),
+    ...value[side], boxes: four(arrays[side + "_boxes"]), scores: Array.from(arrays[side + "_scores"]),
     classes: Array.from(arrays[side + "_classes"]),
   };
   find("levels").replaceChildren(...model.levels.map((_, n) => {
@@ -142,7 +135,5 @@ async function receive(value) {
   at.chosen = -1;
   shown = {};
   draw();
-}
-watch(["value"], () => receive(props.value));
-receive(props.value);
+});
 Paint.onResize(root, draw);

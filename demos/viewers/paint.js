@@ -107,6 +107,48 @@ const Paint = (() => {
     if (value.picture) await image.decode().catch(() => {});
     return current() ? { image, arrays } : null;
   }
+  // Shows each value of the component. `clear()` forgets the one before; `show(value, loaded)` follows
+  // when its picture and numbers are there, unless another value came meanwhile.
+  function follow(root, clear, show) {
+    async function receive(value) {
+      const next = value && value.numbers ? value : null;
+      root.dataset.empty = String(!next);
+      clear();
+      if (!next) return;
+      const loaded = await load(next, () => props.value === value);
+      if (props.value !== value) return;
+      root.dataset.empty = String(!loaded);
+      if (loaded) show(next, loaded);
+    }
+    watch(["value"], () => receive(props.value));
+    receive(props.value);
+  }
+  // A button that calls `next()` again and again until it is pressed once more, or the view is out
+  // of sight. Returns the function that stops it.
+  function player(button, root, milliseconds, next) {
+    let playing = 0;
+    function stop() {
+      clearInterval(playing);
+      playing = 0;
+      pressed(button, false);
+    }
+    button.addEventListener("click", () => {
+      if (playing) return stop();
+      pressed(button, true);
+      playing = setInterval(() => (root.getClientRects().length ? next() : stop()), milliseconds);
+    });
+    return stop;
+  }
+  // The choice of a head, in a list and as small multiples; `mean` is the value for the mean of all.
+  function heads(select, parent, count, mean) {
+    const option = (value, text) => Object.assign(document.createElement("option"), { value, textContent: text });
+    const all = [...Array(count).keys()];
+    select.replaceChildren(option(mean, "mean of all"), ...all.map((head) => option(head, head + 1)));
+    smalls(parent, all.map((head) => String(head + 1)), (button, head) => {
+      button.dataset.head = head;
+      button.title = "Head " + (head + 1) + ": click for this one, or again for the mean";
+    });
+  }
   // Calls `draw` when the view's width changes, e.g. as a phone is turned.
   function onResize(node, draw) {
     let width = 0;
@@ -119,7 +161,7 @@ const Paint = (() => {
   const share = (value) => (value >= 0.1 ? Math.round(100 * value) : (100 * value).toFixed(1)) + " %";
   const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
   return {
-    WARM, SIGNED, colour, sized, picture, cells, lines, mark, ends, cellAt, pick, smalls, pressed, load, onResize, share,
-    capital,
+    WARM, SIGNED, colour, sized, picture, cells, lines, mark, ends, cellAt, pick, smalls, pressed, load, follow, player, heads,
+    onResize, share, capital,
   };
 })();

@@ -73,21 +73,11 @@ for (const name of ["row", "column"])
     (Number(find("row").value) - 1) * model.columns + Number(find("column").value) - 1));
 find("own").addEventListener("change", (event) => { at.own = event.target.checked; draw(); });
 
-async function receive(value) {
-  const next = value && value.numbers ? value : null;
-  root.dataset.empty = String(!next);
-  model = null;
-  if (!next) return;
-  const loaded = await Paint.load(next, () => props.value === value);
-  if (props.value !== value) return; // another picture came meanwhile
-  root.dataset.empty = String(!loaded);
-  if (!loaded) return;
-  model = { ...next, image: loaded.image, similarity: loaded.arrays.similarity, key: next.numbers };
+Paint.follow(root, () => { model = null; }, (value, loaded) => {
+  model = { ...value, image: loaded.image, similarity: loaded.arrays.similarity, key: value.numbers };
   if (root.dataset.count !== String(model.rows * model.columns)) // begin in the middle
     at.place = Math.floor(model.rows / 2) * model.columns + Math.floor(model.columns / 2);
   root.dataset.count = String(model.rows * model.columns);
   [find("row").max, find("column").max] = [String(model.rows), String(model.columns)];
   draw();
-}
-watch(["value"], () => receive(props.value));
-receive(props.value);
+});

@@ -102,18 +102,9 @@ find("picture").addEventListener("keydown", (event) => {
   [at.x, at.y] = [at.x + step[0] / 28, at.y + step[1] / 28].map((v) => Math.min(1, Math.max(0, v)));
   draw();
 });
-async function receive(value) {
-  const next = value && value.numbers ? value : null;
-  root.dataset.empty = String(!next);
-  model = null;
-  if (!next) return;
-  const got = await Paint.load(next, () => props.value === value);
-  if (!got) {
-    root.dataset.empty = String(props.value === value || !model);
-    return;
-  }
+Paint.follow(root, () => { model = null; }, (value, got) => {
   image = got.image;
-  model = { ...next, ...got.arrays };
+  model = { ...value, ...got.arrays };
   const option = (one) => make("option", { value: one.key, textContent: one.title });
   find("preset").replaceChildren(...model.chains.map(option), option({ key: "yours", title: "Your own" }));
   find("layers").replaceChildren(...model.measured.map((one, layer) => {
@@ -125,6 +116,4 @@ async function receive(value) {
   const kept = at.chain && at.chain !== OWN && at.steps.length; // an edited chain stays with a new picture
   if (kept) { find("preset").value = at.chain; rows(); draw(); } else load(model.chains[0].key);
   drawMeasured();
-}
-watch(["value"], () => receive(props.value));
-receive(props.value);
+});

@@ -4,7 +4,7 @@ const find = (name) => element.querySelector(".sw-" + name);
 const root = element.querySelector(".sw");
 const MEAN = -1, SIDE = 480;
 const { share } = Paint;
-let model = null, image = null, playing = 0;
+let model = null, image = null;
 const at = { block: 0, head: MEAN, x: .5, y: .5, mode: "both" }; // the place as shares of the picture
 
 // ---- geometry, as core/lessons/swin.py has it

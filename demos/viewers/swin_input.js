@@ -10,11 +10,7 @@ function toHead(head) {
   find("head").value = String(head);
   draw();
 }
-function stop() {
-  clearInterval(playing);
-  playing = 0;
-  Paint.pressed(find("play"), false);
-}
+const stop = Paint.player(find("play"), root, 900, () => toBlock((at.block + 1) % model.blocks.length));
 const patches = () => model && { rows: here().grid[0], columns: here().grid[1], cell: cellIn(here()) };
 Paint.pick(find("picture"), patches, (cell) => {
   const [rows, columns] = here().grid;
@@ -23,14 +19,6 @@ Paint.pick(find("picture"), patches, (cell) => {
 });
 find("block").addEventListener("input", (event) => { stop(); toBlock(Number(event.target.value) - 1); });
 find("head").addEventListener("change", (event) => toHead(Number(event.target.value)));
-find("play").addEventListener("click", () => {
-  if (playing) return stop();
-  Paint.pressed(find("play"), true);
-  playing = setInterval(() => {
-    if (!element.isConnected || !root.getClientRects().length) return stop();
-    toBlock((at.block + 1) % model.blocks.length);
-  }, 900);
-});
 root.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button || !model) return;
@@ -43,13 +31,7 @@ function heads() { // of this block; stages have different numbers of them
   const count = here().heads;
   if (at.head >= count) at.head = MEAN;
   if (!weighted() || find("heads").children.length === count) return;
-  const option = (value, text) => Object.assign(document.createElement("option"), { value, textContent: text });
-  const all = [...Array(count).keys()];
-  find("head").replaceChildren(option(MEAN, "mean of all"), ...all.map((head) => option(head, head + 1)));
-  Paint.smalls(find("heads"), all.map((head) => String(head + 1)), (button, head) => {
-    button.dataset.head = head;
-    button.title = "Head " + (head + 1) + ": click for this one, or again for the mean";
-  });
+  Paint.heads(find("head"), find("heads"), count, MEAN);
   find("head").value = String(at.head);
 }
 function stages() {
@@ -57,25 +39,15 @@ function stages() {
   const names = firsts.map((block) => `Stage ${block.stage + 1}: ${block.grid.join(" x ")} patches of ${block.dim} numbers`);
   Paint.smalls(find("stages"), names, (button, i) => { button.dataset.block = firsts[i].at; });
 }
-async function receive(value) {
+Paint.follow(root, () => {
   stop();
-  const next = value && value.numbers ? value : null;
-  root.dataset.empty = String(!next);
   model = null;
-  if (!next) return;
-  const loaded = await Paint.load(next, () => props.value === value);
-  if (props.value !== value) return; // another picture came meanwhile
-  if (!loaded) {
-    root.dataset.empty = "true";
-    return;
-  }
+}, (value, loaded) => {
   image = loaded.image;
-  model = { ...next, ...loaded.arrays };
+  model = { ...value, ...loaded.arrays };
   root.dataset.weights = String(weighted());
   find("block").max = String(model.blocks.length);
   find("heads").replaceChildren();
   stages();
   toBlock(Math.min(at.block, model.blocks.length - 1));
-}
-watch(["value"], () => receive(props.value));
-receive(props.value);
+});

@@ -124,21 +124,11 @@ find("smooth").addEventListener("change", (event) => { at.smooth = event.target.
 find("step").addEventListener("input", (event) => { at.step = Number(event.target.value); draw(); });
 Paint.onResize(root, () => model && model.curves && drawCurves());
 
-async function receive(value) {
-  const next = value && value.numbers ? value : null;
-  root.dataset.empty = String(!next);
-  model = null;
-  if (!next) return;
-  const loaded = await Paint.load(next, () => props.value === value);
-  if (props.value !== value) return; // another picture came meanwhile
-  root.dataset.empty = String(!loaded);
-  if (!loaded) return;
-  model = { ...next, image: loaded.image, ...loaded.arrays };
+Paint.follow(root, () => { model = null; }, (value, loaded) => {
+  model = { ...value, image: loaded.image, ...loaded.arrays };
   at.method = Math.min(at.method, model.methods.length - 1);
   const [small, pen] = [document.createElement("canvas")].flatMap((one) => [one, Paint.picture(one, loaded.image, 1)]);
   model.mean = `rgb(${[...pen.getImageData(0, 0, small.width, 1).data.slice(0, 3)].join(",")})`;
   place();
   draw();
-}
-watch(["value"], () => receive(props.value));
-receive(props.value);
+});
