@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from core import checks, images
 from core.checkpoints import by_key
@@ -165,9 +166,7 @@ def together(
     def request() -> Together:
         with runtime.run("classify", checkpoint, _build, progress) as run:
             logits = run.output(("together", maps.digests), lambda: _many_logits(run, maps))
-            shifted = np.exp(logits - logits.max(1, keepdims=True))
-            probabilities = shifted / shifted.sum(1, keepdims=True)
-            return Together(run.extra.labels, probabilities, run.info())
+            return Together(run.extra.labels, softmax(logits, axis=1), run.info())
 
     return maps.serve(request)
 
@@ -322,12 +321,6 @@ def number_of(labels: tuple[str, ...], label: str) -> int:
     close = [name for name in labels if wanted in name.casefold()][:3]
     hint = f"; did you mean {' or '.join(close)}?" if close else "; choose one that it lists."
     raise InputError(f"The model knows no class {label.strip()[:60]!r}{hint}")
-
-
-def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities of (K,) logits."""
-    shifted = np.exp(logits - logits.max())
-    return shifted / shifted.sum()
 
 
 def _logits(run: runtime.Run[Classifier], rgb: images.RGB, maps: Maps) -> NDArray[np.float64]:

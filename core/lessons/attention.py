@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from core import checks, classify, images
 from core.nets import tokens
@@ -36,8 +37,8 @@ class ClassAttention:
     def weights(self, head: int, temperature: float = 1.0) -> NDArray[np.float32]:
         """(P,): the softmax of the scores, divided by the temperature."""
         scores = self.keys[head] @ self.queries[head] / temperature
-        found = np.exp(scores - scores.max())
-        return found / found.sum()
+        found: NDArray[np.float32] = softmax(scores)
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,8 +74,8 @@ class Attention:
     def weights(self, layer: int, head: int, temperature: float = 1.0) -> NDArray[np.float32]:
         """(N, N): the softmax of each row of the scores, divided by the temperature."""
         scores = self.scores(layer, head) / temperature
-        found = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return found / found.sum(axis=1, keepdims=True)
+        found: NDArray[np.float32] = softmax(scores, axis=1)
+        return found
 
     def chosen(self, layer: float, head: float, temperature: float = 1.0) -> NDArray[np.float32]:
         """(N, N) weights of one layer and head; -1 is the last layer, and the mean of all heads.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from core import checks, classify, images
 from core.checkpoints import CATALOGUE, Checkpoint
@@ -132,7 +133,7 @@ def _answer(picture: images.Picture, key: str, progress: Progress | None) -> Ans
     if not np.all(np.isfinite(logits)):
         raise checks.not_numbers()
     spent: cost.Cost = found.facts
-    scores = classify.softmax(logits.astype(np.float64))
+    scores = softmax(logits.astype(np.float64))
     order = np.argsort(-scores, kind="stable")
     names = classify.classes(found.info.checkpoint)
     checkpoint = resolver.find(found.info.checkpoint, "classify")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from core import checks, classify, images
 from core.sources.resolver import Progress
@@ -35,7 +36,7 @@ class Logits:
     def softmax(self, temperature: float = 1.0) -> NDArray[np.float64]:
         """(K,): exp(z_i / T) over their sum; adds up to 1."""
         temperature = checks.number(temperature, "The temperature", 0.05, 100)
-        return classify.softmax(self.values / temperature)
+        return softmax(self.values / temperature)
 
     def sigmoid(self) -> NDArray[np.float64]:
         """(K,): 1 / (1 + exp(-z_i)), each class for itself."""
@@ -63,7 +64,7 @@ class Logits:
         target[self.index(label)] = 1
         if not twice:
             return p - target
-        slope = classify.softmax(p) - target  # for each probability
+        slope = softmax(p) - target  # for each probability
         return p * (slope - (p * slope).sum())
 
     def index(self, label: str) -> int:

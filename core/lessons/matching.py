@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.special import softmax
 
 from core import checks, detect, images
 from core.errors import InputError
@@ -112,9 +113,7 @@ def costs(
     """
     z = logits.astype(np.float64)
     if kind == "softmax":
-        classes = -np.exp(z - z.max(1, keepdims=True))
-        classes /= np.exp(z - z.max(1, keepdims=True)).sum(1, keepdims=True)
-        classes = classes[:, labels]
+        classes = -softmax(z, axis=1)[:, labels]
     else:  # as the focal loss would rate the class present, less as it would rate it absent
         p = _sigmoid(z[:, labels])
         present = _FOCAL_ALPHA * (1 - p) ** 2 * -np.log(p + _TINY)

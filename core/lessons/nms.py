@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from core import checks, detect, images
 from core.errors import InputError
@@ -67,8 +68,7 @@ def candidates(found: detect.Inside, threshold: float = LOWEST) -> Candidates:
     """
     z = found.logits.astype(np.float64)
     if found.kind == "softmax":
-        p = np.exp(z - z.max(1, keepdims=True))
-        scores = (p / p.sum(1, keepdims=True))[:, :-1]
+        scores = softmax(z, axis=1)[:, :-1]
         scores = np.where(scores == scores.max(1, keepdims=True), scores, 0)
     else:
         scores = 1 / (1 + np.exp(-np.clip(z, -60, 60)))  # (Q, C)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from core import checks, classify, images
 from core.checkpoints import by_key
@@ -106,8 +107,7 @@ class Windows:
         part = regions(one, padded=True).reshape(-1)
         cells = _cells_of(one, mine)  # (n,) of the padded, shifted grid
         scores = scores + np.where(part[cells] == part[cells[inside]], 0.0, -100.0)
-        found = np.exp(scores - scores.max(1, keepdims=True))
-        found /= found.sum(1, keepdims=True)
+        found = softmax(scores, axis=1)
         of_head = found.mean(0) if head < 0 else found[head]
         grid = np.zeros(one.grid, np.float32)
         grid[window == mine] = of_head[place[window == mine]]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from core import classify, images
 from core.errors import InputError
@@ -115,7 +116,7 @@ def explain(
         CheckpointError, OutOfMemory.
     """
     known = classify.logits(image, checkpoint, progress)
-    scores = classify.softmax(known.values)
+    scores = softmax(known.values)
     order = np.argsort(-scores, kind="stable")
     target = known.find(label) if str(label or "").strip() else int(order[0])
 

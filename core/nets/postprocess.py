@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 CANDIDATES, NMS_IOU = 300, 0.6
 Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
@@ -28,8 +29,7 @@ def postprocess(
     Returns:
         (N, 4) boxes clipped to the picture, (N,) scores descending, (N,) class indices.
     """
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    probabilities = shifted / shifted.sum(-1, keepdims=True)  # (Q, C + 1)
+    probabilities = softmax(logits, axis=-1)  # (Q, C + 1)
     scores = probabilities[:, :-1].max(-1)  # (Q,)
     classes = probabilities[:, :-1].argmax(-1)  # (Q,)
     order = np.argsort(-scores, kind="stable")
