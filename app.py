@@ -35,7 +35,7 @@ from core.settings import get_settings
 from core.sources import downloads, resolver
 from demos import _page
 from demos.gradio_patches import queue, sessions
-from demos.server import gate, guard, http
+from demos.server import gate, guard, http, pages
 from demos.shell import owner, preview, ui
 
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
@@ -103,6 +103,7 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
         Middleware(guard.Guard, rules=rules),
         Middleware(queue.Listening, places=page.places),
         Middleware(preview.Previews),
+        Middleware(pages.Pages, login=rules.login),
     ]
     options: dict[str, Any] = {
         # Unset, Gradio's own GRADIO_SERVER_NAME decides, which Spaces set.

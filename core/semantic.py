@@ -6,6 +6,8 @@ Sources: as `core.nets.semantic`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from core import checks, images
 from core.errors import CheckpointError
 from core.nets import heads, semantic, transforms
 from core.nets.heads import Maps
+from core.nets.trunk import View
 from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
@@ -21,6 +24,14 @@ from core.sources.resolver import Progress, Resolved
 from core.types import ClassMap
 
 BAND = 2**22  # logits at a time while they are enlarged, 16 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Semantic:
+    """What a network needs beside its weights: its view of the picture, and its classes."""
+
+    view: View
+    classes: tuple[str, ...]
 
 
 def predict(
@@ -46,7 +57,7 @@ def predict(
             maps.note(run)
             with run.watch.stage("decode"):
                 labels = enlarged(logits, picture.size)
-            return ClassMap(labels, run.lease.built.extra["classes"], run.info())
+            return ClassMap(labels, run.extra.classes, run.info())
 
     return maps.serve(request)
 
@@ -76,10 +87,9 @@ def enlarged(logits: torch.Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
     return labels
 
 
-def _logits(run: runtime.Run, maps: Maps) -> torch.Tensor:
+def _logits(run: runtime.Run[Semantic], maps: Maps) -> torch.Tensor:
     """(C, h, w) on the CPU."""
-    module = run.lease.built.module
-    found = maps.of(run, run.lease.built.extra["view"])
+    module, found = run.model, maps.of(run, run.extra.view)
     with run.watch.stage("forward"):
         (logits,) = run.batched(
             lambda *parts: (module(*parts).float(),), found.head, found.stride16, found.stride8
@@ -89,7 +99,7 @@ def _logits(run: runtime.Run, maps: Maps) -> torch.Tensor:
     return logits[0]
 
 
-def _build(resolved: Resolved) -> Built:
+def _build(resolved: Resolved) -> Built[Semantic]:
     name = resolved.path.name
     config = state_dicts.starter_config(resolved.path, "semantic")
     view = heads.view_of(config or {}, name)
@@ -99,4 +109,4 @@ def _build(resolved: Resolved) -> Built:
         model = semantic.from_settings(config)
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
     state_dicts.assign(model, state, name)
-    return Built(model, {"view": view, "classes": tuple(config["classes"])})
+    return Built(model, Semantic(view, tuple(config["classes"])))

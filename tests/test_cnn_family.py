@@ -90,7 +90,8 @@ def test_what_is_ready_answers_and_nothing_is_downloaded(monkeypatch):
     plain = classify.predict(EXAMPLES / "chelsea.jpg", "efficientnet-lite0", top_k=2)
     assert lite.labels == plain.labels
     assert found["lenet5"].found is None
-    assert found["alexnet"].why.startswith("Vision Hub has no weights of it")
+    assert found["lenet5"].why.startswith("Vision Hub has no weights of it")
+    assert "choose AlexNet as the checkpoint above to download them" in found["alexnet"].why
     assert "choose VGG-16 as the checkpoint above to download them (553 MB)" in found["vgg16"].why
     with pytest.raises(InputError, match="top_k"):
         cnn_family.look(EXAMPLES / "chelsea.jpg", top_k=0)

@@ -82,7 +82,7 @@ def test_a_function_that_asks_for_the_unknown_is_refused():
 
 
 def answers(one: Lesson, *values: Any) -> list[tuple[Any, ...]]:
-    return list(lesson_run.running(one, list(one.needs))(lesson_run.Runs(), "1", *values))
+    return list(lesson_run.running(one, list(one.needs))({}, "1", *values))
 
 
 def test_a_checkpoint_that_is_not_accepted_gets_the_sentence_and_no_run():
@@ -96,9 +96,12 @@ def test_a_checkpoint_that_is_not_accepted_gets_the_sentence_and_no_run():
     assert "ViT-Ti/16 has no positions." in said and "alert" not in said and text == ""
     [(said, _)] = answers(one, array, "detr-r50")
     assert "alert" in said and "another task" in said
-    assert lesson_run.coded(
-        one_with_code(accepts), ["picture", "checkpoint"], array, "vit-tiny"
-    ) == ("# ViT-Ti/16 has no positions.\n")
+    assert answers(one_with_code(accepts), array, "vit-tiny")[0][-1] == (
+        "# ViT-Ti/16 has no positions.\n"
+    )
+    assert answers(one_with_code(accepts), array, "classify-starter") == [
+        ("", "", "print('classify-starter')\n")
+    ]
 
 
 def one_with_code(accepts: Any) -> Lesson:

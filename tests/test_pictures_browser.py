@@ -15,12 +15,10 @@ from PIL import Image
 from core import images
 from core.imaging.decoding import decoder
 from tests import odd_files as odd
-from tests.browser import page_again, tab
-from tests.conftest import PATIENCE
+from tests.browser import page_again, page_of, tab
 from tests.live import EXAMPLES
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-SECONDS = 1000 * PATIENCE
 TABS = (
     (["Classify"], "classify"),
     (["Detect"], "detect"),
@@ -98,13 +96,36 @@ def files() -> dict[str, bytes]:
 FILES = files()
 
 
+def arrive(page, url):
+    page.goto(url)
+    page.get_by_role("tab", name="Classify", exact=True).wait_for()
+    return page
+
+
+@pytest.fixture(scope="module")
+def window(browser, url):
+    with page_of(browser) as opened:
+        yield arrive(opened, url)
+
+
 @pytest.fixture
-def page(browser, url):
+def new_page(browser, url):
     with page_again(browser) as opened:
-        opened.set_default_timeout(SECONDS)
-        opened.goto(url)
-        opened.get_by_role("tab", name="Classify", exact=True).wait_for()
-        yield opened
+        yield arrive(opened, url)
+
+
+@pytest.fixture
+def page(window):
+    """One page for all tests, with Classify open and the first example chosen, as on arrival."""
+    tab(window, "Classify")
+    for toast in window.locator(".toast-close").all():
+        toast.click()
+    window.wait_for_function("!document.querySelector('.toast-body')")
+    example = "/chelsea/.test(document.querySelector('#picture img')?.src)"
+    if not window.evaluate(example):
+        window.locator("#picture-examples button").first.click()
+    window.wait_for_function(example)
+    return window
 
 
 INPUT = "#picture"
@@ -194,10 +215,10 @@ def test_dropped_and_pasted_files_of_no_type(page, kind, name):
         ("page.svg", b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not a picture"),
     ],
 )
-def test_what_is_no_picture_gets_our_sentence(page, name, content, sentence, tmp_path):
+def test_what_is_no_picture_gets_our_sentence(new_page, name, content, sentence, tmp_path):
     path = tmp_path / name
     path.write_bytes(content)
-    selector = INPUT
+    page, selector = new_page, INPUT  # the same sentence again would not show
     choose(page, selector, path)
     toast = page.locator(".toast-body").first
     toast.wait_for()

@@ -29,6 +29,8 @@ def small(arch: str) -> Any:
     """The architecture of a checkpoint with few and narrow blocks where it has blocks."""
     if arch.startswith("swin"):
         return reference.filled(timm.create_model(arch, img_size=64, num_classes=5))
+    if arch.startswith("vgg"):
+        return reference.filled(timm.create_model(arch, num_classes=5, mlp_ratio=0.02))
     if not arch.startswith(("vit", "deit")):
         return reference.filled(timm.create_model(arch, num_classes=5))
     sizes = {"img_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 5}

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from core.images import MAX_BYTES
 from demos.server.asgi import Message, Refused, Send
-from demos.server.routes import API, UPLOAD, path_of
+from demos.server.routes import API, UPLOAD
 
 UNFIT = "These values don't match this endpoint; see /gradio_api/info."
 TOO_LARGE = f"The file is larger than {MAX_BYTES // 2**20} MB; please shrink it."
@@ -37,34 +37,6 @@ HEADERS = {
 # Replacements for Gradio's own messages, by status.
 _OF_JOBS = {503: BUSY, 422: UNFIT}
 _OF_UPLOADS = {413: TOO_LARGE}
-# Replace Gradio's own texts in link previews; and keep the page in English.
-_CARD = (
-    (b'content="Gradio"', b'content="Vision Hub"'),
-    (
-        b'content="Click to try out the app!"',
-        b'content="Try vision models on your own pictures, and see how they work."',
-    ),
-    (
-        b'content="https://raw.githubusercontent.com/gradio-app/gradio/main/js/_website/src/lib/'
-        b'assets/img/header-image.jpg"',
-        b'content=""',
-    ),
-    (b'content="@Gradio"', b'content=""'),
-    (b'content="@teamGradio"', b'content=""'),
-)
-_ENGLISH = b"""<script>
-  Object.defineProperty(navigator, "language", { get: () => "en" });
-  Object.defineProperty(navigator, "languages", { get: () => ["en"] });
-</script>"""
-# Gradio writes the request's address into the page. Behind a proxy that changes the Host, browsers
-# cannot reach that address, and nothing on the page would work.
-_OWN_ADDRESS = b"""<script>{
-  const own = location.origin + location.pathname.replace(/[/]$/, "");
-  const config = window.gradio_config;
-  if (config && config.root !== own)
-    for (const name of ["gradio_config", "gradio_api_info"])
-      window[name] = JSON.parse(JSON.stringify(window[name] ?? null).replaceAll(config.root, own));
-}</script>"""
 
 
 class Answer:
@@ -86,7 +58,6 @@ class Answer:
         self._page = request.method == "GET" and request.headers.get("accept", "").startswith(
             "text/html"
         )
-        self._visit = self._page and path_of(request) == ""
         self._private = path.startswith(f"{API}/file")
         self._cookie = new_cookie and self._page
         self._secure = request.url.scheme == "https"
@@ -115,20 +86,11 @@ class Answer:
     def _is_held(self) -> bool:
         """Whether the response is buffered to be inspected as a whole."""
         status = self._start.get("status")
-        failed = status in self._sentences or (self._direct and status == 500)
-        return failed or (self._visit and status == 200)
+        return status in self._sentences or (self._direct and status == 500)
 
     async def _say(self) -> None:
         """The buffered response, with our sentence if there is one."""
         status, content = self._start["status"], self._body
-        if self._visit and status == 200:
-            for theirs, ours in _CARD:
-                content = content.replace(theirs, ours)
-            content = content.replace(b"</head>", _ENGLISH + _OWN_ADDRESS + b"</head>", 1)
-            self._start["headers"] = [
-                *(one for one in self._start["headers"] if one[0] != b"content-length"),
-                (b"content-length", str(len(content)).encode()),
-            ]
         sentence = self._sentences.get(status)
         if sentence is None and _error_of(content) == UNFIT:  # Gradio reports it as its own error
             status, sentence = 400, UNFIT

@@ -22,8 +22,8 @@ _CANCELLED = '<p class="placeholder" role="status">Cancelled. Refresh to run it 
 class Runs:
     """The runs of one lesson on one visitor's page, to find the latest.
 
-    Stored in gr.State and modified in place. `tick` rises with each picture and checkpoint, so a
-    run ends as soon as another is requested, even while that one is still queued.
+    Stored in gr.State, by lesson, and modified in place. `tick` rises with each request, so a run
+    ends as soon as another is requested, even while that one is still queued.
     """
 
     def __init__(self) -> None:
@@ -45,27 +45,37 @@ class Runs:
         return run == (self.tick, self.count)
 
 
+def ask(lesson: Lesson, runs: dict[str, Runs], tick: object) -> None:
+    """Announce a run of the lesson."""
+    runs.setdefault(lesson.key, Runs()).ask(tick)
+
+
 def running(lesson: Lesson, names: Sequence[str]) -> Callable[..., Iterator[tuple[Any, ...]]]:
-    """The lesson's `run` as a handler that yields its values, or the reason there are none."""
+    """The lesson's `run` as a handler that yields its values, or the reason there are none; and
+    last, if it has some, the code for these values."""
 
     def run(runs: Any, tick: Any, *given: Any) -> Iterator[tuple[Any, ...]]:
         nothing = [lesson_parts.empty(one) for one in lesson.shows]
+        if lesson.code is not None:
+            nothing.append("")
         if isinstance(runs, result.Refused):
             yield result.refusal(runs.sentence), *nothing
             return
-        mine = runs.begin(tick)
+        own = runs.setdefault(lesson.key, Runs())
+        mine = own.begin(tick)
         try:
             for values in _answers(lesson, dict(zip(names, given, strict=True))):
-                if not runs.wants(mine):
+                if not own.wants(mine):
                     return
                 yield values
         except NotYet as error:
             said = ui.placeholder(str(error))
+            nothing[len(lesson.shows) :] = [f"# {error}\n"] if lesson.code is not None else []
         except Exception as error:
             said = result.refusal(ui.as_gradio_error(error).message)
         else:
             return
-        if runs.wants(mine):
+        if own.wants(mine):
             yield said, *nothing
 
     run.takes_refusals = True  # type: ignore[attr-defined]
@@ -73,21 +83,22 @@ def running(lesson: Lesson, names: Sequence[str]) -> Callable[..., Iterator[tupl
 
 
 def _answers(lesson: Lesson, values: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Values for the status line and the outputs, once or several times.
+    """Values for the status line, the outputs and the code, once or several times.
 
     Raises:
         NotYet: there is no picture, or the lesson does not support the checkpoint.
     """
     values = check(lesson, values)
+    code = () if lesson.code is None else (lesson.code(**asked(lesson.code, values)),)
     found = lesson.run(**asked(lesson.run, values))
     for step in found if inspect.isgenerator(found) else [found]:
         if isinstance(step, float):
             said = f'<p class="about" role="status">{step:.0%} done.</p>'
-            yield said, *(gr.skip() for _ in lesson.shows)
+            yield said, *(gr.skip() for _ in lesson.shows), *code
             continue
         parts = step if isinstance(step, tuple) else (step,)
         pairs = zip(lesson.shows, parts, strict=True)
-        yield "", *(lesson_parts.value(show, part) for show, part in pairs)
+        yield "", *(lesson_parts.value(show, part) for show, part in pairs), *code
 
 
 def check(lesson: Lesson, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,21 +135,10 @@ def _picked(lesson: Lesson, values: Mapping[str, Any]) -> Checkpoint:
     return resolver.find(key, task)
 
 
-def cancelled(lesson: Lesson, runs: Runs) -> tuple[Any, ...]:
+def cancelled(lesson: Lesson, runs: dict[str, Runs]) -> tuple[Any, ...]:
     """Values for the status line and the outputs after Cancel."""
-    runs.begin("")  # later results are dropped
+    runs.setdefault(lesson.key, Runs()).begin("")  # later results are dropped
     return _CANCELLED, *(lesson_parts.empty(one) for one in lesson.shows)
-
-
-def coded(lesson: Lesson, names: Sequence[str], *given: Any) -> str:
-    """The lesson's code for these values, or a comment that explains why there is none yet."""
-    values = dict(zip(names, given, strict=True))
-    assert lesson.code is not None
-    try:
-        values = check(lesson, values)
-        return lesson.code(**asked(lesson.code, values))
-    except NotYet as error:
-        return f"# {error}\n"
 
 
 def acted(action: Action, names: Sequence[str], *given: Any) -> tuple[Any, ...]:

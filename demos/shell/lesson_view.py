@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -53,24 +54,29 @@ def render(
     given = {"picture": image, **(extra_state or {})}
     if checkpoint is not None:
         given["checkpoint"] = checkpoint
-    with gr.Column(elem_id=f"{tab_key}-lessons", elem_classes=["lessons"]):
+    runs = gr.State({})
+    with gr.Column(elem_id=f"{tab_key}-lessons", elem_classes=["lessons"]) as place:
         gr.HTML("<h2>Look inside</h2>")
-        for one in lessons:
-            _View(one, turn, given)
+        views = [_View(one, given, runs) for one in lessons]
+    _follow(views, turn, checkpoint, list(_tabs_around(place)))
+    _learn({one.lesson.page: one.learn for one in views if one.learn is not None})
+    for view in views:
+        if view.lesson.endpoint is not None:
+            _offer(view.lesson.endpoint, view.queue)
 
 
 class _View:
-    """One lesson on the page."""
+    """One lesson on the page; `runs` holds a visitor's `lesson_run.Runs` by lesson."""
 
-    def __init__(self, lesson: Lesson, turn: Any, given: Mapping[str, Any]) -> None:
+    def __init__(self, lesson: Lesson, given: Mapping[str, Any], runs: gr.State) -> None:
         missing = [name for name in lesson.needs if name not in given]
         if missing:
             raise KeyError(f"{lesson.key} needs {missing}, which its tab does not pass")
         self.lesson = lesson
         self.given = {name: given[name] for name in lesson.needs}
+        self.runs = runs
+        self.queue = ui.LONG_QUEUE if lesson.is_long else ui.DEVICE_QUEUE
         place = f"lesson-{lesson.key}"
-        self.tick = gr.Textbox("0", visible="hidden", elem_id=f"{place}-tick", container=False)
-        self.runs = gr.State(lesson_run.Runs())
         # style.css: the title, and below it, while it is folded, what one will see.
         label = f"{lesson.title}\n{lesson.teaser}"
         with gr.Accordion(label, open=False, elem_id=place) as self.fold:
@@ -79,87 +85,47 @@ class _View:
             with gr.Row():
                 small = functools.partial(gr.Button, size="sm", scale=0, min_width=110)
                 self.refresh = small("Refresh", elem_id=f"{place}-refresh")
-                self.cancel = small("Cancel", elem_id=f"{place}-cancel", visible=lesson.is_long)
+                if lesson.is_long:
+                    self.cancel = small("Cancel", elem_id=f"{place}-cancel")
             self.said = gr.HTML(ui.placeholder(lesson_run.WAITING), elem_id=f"{place}-said")
             self.outputs = [lesson_parts.output(one, place) for one in lesson.shows]
-            self._folds(place)
-        self._wire(turn)
-        if lesson.endpoint is not None:
-            _offer(lesson.endpoint, self._queue())
-
-    def _queue(self) -> tuple[str, int]:
-        return ui.LONG_QUEUE if self.lesson.is_long else ui.DEVICE_QUEUE
+            self.code = _code(place) if lesson.code is not None else None
+            self.learn = _page(place) if lesson.page.is_file() else None
+        self._wire()
 
     def _values(self) -> dict[str, Any]:
         """The components that `run` may use, by name."""
         named = {one.key: one for one in self.lesson.controls if not isinstance(one, Action)}
         return {**self.given, **{key: self.controls[key] for key in named}}
 
-    # ---- inner accordions
-    def _folds(self, place: str) -> None:
-        if self.lesson.code is not None:
-            with gr.Accordion("Show the code", open=False, elem_id=f"{place}-code") as fold:
-                text = gr.Code(language="python", interactive=False, max_lines=24, show_label=False)
-            values = self._values()
-            ui.on_device(
-                [fold.expand],
-                functools.partial(lesson_run.coded, self.lesson, list(values)),
-                list(values.values()),
-                [text],
-                show_progress="hidden",
-            )
-        if self.lesson.page.is_file():
-            with gr.Accordion("Learn more", open=False, elem_id=f"{place}-learn") as fold:
-                page = gr.Markdown(elem_classes="card")
-            fold.expand(
-                functools.partial(self.lesson.page.read_text, "utf-8"),
-                None,
-                [page],
-                api_visibility="private",
-                show_progress="hidden",
-            )
-
     # ---- events
-    def _wire(self, turn: Any) -> None:
-        shown = [self.said, *self.outputs]
-        checkpoint = self.given.get("checkpoint", turn)  # without one, only the picture counts
-        causes = {
-            "expand": [self.fold.expand],
-            "collapse": [self.fold.collapse],
-            "change": [turn.change, *([checkpoint.change] if checkpoint is not turn else [])],
-            "select": [tab.select for tab in _tabs_around(self.fold)],
-        }
-        for cause, triggers in causes.items():
-            for trigger in triggers:
-                trigger(
-                    None,
-                    [turn, checkpoint, self.tick],
-                    [self.tick, *shown],
-                    js=self._gate(cause),
-                    api_visibility="private",
-                    show_progress="hidden",
-                )
+    def _wire(self) -> None:
         values = self._values()
-        inputs = [self.runs, self.tick, *values.values()]
+        # shared.js puts the number of the request in place of the button's text.
+        inputs = [self.runs, self.refresh, *values.values()]
+        named = json.dumps([self.lesson.key, len(inputs)])
+        numbered = f"(...now) => window.visionHub.numbered({named}, now)"
+        shown = [self.said, *self.outputs, *([] if self.code is None else [self.code])]
         run = lesson_run.running(self.lesson, list(values))
         if self.lesson.is_long:
             # First, since the browser sends one event after another; it ends the previous run.
-            self.tick.change(
-                ui.guarded(lesson_run.Runs.ask),
-                [self.runs, self.tick],
+            self.refresh.click(
+                ui.guarded(functools.partial(lesson_run.ask, self.lesson)),
+                [self.runs, self.refresh],
                 None,
+                js=numbered,
                 trigger_mode="multiple",
                 api_visibility="private",
                 show_progress="hidden",
             )
+        wired = functools.partial(
+            ui.on_device, fn=run, inputs=inputs, outputs=shown, queue=self.queue
+        )
+        # Without waiting for the run on the old picture.
+        events = [wired([self.refresh.click], trigger_mode="multiple", js=numbered)]
         moved = [trigger for one in self.lesson.controls for trigger in self._moves(one)]
-        events = [
-            ui.on_device([trigger], run, inputs, shown, mode, queue=self._queue())
-            for trigger, mode in (
-                (self.tick.change, "multiple"),  # do not wait for the old picture
-                *((trigger, "always_last") for trigger in (self.refresh.click, *moved)),
-            )
-        ]
+        if moved:
+            events.append(wired(moved))
         self._buttons(values, events)
 
     def _buttons(self, values: dict[str, Any], events: list[Any]) -> None:
@@ -196,13 +162,64 @@ class _View:
                 return [made.upload, made.clear]
         return []
 
-    def _gate(self, cause: str) -> str:
-        nothing = [lesson_parts.empty(one) for one in self.lesson.shows]
-        arguments = json.dumps([self.lesson.key, cause, nothing, _WORKING])
-        # Nothing changes until the page's script (shared.js) has loaded.
-        return (
-            f"(...now) => window.visionHub ? window.visionHub.lesson({arguments}, ...now) "
-            f": Array({2 + len(nothing)}).fill({{ __type__: 'update' }})"
+
+def _code(place: str) -> gr.Code:
+    with gr.Accordion("Show the code", open=False, elem_id=f"{place}-code"):
+        return gr.Code(language="python", interactive=False, max_lines=24, show_label=False)
+
+
+def _page(place: str) -> tuple[gr.Accordion, gr.Markdown]:
+    with gr.Accordion("Learn more", open=False, elem_id=f"{place}-learn") as fold:
+        return fold, gr.Markdown(elem_classes="card")
+
+
+def _follow(views: Sequence[_View], turn: Any, checkpoint: Any, tabs: Sequence[gr.Tab]) -> None:
+    """One event for all lessons of a tab, since a page costs the browser about its components times
+    its events: shared.js finds out which lessons have been opened, and which have to run again."""
+    folds = [event for view in views for event in (view.fold.expand, view.fold.collapse)]
+    picked = [] if checkpoint is None else [checkpoint]
+    changes = [turn.change, *(one.change for one in picked), *(tab.select for tab in tabs)]
+    lessons = [
+        [
+            view.lesson.key,
+            "checkpoint" in view.given,
+            [lesson_parts.empty(one) for one in view.lesson.shows],
+        ]
+        for view in views
+    ]
+    outputs = [one for view in views for one in (view.said, *view.outputs)]
+    # Nothing changes until the page's script (shared.js) has loaded.
+    gr.on(
+        [*changes, *folds],
+        None,
+        [turn, *picked],
+        outputs,
+        js=(
+            f"(...now) => window.visionHub ? window.visionHub.lessons({json.dumps(lessons)}, "
+            f"{json.dumps(_WORKING)}, ...now) "
+            f": Array({len(outputs)}).fill({{ __type__: 'update' }})"
+        ),
+        trigger_mode="multiple",
+        api_visibility="private",
+        show_progress="hidden",
+    )
+
+
+def _learn(places: Mapping[Path, tuple[gr.Accordion, gr.Markdown]]) -> None:
+    """One event that fills the pages to read of all lessons of a tab."""
+
+    def read() -> Any:
+        texts = [path.read_text("utf-8") for path in places]
+        return texts if len(texts) > 1 else texts[0]
+
+    if places:
+        gr.on(
+            [fold.expand for fold, _ in places.values()],
+            read,
+            None,
+            [page for _, page in places.values()],
+            api_visibility="private",
+            show_progress="hidden",
         )
 
 

@@ -218,28 +218,50 @@
     next.focus();
   });
 
-  // ---- lessons: whether each is open, and the picture and checkpoint that it shows. A run starts
-  // when `tick` rises.
-  const lessons = {};
-  async function lesson([key, cause, nothing, working], turn, checkpoint, tick) {
-    const one = (lessons[key] ||= { open: false, shown: "" });
+  // ---- lessons: whether each is open, for which picture and checkpoint it was made, and how often
+  // it was requested. A run starts with a click on Refresh.
+  const lessons = {}, latest = {};
+  const lesson = (key) => lessons[key] ||= { open: false, shown: "", number: 0 };
+  document.addEventListener("click", (event) => {
+    const button = event.target instanceof Element && event.target.closest("button");
+    const key = /^lesson-(.+)-refresh$/.exec(button ? button.id : "");
+    if (key) lesson(key[1]).number += 1;
+  }, true);
+  const numbered = ([key, inputs], [runs, , ...values]) => // Gradio adds the outputs
+    [runs, String(lesson(key).number), ...values].slice(0, inputs);
+
+  // The new status lines and outputs of a tab's lessons: [key, whether the checkpoint counts, the
+  // outputs without a result] each.
+  async function followed(all, working, turn, checkpoint) {
+    const first = all[0][0], mine = (latest[first] || 0) + 1;
+    latest[first] = mine;
+    await pause(0); // until the accordion that was clicked has changed
+    const place = (key) => document.getElementById("lesson-" + key);
+    const isSeen = (key) => place(key)?.getClientRects().length > 0;
+    const waits = () => all.some(([key]) => lesson(key).open && !isSeen(key));
+    for (let i = 0; waits() && i < 20; i++) await pause(50); // the tab is being drawn
     const same = { __type__: "update" };
-    const kept = [same, same, ...nothing.map(() => same)];
-    const now = JSON.stringify([turn, checkpoint]);
-    if (cause === "collapse") one.open = false;
-    if (cause === "collapse") return kept;
-    if (cause === "expand") one.open = true;
-    const seen = () => document.getElementById("lesson-" + key)?.getClientRects().length > 0;
-    for (let i = 0; cause === "select" && one.open && !seen() && i < 20; i++)
-      await new Promise((done) => setTimeout(done, 50));  // the tab is being drawn
-    const other = one.shown !== now;
-    if (cause !== "expand" && !other) return kept;
-    const runs = one.open && (cause === "expand" || seen());
-    if (!runs && !one.shown) return kept;
-    one.shown = runs ? now : "";
-    if (!other) return [String(Number(tick) + 1), same, ...nothing.map(() => same)];
-    return [runs ? String(Number(tick) + 1) : same, runs ? working : "", ...nothing];
+    return all.flatMap(([key, follows, nothing]) => {
+      const one = lesson(key), kept = [same, ...nothing.map(() => same)];
+      if (latest[first] !== mine) return kept; // a later event looks again
+      const now = JSON.stringify(follows ? [turn, checkpoint] : [turn]), before = one.open;
+      const title = place(key)?.querySelector(":scope > button");
+      if (title) one.open = title.classList.contains("open");
+      const isNew = one.open && !before, other = one.shown !== now;
+      const runs = one.open && (isNew || isSeen(key));
+      if (!(isNew || other) || !(runs || one.shown)) return kept;
+      one.shown = runs ? now : "";
+      if (runs) start(key);
+      return other ? [runs ? working : "", ...nothing] : kept;
+    });
+  }
+  async function start(key) {
+    const button = () => document.getElementById(`lesson-${key}-refresh`);
+    for (let i = 0; i < 100 && (!i || !button()); i++) await pause(20); // it is being drawn
+    if (button()) button().click();
   }
 
-  window.visionHub = { picked, opened, arrived: arrive, delivered, taken: () => wanted, lesson };
+  window.visionHub = {
+    picked, opened, arrived: arrive, delivered, taken: () => wanted, lessons: followed, numbered,
+  };
 }

@@ -124,6 +124,7 @@ def on_device(
     show_progress: str = "minimal",
     queue: tuple[str, int] = DEVICE_QUEUE,
     progress_on: Any = None,
+    js: str | None = None,
 ) -> Any:
     """Wire a model event: shared queue, plain errors, not part of the public API.
 
@@ -142,6 +143,7 @@ def on_device(
         concurrency_id=queue[0],
         concurrency_limit=queue[1],
         api_visibility="private",
+        js=js,
     )
 
 
