@@ -158,8 +158,9 @@ def watch_errors(page: Any) -> list[str]:
     errors: list[str] = []
 
     def heard(message: Any) -> None:
-        # Gradio asks how an upload goes on; a short one has ended by then.
+        # Gradio asks how an upload goes on; a short one has ended by then. It reports that twice.
         late = "404" in message.text and "/upload_progress?" in str(message.location)
+        late = late or message.text == "Response"
         if message.type == "error" and not late:
             errors.append(f"{message.text} ({message.location.get('url', '')})")
 
