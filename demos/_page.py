@@ -98,9 +98,11 @@ def build() -> Page:
             ):
                 for tab in tabs:
                     with gr.Tab(tab.title, id=tab.key, elem_id=f"tab-{tab.key}") as opened:
+                        # First: what listens after it may have to wait, and by then another tab
+                        # may be open.
+                        shared.opens(opened, tab.key)
                         gr.HTML(about(tab.about), padding=False)
                         tab.build(shared)
-                    shared.opens(opened, tab.key)
         shared.wire(page)
         owner.build(page)
         _own()
