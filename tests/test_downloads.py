@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import replace
 
+import gradio as gr
 import pytest
 
 from core import checkpoints
@@ -94,6 +96,22 @@ def test_it_is_cancelled_when_nobody_wants_it_and_then_continued(hub):
     assert again is not job and again.ended.wait(PATIENCE)
     assert (again.state, hub.ranges, part()) == ("done", [had], 0)
     assert resolve("auto").path.read_bytes() == CONTENT
+
+
+def test_a_cancelled_download_is_offered_again_before_it_has_ended(hub, monkeypatch):
+    from demos.shell import offers
+
+    with gr.Blocks():
+        line = offers.Offer("classify", "classify")
+    monkeypatch.setattr(offers, "offered", lambda *_: [FULL])
+    monkeypatch.setattr(offers, "words_html", lambda *_: "Take it.")
+    hub.faults[REPO] = "drip"
+    job = downloads.start(FULL, "anna")
+    wait_for(lambda: job.share > 0)
+    assert "progress" in line.shown("auto", None, "anna")[1]
+    job.wanted.clear()  # as `cancel` does; the thread learns it with the next bytes
+    monkeypatch.setattr(job, "ended", threading.Event())
+    assert line.shown("auto", None, "anna")[1] == "Take it."
 
 
 def test_a_failure_is_a_sentence_and_the_next_click_tries_again(hub):

@@ -74,11 +74,15 @@ class Offer:
         """The components when `key` is chosen; `said` is why a download failed."""
         found = offered(self.task, key, scale)
         jobs = [job for c in found if (job := downloads.of(c.key)) and not job.ended.is_set()]
+        # One that nobody wants any more may take a while to notice that.
+        ending = {job.checkpoint.key for job in jobs if not job.wanted}
+        jobs = [job for job in jobs if job.wanted]
         if jobs:
             job = jobs[0]
             mine = session in job.wanted
             return self._line(progress_html(job.share, job.sentence), [], mine)
-        going = next((now for c in found if (now := resolver.going(c.key))), None)
+        waits = [c for c in found if c.key not in ending]
+        going = next((now for c in waits if (now := resolver.going(c.key))), None)
         if going:  # somebody's request waits for it
             return self._line(progress_html(*going), [], False)
         return self._line(words_html(self.task, key, scale, found, said), found, False)
