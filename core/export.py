@@ -19,7 +19,7 @@ from core.imaging import coco, draw, outlines
 from core.types import RGB, RunInfo
 
 Masks = NDArray[np.bool_]
-FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the same objects give the same bytes
+FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,13 +137,13 @@ def archive(
         _same_size(rgb, one.mask)
     files: dict[str, bytes] = {
         "index.png": index_png(objects),
-        "coco.json": _json(coco_dataset(objects, file_name)),
-        "coco_polygons.json": _json(coco_dataset(objects, file_name, polygons=True)),
+        "coco.json": as_json(coco_dataset(objects, file_name)),
+        "coco_polygons.json": as_json(coco_dataset(objects, file_name, polygons=True)),
         "objects.svg": _utf8(svg(objects)),
     }
     rows = []
     for number, one in enumerate(objects, 1):
-        stem = f"{number:02d}-{_slug(one.name)}"
+        stem = f"{number:02d}-{slug(one.name)}"
         row = _row(number, one)
         row["cutout"], row["mask"] = f"cutouts/{stem}.png", f"masks/{stem}.png"
         files[f"cutouts/{stem}.png"] = cutout_png(rgb, one.mask)
@@ -157,7 +157,7 @@ def archive(
         "made_by": info.to_dict() if info else None,
         "files": sorted(files),
     }
-    return _zip({"manifest.json": _json(manifest), **files})
+    return zipped({"manifest.json": as_json(manifest), **files})
 
 
 def _row(number: int, one: SegmentedObject) -> dict[str, object]:
@@ -188,12 +188,12 @@ def _same_size(rgb: RGB, mask: Masks) -> None:
         raise InputError("The mask's size differs from the picture's; choose the picture again.")
 
 
-def _slug(name: str) -> str:
+def slug(name: str, otherwise: str = "object") -> str:
     """An object's name as part of a file name: letters of any script stay; hyphens replace
     spaces and characters that some file systems refuse."""
     plain = unicodedata.normalize("NFC", name)
     kept = "".join(one if _is_kept(one) else " " for one in plain)
-    return "-".join(kept.split()).strip("-.")[:40].strip("-.") or "object"
+    return "-".join(kept.split()).strip("-.")[:40].strip("-.") or otherwise
 
 
 def _is_kept(one: str) -> bool:
@@ -203,7 +203,8 @@ def _is_kept(one: str) -> bool:
     )
 
 
-def _json(content: object) -> bytes:
+def as_json(content: object) -> bytes:
+    """As indented JSON in UTF-8."""
     return _utf8(json.dumps(content, indent=1, ensure_ascii=False))
 
 
@@ -212,7 +213,8 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _zip(files: Mapping[str, bytes]) -> bytes:
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """A zip of files by their names; the same files give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive_file:
         for name, content in files.items():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import json
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from core import images
+from core import export, export_boxes, images
 from core.errors import InputError
 from core.imaging import draw
 from demos import Tab
@@ -47,6 +48,16 @@ def build(shared: SharedPicture) -> None:
                     "Segment the boxes", size="sm", elem_id="detect-send", interactive=False
                 )
                 download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
+            with gr.Accordion("Export the boxes", open=False, elem_id="detect-export"):
+                gr.Markdown(
+                    "COCO JSON, CSV, YOLO labels and each box cut out, for the boxes above the "
+                    "threshold; the zip contains all of them."
+                )
+                make = gr.Button("Make the files", size="sm", elem_id="detect-files-make")
+                made = gr.HTML(elem_id="detect-files-said")
+                files = gr.File(
+                    label="Files", file_count="multiple", interactive=False, elem_id="detect-files"
+                )
         with ui.area("set"):
             checkpoint = picker.checkpoint_picker("detect", "detect")
             threshold = gr.Slider(
@@ -60,6 +71,7 @@ def build(shared: SharedPicture) -> None:
             button = gr.Button("Detect", variant="primary", elem_id="detect-run")
             ui.hint(HINT)
     shared.send(send, _boxes, [shared.picture, checkpoint, threshold, which], "segment")
+    result.on_demand([make.click], _files, [shared.picture, checkpoint, threshold], [made, files])
     offer.wire(checkpoint)
     lesson_view.render("detect", shared.picture, shared.turns["detect"], checkpoint)
     answer.wire(
@@ -67,7 +79,8 @@ def build(shared: SharedPicture) -> None:
         [button.click, checkpoint.input, offer.ready.change, threshold.change],
         _run,
         [shared.picture, checkpoint, threshold],
-        [picture, table, info, download, which, send],
+        [picture, table, info, download, which, send, made, files],
+        hides=[picture, table, info, download, which, send],
     )
     api.endpoint("detect", detect, ("image", "text", "number"), ("picture", "json", "json"))
 
@@ -94,7 +107,29 @@ def _run(
         button,
         _boxes_listed(found),
         gr.Button(interactive=bool(found.labels)),
+        "",
+        None,  # files of other boxes
     )
+
+
+def _files(
+    image: images.Picture | None, checkpoint: str, threshold: float
+) -> tuple[str, list[str]]:
+    """The files of the boxes above the threshold; the answer is cached, so no model runs."""
+    from core import detect as task
+
+    if image is None:
+        raise InputError("Choose a picture and run Detect first.")
+    found = task.predict(image, checkpoint, threshold)
+    classes = tuple(dict.fromkeys((*task.classes(checkpoint), *found.labels)))
+    name = image.name or "picture.png"
+    contents = export_boxes.files(image.load(), found, classes, name)
+    contents = {"boxes.zip": export.zipped(contents), **contents}
+    folder = ui.result_folder()
+    paths = [folder / PurePath(inside).name for inside in contents]
+    for path, content in zip(paths, contents.values(), strict=True):
+        path.write_bytes(content)
+    return "", [str(path) for path in paths]
 
 
 def _boxes_listed(found: Detections) -> gr.Dropdown:

@@ -26,6 +26,7 @@ CORE = (
     ("imaging/",),
     ("images",),
     ("export",),
+    ("export_boxes",),
     ("sources/",),
     ("serving/",),
     ("nets/",),
@@ -42,7 +43,7 @@ DEMOS = (
     ("_page",),
 )
 #: Rooms that start in a moment, on a machine without PyTorch.
-PLAIN = {*CORE[0], "imaging/", "images", "export"}
+PLAIN = {*CORE[0], "imaging/", "images", "export", "export_boxes"}
 #: Modules of the bottom rank may import each other; a circle is found by its own test.
 VALUES = set(CORE[0])
 
