@@ -154,6 +154,21 @@ def test_segment_files_can_be_taken_away(page):
     page.locator("#segment-code").get_by_text("SamPredictor").first.wait_for()
 
 
+@DESKTOP_ONLY
+def test_boxes_can_be_taken_away(page):
+    tab(page, "Detect")
+    upload(page, "detect", EXAMPLES / "astronaut.jpg")
+    facts(page, "detect")
+    page.locator("#detect-export button").first.click()
+    page.locator("#detect-files-make").click()
+    for name in ("boxes", "coco", "data", "astronaut", "01-person"):
+        page.locator("#detect-files").get_by_text(name).first.wait_for()
+    field = page.get_by_label("number input for Threshold")
+    field.fill("0.9")  # the files are of other boxes now
+    field.press("Enter")
+    page.wait_for_function("!document.querySelector('#detect-files')?.innerText.includes('zip')")
+
+
 @PHONE_ONLY
 def test_a_cut_out_becomes_the_picture(page):
     tab(page, "Segment")
