@@ -18,6 +18,7 @@ from gradio_client import Client
 import app
 from demos import _page
 from demos.gradio_patches import queue as _queue
+from demos.gradio_patches import streams
 from demos.shell import ui
 from tests.conftest import PATIENCE, wait_for
 
@@ -313,6 +314,37 @@ def test_an_endpoint_is_listened_for_by_its_event(hasty, hub):
     hub.go_on.release(20)
     listener.join(SECONDS)
     assert "event: complete" in lines
+
+
+def left(hub, session):
+    """Listen until the first message, and go."""
+    connection = http.client.HTTPConnection(hub.address, timeout=SECONDS)
+    connection.request("GET", f"/gradio_api/queue/data?session_hash={session}")
+    response = connection.getresponse()
+    line = next(line for line in response if line.startswith(b"data: "))
+    response.close()
+    connection.close()
+    return json.loads(line[6:])
+
+
+def test_a_page_that_listens_again_gets_all_that_is_still_to_come(hub):
+    for number in range(3):
+        session = f"again {number}".replace(" ", "-")
+        hub.join(session, name=str(number))
+        for _ in range(3):
+            left(hub, session)
+        hub.go_on.release()
+        done = [m for m in hub.listen(session) if m["msg"] == "process_completed"]
+        assert [m["output"]["data"] for m in done] == [[str(number)]]
+    assert hub.begun == hub.ended == ["0", "1", "2"]
+
+
+def test_the_jobs_of_a_page_that_does_not_come_back_are_stopped(hub, monkeypatch):
+    monkeypatch.setattr(streams, "GRACE", 0.2)
+    hub.join("gone")
+    left(hub, "gone")
+    wait_for(hub.is_idle)
+    assert hub.begun == hub.ended
 
 
 def test_nothing_is_kept_of_sessions_that_are_over(hasty, hub, monkeypatch):

@@ -18,6 +18,7 @@ from gradio.server_messages import ProcessCompletedMessage
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from demos.gradio_patches import streams
 from demos.server import answer
 from demos.server.guard import visitor_of
 from demos.server.visitors import values_in
@@ -194,6 +195,7 @@ class Listening:
     def __init__(self, app: Any, places: Places) -> None:
         self.app = app
         self.places = places
+        self.streams = streams.Streams(app)
         places.watched = True
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -204,7 +206,10 @@ class Listening:
             return
         self.places.begin(key)
         try:
-            await self.app(scope, receive, send)
+            if "session_hash" in Request(scope).query_params:
+                await self.streams.serve(key, scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
         finally:
             self.places.end(key)
 

@@ -1,0 +1,114 @@
+"""Let a page that closed its stream listen again without losing anything.
+
+A page has one stream for all its events. It closes it when the last event has ended, and opens
+another for the next one. If that was asked for meanwhile, Gradio takes the closing for a visitor
+who leaves: it stops their jobs and deletes their messages, so the new stream fails and the answer
+never comes. Here a stream whose client has left goes on for `GRACE` seconds, and the next client of
+its session takes it over; otherwise Gradio is told then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from demos.server.asgi import App, Message, Receive, Send
+
+GRACE = 3.0  # seconds
+
+
+class _Stream:
+    """One stream of Gradio's, and the client that reads it now."""
+
+    def __init__(self, app: App, scope: Any) -> None:
+        self.start: Message | None = None
+        self._waiting: list[Message] = []  # while nobody reads
+        self._send: Send | None = None
+        self._replaced = asyncio.Event()  # the client that reads it now is
+        self._gone = asyncio.Event()  # the last client has, for long enough
+        self._task = asyncio.ensure_future(app(scope, self._receive, self._pass_on))
+
+    async def _receive(self) -> Message:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _pass_on(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.start = message
+        if self._send is None:
+            self._waiting.append(message)
+        else:
+            await self._send(_copy(message))
+
+    @property
+    def is_going(self) -> bool:
+        """Whether another client can take it over."""
+        return not self._gone.is_set() and not self._task.done()
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether it waits for another client."""
+        return self._send is None and self.is_going
+
+    async def serve(self, receive: Receive, send: Send) -> bool:
+        """Pass it on to a client, instead of to the one before; whether it has ended, else the
+        client has left."""
+        self._replaced.set()
+        self._replaced = replaced = asyncio.Event()
+        self._send = None
+        if self.start is not None and self.start not in self._waiting:
+            await send(_copy(self.start))
+        while self._waiting and not replaced.is_set():
+            await send(_copy(self._waiting.pop(0)))
+        if not replaced.is_set():
+            self._send = send
+        ends = [asyncio.ensure_future(one) for one in (_left(receive), replaced.wait())]
+        try:
+            await asyncio.wait({*ends, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in ends:
+                one.cancel()
+            if not replaced.is_set():
+                self._send = None
+        if self._task.done():
+            self._task.result()
+            return True
+        return False
+
+    async def end(self) -> None:
+        """Tell Gradio that the client has left."""
+        self._gone.set()
+        await asyncio.wait({self._task})
+        if not self._task.cancelled():
+            self._task.exception()  # nobody is there to read it
+
+
+def _copy(message: Message) -> Message:
+    """For one client, whose headers are added to it."""
+    return {**message, **({"headers": [*message["headers"]]} if "headers" in message else {})}
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class Streams:
+    """The streams of one page, by session."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self._streams: dict[str, _Stream] = {}
+
+    async def serve(self, session: str, scope: Any, receive: Receive, send: Send) -> None:
+        """Serve one request for a session's messages."""
+        stream = self._streams.get(session)
+        if stream is None or not stream.is_going:
+            stream = self._streams[session] = _Stream(self.app, scope)
+        if not await stream.serve(receive, send):
+            await asyncio.sleep(GRACE)
+            if not stream.is_unread:  # somebody has taken it over, or it has ended
+                return
+            await stream.end()
+        if self._streams.get(session) is stream:
+            del self._streams[session]
