@@ -49,14 +49,10 @@ def build(shared: SharedPicture) -> None:
                 )
                 download = gr.DownloadButton("Download JSON", interactive=False, size="sm")
             with gr.Accordion("Export the boxes", open=False, elem_id="detect-export"):
-                gr.Markdown(
+                make, made, files = result.files_on_request(
+                    "detect",
                     "COCO JSON, CSV, YOLO labels and each box cut out, for the boxes above the "
-                    "threshold; the zip contains all of them."
-                )
-                make = gr.Button("Make the files", size="sm", elem_id="detect-files-make")
-                made = gr.HTML(elem_id="detect-files-said")
-                files = gr.File(
-                    label="Files", file_count="multiple", interactive=False, elem_id="detect-files"
+                    "threshold; the zip contains all of them.",
                 )
         with ui.area("set"):
             checkpoint = picker.checkpoint_picker("detect", "detect")
@@ -123,13 +119,9 @@ def _files(
     found = task.predict(image, checkpoint, threshold)
     classes = tuple(dict.fromkeys((*task.classes(checkpoint), *found.labels)))
     name = image.name or "picture.png"
-    contents = export_boxes.files(image.load(), found, classes, name)
-    contents = {"boxes.zip": export.zipped(contents), **contents}
-    folder = ui.result_folder()
-    paths = [folder / PurePath(inside).name for inside in contents]
-    for path, content in zip(paths, contents.values(), strict=True):
-        path.write_bytes(content)
-    return "", [str(path) for path in paths]
+    inside = export_boxes.files(image.load(), found, classes, name)
+    alone = {PurePath(path).name: content for path, content in inside.items()}
+    return "", result.written({"boxes.zip": export.zipped(inside), **alone})
 
 
 def _boxes_listed(found: Detections) -> gr.Dropdown:

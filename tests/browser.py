@@ -156,11 +156,16 @@ def steady(page: Any, selector: str) -> None:
 def watch_errors(page: Any) -> list[str]:
     """A list that fills with the console errors and uncaught exceptions of the page."""
     errors: list[str] = []
+    ended: list[str] = []  # uploads
 
     def heard(message: Any) -> None:
-        # Gradio asks how an upload goes on; a short one has ended by then. It reports that twice.
+        # Gradio asks how an upload goes on; a short one has ended by then. The browser reports
+        # that, and then Gradio once more.
         late = "404" in message.text and "/upload_progress?" in str(message.location)
-        late = late or message.text == "Response"
+        if late:
+            ended.append(str(message.location))
+        elif message.type == "error" and message.text == "Response" and ended:
+            late = bool(ended.pop())
         if message.type == "error" and not late:
             errors.append(f"{message.text} ({message.location.get('url', '')})")
 

@@ -42,14 +42,10 @@ def build(shared: SharedPicture, state: list[Any]) -> list[Any]:
     Returns the components to clear for another picture.
     """
     with gr.Accordion("Export the objects", open=False, elem_id="segment-export"):
-        gr.Markdown(
+        make, said, files = result.files_on_request(
+            "segment",
             "Every object as a cut-out and a mask, one map of all objects (index PNG), COCO JSON "
-            "and SVG; the zip contains all of them."
-        )
-        make = gr.Button("Make the files", size="sm", elem_id="segment-files-make")
-        said = gr.HTML(elem_id="segment-files-said")
-        files = gr.File(
-            label="Files", file_count="multiple", interactive=False, elem_id="segment-files"
+            "and SVG; the zip contains all of them.",
         )
         use = gr.Button("Use the cut-out as the picture", size="sm", elem_id="segment-use")
     with gr.Accordion("Copy the code", open=False, elem_id="segment-code") as code:
@@ -106,7 +102,6 @@ def _files(
     settings = settings_of(picture, checkpoint, smallest)
     rgb = picture.load()
     made, info = objects(picture, session, settings)
-    folder = ui.result_folder()
     code = {
         f"code/{i:02d}.py": _texts(picture, session, settings, one)[0] for i, one in _asked(session)
     }
@@ -119,9 +114,7 @@ def _files(
             f"cutout-{i:02d}.png": export.cutout_png(rgb, one.mask) for i, one in enumerate(made, 1)
         },
     }
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-    return [str(folder / name) for name in contents]
+    return result.written(contents)
 
 
 def _json(document: Any) -> bytes:

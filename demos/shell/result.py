@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import html
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -214,3 +214,21 @@ def _signature(fn: Callable[..., Any]) -> inspect.Signature:
     first = [inspect.Parameter(name, kind) for name in ("turn", "said")]
     given = inspect.signature(fn).parameters.values()
     return inspect.Signature([*first, *(one.replace(kind=kind) for one in given)])
+
+
+def files_on_request(tab: str, words: str) -> tuple[gr.Button, gr.HTML, gr.File]:
+    """A button for files to take away, what is said of them, and their list; `words` say what one
+    gets."""
+    gr.Markdown(words)
+    make = gr.Button("Make the files", size="sm", elem_id=f"{tab}-files-make")
+    said = gr.HTML(elem_id=f"{tab}-files-said")
+    files = gr.File(label="Files", file_count="multiple", interactive=False, elem_id=f"{tab}-files")
+    return make, said, files
+
+
+def written(contents: Mapping[str, bytes]) -> list[str]:
+    """The paths of these files, by name, in a new folder of results."""
+    folder = ui.result_folder()
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return [str(folder / name) for name in contents]
