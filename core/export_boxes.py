@@ -16,43 +16,53 @@ from core.errors import InputError
 from core.export import as_json, slug, zipped
 from core.types import RGB, Detections
 
-COLUMNS = ("label", "score", "x1", "y1", "x2", "y2")
+COLUMNS = ("file", "label", "score", "x1", "y1", "x2", "y2")
 
 
-def coco_dataset(found: Detections, file_name: str) -> dict[str, object]:
-    """A COCO data set of one picture: `bbox` is [x, y, w, h] in pixels, and each class found is a
+Answers = Sequence[tuple[str, Detections]]  # the file name of each picture, and its boxes
+
+
+def coco_dataset(answers: Answers) -> dict[str, object]:
+    """A COCO data set of pictures: `bbox` is [x, y, w, h] in pixels, and each class found is a
     category, numbered from 1 by name."""
-    names = sorted(set(found.labels))
-    width, height = found.image_size
-    rows = []
-    for number, (label, score, (x1, y1, x2, y2)) in enumerate(_rows(found), 1):
-        rows.append(
-            {
-                "id": number,
-                "image_id": 1,
-                "category_id": names.index(label) + 1,
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": (x2 - x1) * (y2 - y1),
-                "iscrowd": 0,
-                "score": score,
-            }
-        )
+    names = sorted({label for _, found in answers for label in found.labels})
+    pictures, rows = [], []
+    for picture, (file_name, found) in enumerate(answers, 1):
+        width, height = found.image_size
+        pictures.append({"id": picture, "file_name": file_name, "width": width, "height": height})
+        for label, score, (x1, y1, x2, y2) in _rows(found):
+            rows.append(
+                {
+                    "id": len(rows) + 1,
+                    "image_id": picture,
+                    "category_id": names.index(label) + 1,
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": (x2 - x1) * (y2 - y1),
+                    "iscrowd": 0,
+                    "score": score,
+                }
+            )
     return {
-        "images": [{"id": 1, "file_name": file_name, "width": width, "height": height}],
+        "images": pictures,
         "annotations": rows,
         "categories": [{"id": i, "name": name} for i, name in enumerate(names, 1)],
     }
 
 
-def csv_text(found: Detections) -> str:
+def csv_text(answers: Answers) -> str:
     """One row per box under `COLUMNS`, in pixels; a spreadsheet runs none of it as a formula."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
-    for label, score, box in _rows(found):
-        safe = f"'{label}" if label.startswith(("=", "+", "-", "@")) else label
-        table.writerow([safe, f"{score:.6f}", *(f"{v:.2f}" for v in box)])
+    for name, found in answers:
+        for label, score, box in _rows(found):
+            values = (f"{score:.6f}", *(f"{v:.2f}" for v in box))
+            table.writerow([_no_formula(name), _no_formula(label), *values])
     return text.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def yolo_text(found: Detections, classes: Sequence[str]) -> str:
@@ -114,18 +124,39 @@ def files(
     """
     if not found.labels:
         raise InputError("There is no box above the threshold; lower it first.")
-    stem = slug(PurePath(file_name).stem, "picture")
     pictures = {
         f"crops/{i:02d}-{slug(label)}.png": images.to_png_bytes(Image.fromarray(part))
         for i, (label, part) in enumerate(zip(found.labels, crops(rgb, found), strict=True), 1)
     }
+    return {**data_set([(file_name, found)], classes), **pictures}
+
+
+def data_set(answers: Answers, classes: Sequence[str]) -> dict[str, bytes]:
+    """The files of several pictures by their names in the zip: those of `files` without crops.
+
+    Pictures whose names would give the same file of labels get a number; a picture without boxes
+    has an empty file, as YOLO expects.
+
+    Raises:
+        InputError: a box's class is not one of `classes`, or there is no picture.
+    """
+    if not answers:
+        raise InputError("There are no pictures.")
+    labels: dict[str, bytes] = {}
+    for name, found in answers:
+        stem = slug(PurePath(name).stem, "picture")
+        number = 1
+        while f"labels/{stem}{f'-{number}' * (number > 1)}.txt" in labels:
+            number += 1
+        labels[f"labels/{stem}{f'-{number}' * (number > 1)}.txt"] = yolo_text(
+            found, classes
+        ).encode()
     return {
-        "coco.json": as_json(coco_dataset(found, file_name)),
-        "boxes.csv": csv_text(found).encode("utf-8"),
-        f"labels/{stem}.txt": yolo_text(found, classes).encode(),
+        "coco.json": as_json(coco_dataset(answers)),
+        "boxes.csv": csv_text(answers).encode("utf-8"),
         "data.yaml": yolo_data(classes).encode(),
-        "info.json": as_json(found.info.to_dict()),
-        **pictures,
+        "info.json": as_json(answers[0][1].info.to_dict()),
+        **labels,
     }
 
 

@@ -6,8 +6,8 @@ corner. Pictures are (H, W, 3) uint8 RGB.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,12 @@ class Detections:
         n = len(self.labels)
         _check(self.boxes.shape == (n, 4), f"boxes {self.boxes.shape}, expected ({n}, 4)")
         _check(self.scores.shape == (n,), f"scores {self.scores.shape}, expected ({n},)")
+
+    def only(self, numbers: Sequence[int]) -> Detections:
+        """Some of the boxes, by their numbers from 0."""
+        kept = list(numbers)
+        labels = tuple(self.labels[number] for number in kept)
+        return replace(self, boxes=self.boxes[kept], scores=self.scores[kept], labels=labels)
 
     def to_dict(self) -> dict[str, object]:
         """As plain JSON, in the documented format of `/detect`; boxes in hundredths of a pixel."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 
 import pytest
+from PIL import Image
 
 from tests.browser import DESKTOP, PHONE, page_again, tab
 from tests.conftest import PATIENCE
@@ -169,6 +172,65 @@ def test_boxes_can_be_taken_away(page):
     page.wait_for_function("!document.querySelector('#detect-files')?.innerText.includes('zip')")
 
 
+def test_the_list_and_the_picture_of_detect_show_each_other(page):
+    tab(page, "Detect")
+    upload(page, "detect", EXAMPLES / "astronaut.jpg")
+    field = page.get_by_label("number input for Threshold")
+    field.fill("0.1")
+    field.press("Enter")
+    view, rows = page.locator("#detect-result .dv"), page.locator("#detect-result .dv-list li")
+    page.wait_for_function("document.querySelectorAll('#detect-result .dv-list li').length > 3")
+    count = rows.count()
+    places = [place for place in json.loads(view.get_attribute("data-drawn"))["labels"] if place]
+    for one, other in itertools.combinations(places, 2):
+        apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+        assert apart, (one, other)
+    rows.nth(1).locator(".dv-row").focus()
+    assert json.loads(view.get_attribute("data-drawn"))["chosen"] == 1
+    rows.nth(1).locator(".dv-hide").press("Enter")
+    assert json.loads(view.get_attribute("data-shown")) == [i for i in range(count) if i != 1]
+    kind = page.locator("#detect-result .dv-classes button").last
+    kind.click()
+    left = json.loads(view.get_attribute("data-shown"))
+    assert rows.count() < count and len(left) in (rows.count(), rows.count() - 1)
+    page.locator("#detect-result .dv-all").click()
+    assert json.loads(view.get_attribute("data-shown")) == list(range(count))
+    page.locator("#detect-result .dv-sort").select_option("left")
+    order = [int(row.get_attribute("data-box")) for row in rows.all()]
+    assert sorted(order) == list(range(count)) and order != sorted(order)
+    stage = page.locator("#detect-result .dv-stage")
+    stage.focus()
+    stage.press("+")
+    assert json.loads(view.get_attribute("data-drawn"))["zoom"] == 1.5
+    stage.press("0")
+    box = stage.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.45, box["y"] + box["height"] * 0.5)
+    chosen = page.locator("#detect-result .dv-list li[data-chosen=true]")
+    assert chosen.count() == 1
+    page.mouse.click(box["x"] + box["width"] * 0.45, box["y"] + box["height"] * 0.5)
+    with page.expect_download() as saved:
+        page.locator("#detect-result .dv-save").click()
+    assert saved.value.suggested_filename == "astronaut-boxes.jpg"
+    with (
+        Image.open(saved.value.path()) as picture,
+        Image.open(EXAMPLES / "astronaut.jpg") as before,
+    ):
+        assert picture.size == before.size
+
+
+@DESKTOP_ONLY
+def test_several_pictures_get_their_boxes(page):
+    tab(page, "Detect")
+    page.locator("#detect-several button").first.click()
+    chosen = [EXAMPLES / "hopper.jpg", EXAMPLES / "chelsea.jpg"]
+    page.locator("#detect-pictures input[type=file]").set_input_files(chosen)
+    page.locator("#detect-pictures").get_by_text("chelsea").first.wait_for()
+    page.locator("#detect-several-run").click()
+    page.locator("#detect-several-file").get_by_text("boxes").first.wait_for()
+    assert "in 2 pictures" in page.locator("#detect-several-said").inner_text()
+    assert page.locator("#detect-several-shown img").count() >= 2
+
+
 @PHONE_ONLY
 def test_a_cut_out_becomes_the_picture(page):
     tab(page, "Segment")
@@ -192,9 +254,9 @@ def test_boxes_of_detect_become_prompts(page):
     tab(page, "Detect")
     upload(page, "detect", EXAMPLES / "astronaut.jpg")
     page.locator("#detect-info .info").wait_for()
-    page.get_by_label("Boxes to segment").click()
-    page.get_by_role("option", name="1. person").click()
-    page.keyboard.press("Escape")
+    rows = page.locator("#detect-result .dv-list li")
+    for row in range(1, rows.count()):
+        rows.nth(row).get_by_role("button", name="Hide").click()
     page.locator("#detect-send").click()
     wait_text(page, page.locator("#segment-canvas .pp-status"), "Mask")
     names = page.locator("#segment-canvas .pp-name")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from pycocotools.coco import COCO
 from core import export_boxes
 from core.errors import InputError
 from core.types import Detections, RunInfo
+from tests.live import EXAMPLES
 
 CLASSES = ("dog", "potted plant", "cat", "=1+1")
 SIZE = (80, 60)
@@ -43,7 +45,7 @@ def rgb() -> np.ndarray:
 
 def test_pycocotools_and_supervision_read_the_coco_file(found, tmp_path):
     path = tmp_path / "coco.json"
-    path.write_text(json.dumps(export_boxes.coco_dataset(found, "a.png")))
+    path.write_text(json.dumps(export_boxes.coco_dataset([("a.png", found)])))
     data = COCO(str(path))
     assert {c["name"] for c in data.loadCats(data.getCatIds())} == set(found.labels)
     rows = data.loadAnns(data.getAnnIds())
@@ -75,10 +77,11 @@ def test_supervision_reads_the_yolo_files_of_the_zip(found, rgb, tmp_path):
 
 
 def test_the_table_is_a_csv_without_formulas(found):
-    head, *rows = csv.reader(io.StringIO(export_boxes.csv_text(found)))
+    head, *rows = csv.reader(io.StringIO(export_boxes.csv_text([("=a.png", found)])))
     assert tuple(head) == export_boxes.COLUMNS
-    assert [row[0] for row in rows] == ["cat", "potted plant", "cat", "'=1+1"]
-    np.testing.assert_allclose(np.array([row[2:] for row in rows], float), found.boxes, atol=0.005)
+    assert {row[0] for row in rows} == {"'=a.png"}
+    assert [row[1] for row in rows] == ["cat", "potted plant", "cat", "'=1+1"]
+    np.testing.assert_allclose(np.array([row[3:] for row in rows], float), found.boxes, atol=0.005)
 
 
 def test_crops_are_the_pixels_in_the_boxes(found, rgb):
@@ -115,16 +118,77 @@ def test_what_does_not_fit_is_refused(found, rgb):
         export_boxes.yolo_text(found, ("dog", "potted plant", "=1+1"))
 
 
-def test_the_tab_makes_all_of_them():
-    from core import images
-    from demos import detect
-    from tests.live import EXAMPLES
+def test_a_data_set_of_several_pictures_is_read_by_others(found, tmp_path):
+    none = found.only([])
+    answers = [("a.png", found), ("b/a.png", none), ("dog.png", found.only([0, 2]))]
+    for name, content in export_boxes.data_set(answers, CLASSES).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    data = COCO(str(tmp_path / "coco.json"))
+    assert [len(data.getAnnIds(imgIds=[number])) for number in (1, 2, 3)] == [4, 0, 2]
+    labels = sorted(path.name for path in (tmp_path / "labels").iterdir())
+    assert labels == ["a-2.txt", "a.txt", "dog.txt"]
+    assert (tmp_path / "labels" / "a-2.txt").read_text() == ""
+    (tmp_path / "images").mkdir()
+    for stem in ("a", "a-2", "dog"):
+        Image.new("RGB", SIZE).save(tmp_path / "images" / f"{stem}.png")
+    read = supervision.DetectionDataset.from_yolo(
+        str(tmp_path / "images"), str(tmp_path / "labels"), str(tmp_path / "data.yaml")
+    )
+    assert sorted(len(boxes) for _, _, boxes in read) == [0, 2, 4]
+    with pytest.raises(InputError, match="no pictures"):
+        export_boxes.data_set([], CLASSES)
 
-    picture = images.picture(EXAMPLES / "chelsea.jpg")
-    said, paths = detect._files(picture, "auto", 0.3)
+
+def test_the_tab_makes_files_of_the_boxes_that_are_shown():
+    from core import images
+    from core.detect import predict
+    from demos import detect
+
+    picture = images.picture(EXAMPLES / "astronaut.jpg")
+    found = predict(picture, "auto", 0.1)
+    assert len(found.labels) > 2
+    said, paths = detect._files(picture, "auto", 0.1, "[0, 2, 999]")
     assert said == ""
     names = {Path(path).name for path in paths}
     assert {"boxes.zip", "coco.json", "boxes.csv", "data.yaml", "picture.txt"} <= names
     assert all(Path(path).stat().st_size for path in paths)
+    [table] = [path for path in paths if path.endswith("boxes.csv")]
+    rows = list(csv.DictReader(io.StringIO(Path(table).read_text("utf-8"))))
+    assert [row["label"] for row in rows] == [found.labels[0], found.labels[2]]
+    prompts = detect._boxes(picture, "auto", 0.1, "[2]")
+    assert [one["name"] for one in prompts.objects] == [found.labels[2]]
+    for shown, said in (("[]", "hidden"), ("{}", "hidden"), ("[1", "again"), ("[null]", "again")):
+        with pytest.raises(InputError, match=said):
+            detect._files(picture, "auto", 0.1, shown)
+    with pytest.raises(InputError, match="lower it"):
+        detect._files(picture, "auto", 1.0, "[]")
     with pytest.raises(InputError, match="Choose a picture"):
-        detect._files(None, "auto", 0.3)
+        detect._files(None, "auto", 0.3, "[]")
+
+
+def test_several_pictures_with_one_that_is_broken():
+    from core import images
+    from demos.detect import many
+    from demos.shell.picture import _refused
+
+    good = [
+        replace(images.picture(EXAMPLES / name), name=name)
+        for name in ("hopper.jpg", "chelsea.jpg")
+    ]
+    broken = replace(_refused("This file is <b>broken</b>."), name="x.png")
+    *steps, (said, shown, file) = many._run([good[0], broken, good[1]], "auto", 0.3)
+    assert [len(pictures) for _, pictures, _ in steps] == [1, 1, 2]
+    assert "2 pictures" in said and "x.png: This file is &lt;b&gt;broken" in said
+    assert [caption.partition(":")[0] for _, caption in shown] == ["hopper.jpg", "chelsea.jpg"]
+    inside = zipfile.ZipFile(file)
+    assert {"labels/hopper.txt", "labels/chelsea.txt"} <= set(inside.namelist())
+    coco = json.loads(inside.read("coco.json"))
+    assert [one["file_name"] for one in coco["images"]] == ["hopper.jpg", "chelsea.jpg"]
+    for pictures, words in (
+        ([], "Choose pictures"),
+        ([broken], "None of"),
+        ([broken] * 101, "most 100"),
+    ):
+        with pytest.raises(InputError, match=words):
+            list(many._run(pictures, "auto", 0.3))

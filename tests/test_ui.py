@@ -230,11 +230,11 @@ def test_a_wrong_setting_is_named_and_no_password_shown(environment):
 
 
 def test_an_answer_of_detect_makes_no_further_round_trip():
-    """The boxes to choose among come with the answer."""
+    """The boxes to hide or show come with the answer."""
     page = _page.build()
     ids = {getattr(block, "elem_id", None): number for number, block in page.blocks.items()}
     run = next(fn for fn in page.fns.values() if (ids["detect-run"], "click") in fn.targets)
-    assert ids["detect-boxes"] in [block._id for block in run.outputs]
+    assert ids["detect-result"] in [block._id for block in run.outputs]
     answered = {block._id for block in run.outputs}
     assert not [
         fn

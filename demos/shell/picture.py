@@ -37,12 +37,22 @@ class PictureIn(ImageIn):
         try:
             if not payload.path:
                 return images.picture(super().preprocess(payload))
-            path = upload_path(payload.path)
-            return replace(picture_of(path), name=_named(payload.orig_name) or path.name)
         except HubError as error:
             return _refused(str(error))
         except gr.Error as error:
             return _refused(error.message)
+        return of_upload(payload)
+
+
+def of_upload(payload: Any) -> images.Picture:
+    """The picture of an uploaded file, by the name that the browser gave it; if it cannot be read,
+    one whose `load` raises the error."""
+    name = _named(payload.orig_name)
+    try:
+        path = upload_path(payload.path)
+        return replace(picture_of(path), name=name or path.name)
+    except HubError as error:
+        return replace(_refused(str(error)), name=name)
 
 
 def _named(name: Any) -> str:

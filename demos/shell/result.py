@@ -153,16 +153,27 @@ def on_demand(
     """`ui.on_device` that clears the outputs if `fn` fails; the first one, a gr.HTML, then shows
     the error."""
 
+    def failed(error: Exception) -> tuple[Any, ...]:
+        said = refusal(ui.as_gradio_error(error).message)
+        return (said, *(emptied(part) for part in outputs[1:]))
+
     @functools.wraps(fn)
     def tried(*values: Any) -> Any:
         try:
             found = fn(*values)
         except Exception as error:
-            said = refusal(ui.as_gradio_error(error).message)
-            found = (said, *(emptied(part) for part in outputs[1:]))
+            found = failed(error)
         return found[0] if isinstance(found, tuple) and len(outputs) == 1 else found
 
-    return ui.on_device(triggers, tried, inputs, outputs, **options)
+    @functools.wraps(fn)
+    def stepped(*values: Any) -> Iterator[Any]:
+        try:
+            yield from fn(*values)
+        except Exception as error:
+            yield failed(error)
+
+    chosen = stepped if inspect.isgeneratorfunction(fn) else tried
+    return ui.on_device(triggers, chosen, inputs, outputs, **options)
 
 
 def refused(fn: Any, sentence: str, inputs: int) -> list[Refused] | None:

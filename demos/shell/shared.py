@@ -117,16 +117,24 @@ class SharedPicture:
         return self._prompts[key]
 
     def send(
-        self, button: gr.Button, make: Callable[..., Prompts], inputs: Sequence[Any], key: str
+        self,
+        button: gr.Button,
+        make: Callable[..., Prompts],
+        inputs: Sequence[Any],
+        key: str,
+        js: str | None = None,
     ) -> None:
-        """Let `button` pass the prompts from `make` to the tab `key`, and open that tab."""
+        """Let `button` pass the prompts from `make` to the tab `key`, and open that tab; `js` may
+        change the inputs in the browser."""
         handed, came = self.prompts(key)
 
         def deliver(*values: Any) -> dict[str, Any]:
             made = make(*values)
             return {"digest": made.digest, "objects": list(made.objects)}
 
-        event = ui.on_device([button.click], deliver, inputs, [handed], show_progress="hidden")
+        event = ui.on_device(
+            [button.click], deliver, inputs, [handed], show_progress="hidden", js=js
+        )
         event.success(
             None,
             [came],

@@ -14,8 +14,10 @@ from core.errors import InputError
 from core.imaging import draw
 from demos import Tab
 from demos.canvas.answers import canvas_object
+from demos.detect import many
 from demos.shell import api, examples, lesson_view, offers, picker, result, ui
 from demos.shell.shared import Prompts, SharedPicture
+from demos.viewers.detections import SHOWN, DetectionsView, packed
 
 if TYPE_CHECKING:
     from core.types import Detections
@@ -35,14 +37,11 @@ def build(shared: SharedPicture) -> None:
     with ui.lab():
         with ui.area("out"):
             answer = result.Answer("detect", "The objects found, each in a box")
-            picture = ui.picture_output("Objects found", "detect-result")
-            table = gr.HTML(elem_id="detect-table")
+            view = DetectionsView(elem_id="detect-result")
+            none = gr.HTML(elem_id="detect-none")
             info = gr.HTML(elem_id="detect-info")
             offer = offers.Offer("detect", "detect")
-            which = gr.Dropdown(
-                [], label="Boxes to segment (none chosen: all)", multiselect=True,
-                elem_id="detect-boxes", elem_classes=["answer"],
-            )  # fmt: skip
+            shown = gr.Textbox(visible="hidden", container=False)  # filled by `SHOWN`
             with gr.Row():
                 send = gr.Button(
                     "Segment the boxes", size="sm", elem_id="detect-send", interactive=False
@@ -51,9 +50,10 @@ def build(shared: SharedPicture) -> None:
             with gr.Accordion("Export the boxes", open=False, elem_id="detect-export"):
                 make, made, files = result.files_on_request(
                     "detect",
-                    "COCO JSON, CSV, YOLO labels and each box cut out, for the boxes above the "
-                    "threshold; the zip contains all of them.",
+                    "COCO JSON, CSV, YOLO labels and each box cut out, for the boxes that are "
+                    "shown; the zip contains all of them.",
                 )
+            several = many.Several()
         with ui.area("set"):
             checkpoint = picker.checkpoint_picker("detect", "detect")
             threshold = gr.Slider(
@@ -66,8 +66,10 @@ def build(shared: SharedPicture) -> None:
             )
             button = gr.Button("Detect", variant="primary", elem_id="detect-run")
             ui.hint(HINT)
-    shared.send(send, _boxes, [shared.picture, checkpoint, threshold, which], "segment")
-    result.on_demand([make.click], _files, [shared.picture, checkpoint, threshold], [made, files])
+    chosen = [shared.picture, checkpoint, threshold, shown]
+    shared.send(send, _boxes, chosen, "segment", js=SHOWN)
+    result.on_demand([make.click], _files, chosen, [made, files], js=SHOWN)
+    several.wire(checkpoint, threshold)
     offer.wire(checkpoint)
     lesson_view.render("detect", shared.picture, shared.turns["detect"], checkpoint)
     answer.wire(
@@ -75,8 +77,8 @@ def build(shared: SharedPicture) -> None:
         [button.click, checkpoint.input, offer.ready.change, threshold.change],
         _run,
         [shared.picture, checkpoint, threshold],
-        [picture, table, info, download, which, send, made, files],
-        hides=[picture, table, info, download, which, send],
+        [view, none, info, download, send, made, files],
+        hides=[view, none, info, download, send],
     )
     api.endpoint("detect", detect, ("image", "text", "number"), ("picture", "json", "json"))
 
@@ -93,15 +95,14 @@ def _run(
     path = ui.result_path("detections.json")
     path.write_text(json.dumps({**found.to_dict(), "info": found.info.to_dict()}, indent=1))
     button = gr.DownloadButton(value=str(path), interactive=True)
-    table = table_html(found)
+    none = ""
     if not found.labels:
-        table = _none_html(task.predict(image, checkpoint, 0.0), task.classes(checkpoint))
+        none = _none_html(task.predict(image, checkpoint, 0.0), task.classes(checkpoint))
     return (
-        _drawn(image.load(), found),
-        table,
+        packed(image, found),
+        none,
         ui.info_html(found.info),
         button,
-        _boxes_listed(found),
         gr.Button(interactive=bool(found.labels)),
         "",
         None,  # files of other boxes
@@ -109,14 +110,12 @@ def _run(
 
 
 def _files(
-    image: images.Picture | None, checkpoint: str, threshold: float
+    image: images.Picture | None, checkpoint: str, threshold: float, shown: str
 ) -> tuple[str, list[str]]:
-    """The files of the boxes above the threshold; the answer is cached, so no model runs."""
+    """The files of the boxes that are shown."""
     from core import detect as task
 
-    if image is None:
-        raise InputError("Choose a picture and run Detect first.")
-    found = task.predict(image, checkpoint, threshold)
+    image, found = _shown(image, checkpoint, threshold, shown)
     classes = tuple(dict.fromkeys((*task.classes(checkpoint), *found.labels)))
     name = image.name or "picture.png"
     inside = export_boxes.files(image.load(), found, classes, name)
@@ -124,28 +123,34 @@ def _files(
     return "", result.written({"boxes.zip": export.zipped(inside), **alone})
 
 
-def _boxes_listed(found: Detections) -> gr.Dropdown:
-    """The boxes shown, as choices."""
-    pairs = enumerate(zip(found.labels, found.scores, strict=True))
-    choices = [(f"{i + 1}. {name} {score:.2f}", i) for i, (name, score) in pairs]
-    return gr.Dropdown(choices=choices, value=[], visible=bool(choices))
-
-
-def _boxes(
-    image: images.Picture | None, checkpoint: str, threshold: float, which: list[int]
-) -> Prompts:
-    """The boxes, as prompts for the Segment tab."""
+def _shown(
+    image: images.Picture | None, checkpoint: str, threshold: float, shown: str
+) -> tuple[images.Picture, Detections]:
+    """The picture, and those of its boxes whose numbers are in `shown`, a JSON list; the answer is
+    cached, so no model runs."""
     from core import detect as task
 
     if image is None:
         raise InputError("Choose a picture and run Detect first.")
     found = task.predict(image, checkpoint, threshold)
-    wanted = [i for i in which or range(len(found.labels)) if i < len(found.labels)]
-    if not wanted:
+    if not found.labels:
         raise InputError("There is no box above the threshold; lower it first.")
+    try:
+        numbers = sorted({int(one) for one in json.loads(shown or "[]")})
+    except (TypeError, ValueError):
+        raise InputError("Run Detect again, and then choose the boxes.") from None
+    kept = [number for number in numbers if 0 <= number < len(found.labels)]
+    if not kept:
+        raise InputError("Every box is hidden; show at least one of them.")
+    return image, found.only(kept)
+
+
+def _boxes(image: images.Picture | None, checkpoint: str, threshold: float, shown: str) -> Prompts:
+    """The boxes that are shown, as prompts for the Segment tab."""
+    image, found = _shown(image, checkpoint, threshold, shown)
     boxes = [
-        canvas_object(found.labels[i], box=[round(float(v), 1) for v in found.boxes[i]])
-        for i in wanted
+        canvas_object(label, box=[round(float(v), 1) for v in box])
+        for label, box in zip(found.labels, found.boxes, strict=True)
     ]
     return Prompts(image.digest, boxes)
 
@@ -177,17 +182,6 @@ def _drawn(image: images.RGB, found: Detections) -> str:
     path = ui.result_path("detections.jpg")
     images.save_jpeg(draw.boxes_image(image, found), path)
     return str(path)
-
-
-def table_html(found: Detections) -> str:
-    """The boxes as a table, best first."""
-    rows = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{score:.2f}</td>"
-        f"<td>{', '.join(f'{v:.0f}' for v in box)}</td></tr>"
-        for name, score, box in zip(found.labels, found.scores, found.boxes, strict=True)
-    )
-    head = "<tr><th>Class</th><th>Score</th><th>Box (x1, y1, x2, y2)</th></tr>"
-    return f'<table class="rows"><thead>{head}</thead><tbody>{rows}</tbody></table>'
 
 
 def detect(
