@@ -26,7 +26,8 @@ def coco_dataset(answers: Answers) -> dict[str, object]:
     """A COCO data set of pictures: `bbox` is [x, y, w, h] in pixels, and each class found is a
     category, numbered from 1 by name."""
     names = sorted({label for _, found in answers for label in found.labels})
-    pictures, rows = [], []
+    pictures: list[dict[str, object]] = []
+    rows: list[dict[str, object]] = []
     for picture, (file_name, found) in enumerate(answers, 1):
         width, height = found.image_size
         pictures.append({"id": picture, "file_name": file_name, "width": width, "height": height})
