@@ -1,5 +1,5 @@
-"""Object detection: DETR (Carion et al., 2020) and its successors through transformers, and the
-detectors on the trunk (`core.nets.detector`).
+"""Object detection: DETR (Carion et al., 2020) and its successors through transformers, the
+detectors on the trunk (`core.nets.detector`), and torchvision's with anchors.
 
 Each of a DETR's Q object queries decodes to one box and its classes. No non-maximum suppression is
 needed: the queries divide the objects among themselves. A convolutional detector needs it.
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from core import checks, images
 from core.errors import CheckpointError
-from core.nets import detector, transforms, trunk
+from core.nets import anchored, detector, transforms, trunk
+from core.nets.anchored import Anchored, AnchoredNet
 from core.nets.heads import Maps
 from core.nets.postprocess import Found, postprocess, postprocess_nms, postprocess_sigmoid
+from core.nets.timed import timed
 from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
@@ -29,7 +31,7 @@ from core.types import Detections, RunInfo
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 Kind = Literal["softmax", "sigmoid", "dense"]
-QueryOutputs = tuple[NDArray[np.float32], NDArray[np.float32]]
+Arrays = tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,9 @@ class Inside:
     decoder layers, the last of which is the answer; L is 1 where the model gives no others.
     `kind` tells how to read the logits: "softmax" with "no object" as the last class, "sigmoid",
     or "dense", sigmoids at every token of a pyramid, whose maps have `levels` (rows, columns),
-    finest first. `labels` are the names of the classes by their number. `size` is (W, H).
+    finest first. A dense detector with anchors has `anchored`; its logits (1, K, 1) and boxes
+    are those of pairs of box and class. `labels` are the names of the classes by their number.
+    `size` is (W, H). `seconds` are those of the pass when it ran, without reading the picture.
     """
 
     layers_logits: NDArray[np.float32]
@@ -64,6 +68,8 @@ class Inside:
     levels: tuple[tuple[int, int], ...]
     size: tuple[int, int]
     info: RunInfo
+    seconds: float = 0.0
+    anchored: Anchored | None = None
 
     @property
     def logits(self) -> NDArray[np.float32]:
@@ -77,6 +83,8 @@ class Inside:
 
     def answers(self, threshold: float) -> Found:
         """The detections above `threshold`, as Detect gives them: `postprocess`."""
+        if self.anchored is not None:
+            return self.anchored.answers(self.logits, self.boxes, threshold, self.size)
         return _POSTPROCESS[self.kind](self.logits, self.boxes, threshold, self.size)
 
 
@@ -130,22 +138,27 @@ def _inside(picture: images.Picture, checkpoint: str, progress: Progress | None)
         with runtime.run("detect", checkpoint, _build, progress) as run:
             view, kind, (h, w) = run.extra.view, run.extra.kind, picture.size
 
-            def compute() -> QueryOutputs:
+            def compute() -> Arrays:
                 if view is not None:
                     return _tokens(run, maps.of(run, view))
                 return _queries(run, picture.pixels())
 
-            logits, boxes = run.output(("queries", picture.digest), compute)
+            logits, boxes, *more, spent = run.output(("queries", picture.digest), compute)
             maps.note(run)
+            seconds, labels = float(spent[0]), run.extra.labels
+            if isinstance(run.model, AnchoredNet):
+                logits, boxes, pairs = anchored.read(logits, boxes, more, run.model.net)
+                place = pairs.shapes, (w, h), run.info(), seconds, pairs
+                return Inside(logits, boxes, kind, labels, *place)
             dense = view is not None and kind == "dense"
             sides = [view.size // stride for stride in detector.LEVELS] if view and dense else []
             levels = tuple((side, side) for side in sides)
-            return Inside(logits, boxes, kind, run.extra.labels, levels, (w, h), run.info())
+            return Inside(logits, boxes, kind, labels, levels, (w, h), run.info(), seconds)
 
     return maps.serve(request)
 
 
-def _tokens(run: runtime.Run[Detector], maps: trunk.Features) -> QueryOutputs:
+def _tokens(run: runtime.Run[Detector], maps: trunk.Features) -> Arrays:
     """Logits and boxes of a network that begins with the trunk's maps."""
     module: Any = run.model
 
@@ -153,32 +166,35 @@ def _tokens(run: runtime.Run[Detector], maps: trunk.Features) -> QueryOutputs:
         return detector.by_layer(module, detector.pack(*parts))
 
     with run.watch.stage("forward"):
-        out = run.batched(heads, maps.head, maps.stride16, maps.stride8)
-    return _checked(*out)
+        out = run.batched(timed(heads), maps.head, maps.stride16, maps.stride8)
+    return _checked(out)
 
 
-def _queries(run: runtime.Run[Detector], rgb: images.RGB) -> QueryOutputs:
+def _queries(run: runtime.Run[Detector], rgb: images.RGB) -> Arrays:
     with run.watch.stage("prepare"):
         assert run.extra.transform is not None  # only networks on the trunk have none
         x = run.extra.transform(rgb)  # (1, 3, h, w)
 
-    def queries(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def queries(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return detector.by_layer(run.model, batch)
 
     with run.watch.stage("forward"):
         # Only pictures of one size share a pass: padding to a common size would move the boxes.
-        out = run.batched(queries, x)  # (1, L, Q, C), (1, L, Q, 4)
-    return _checked(*out)
+        out = run.batched(timed(queries), x)  # (1, L, Q, C), (1, L, Q, 4), …
+    return _checked(out)
 
 
-def _checked(logits_batch: torch.Tensor, boxes_batch: torch.Tensor) -> QueryOutputs:
-    logits, boxes = logits_batch[0].numpy(), boxes_batch[0].numpy()
-    if not (np.all(np.isfinite(logits)) and np.all(np.isfinite(boxes))):
+def _checked(out: tuple[torch.Tensor, ...]) -> Arrays:
+    """Without the batch: (L, Q, C) logits, (L, Q, 4) boxes, and the rest."""
+    arrays = tuple(one[0].numpy() for one in out)
+    if not all(np.all(np.isfinite(one)) for one in arrays[:2]):
         raise checks.not_numbers()
-    return logits, boxes  # (L, Q, C), (L, Q, 4)
+    return arrays
 
 
 def _build(resolved: Resolved) -> Built[Detector]:
+    if resolved.checkpoint.loader == "torchvision":
+        return _build_anchored(resolved)
     starter = state_dicts.starter_config(resolved.path, "detect")
     if starter is not None and "trunk" in starter:
         return _build_on_trunk(resolved, starter)
@@ -208,6 +224,13 @@ def _build_on_trunk(resolved: Resolved, settings: dict[str, Any]) -> Built[Detec
     view = trunk.View(settings["trunk"]["size"], None, dilated=True)
     kind: Kind = "dense" if settings["kind"] == "cnn" else "sigmoid"
     return Built(model, Detector(labels, kind, view=view))
+
+
+def _build_anchored(resolved: Resolved) -> Built[Detector]:
+    arch = resolved.checkpoint.arch
+    model = anchored.build(arch, state_dicts.read(resolved.path), resolved.path.name)
+    prepared = transforms.rcnn_transform(model.net.transform)
+    return Built(model, Detector(anchored.labels(arch), "dense", prepared))
 
 
 def _transform(settings: dict[str, Any]) -> Callable[[images.RGB], torch.Tensor]:

@@ -225,6 +225,8 @@ def outputs(task: str, module: Any) -> dict[str, torch.Tensor]:
     """The same questions as in `published_keys/make.py`."""
     if task == "classify":
         return {"logits": module(given("picture", 1, 3, 224, 224))}
+    if task == "detect" and hasattr(module, "net"):
+        return anchored(module.net)
     if task == "detect":
         size = (96, 128) if module.config.model_type in ("detr", "yolos") else (640, 640)
         out = module(pixel_values=given("picture", 1, 3, *size))
@@ -249,6 +251,18 @@ def outputs(task: str, module: Any) -> dict[str, torch.Tensor]:
         return {"masks": out.pred_masks, "iou": out.iou_scores, "layer": layer}
     channels = next(p for p in module.parameters() if p.ndim == 4).shape[1]
     return {"picture": module(given("picture", 1, channels, 64, 64))}
+
+
+def anchored(net: Any) -> dict[str, torch.Tensor]:
+    """What a detector of torchvision gives before boxes are made of it."""
+    levels = net.backbone(given("picture", 1, 3, 96, 128))
+    if hasattr(net, "head"):
+        out = net.head(list(levels.values()))
+        return {"logits": out["cls_logits"], "boxes": out["bbox_regression"]}
+    scores, moves = net.rpn.head(list(levels.values()))
+    crops = net.roi_heads.box_head(given("crops", 2, 256, 7, 7))
+    logits, boxes = net.roi_heads.box_predictor(crops)
+    return {"objectness": scores[0], "moves": moves[0], "logits": logits, "boxes": boxes}
 
 
 @pytest.mark.parametrize("key", ANSWERED)

@@ -18,6 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from core.nets.anchored import AnchoredNet
+
 if TYPE_CHECKING:
     from transformers import RTDetrConfig, RTDetrForObjectDetection
 
@@ -176,11 +178,15 @@ def answers(model: nn.Module, maps: torch.Tensor) -> tuple[torch.Tensor, torch.T
     return out.logits, out.pred_boxes
 
 
-def by_layer(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def by_layer(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Logits (B, L, N, C) and boxes (B, L, N, 4) cxcywh in 0..1 after each decoder layer.
 
-    The last layer is the answer; L is 1 where the model gives no others.
+    The last layer is the answer; L is 1 where the model gives no others. A detector with anchors
+    adds what `anchored.read` takes.
     """
+    if isinstance(model, AnchoredNet):
+        found: tuple[torch.Tensor, ...] = model(x)
+        return found
     if isinstance(model, CnnDetector):
         logits, boxes = answers(model, x)
         return logits[:, None].float(), boxes[:, None].float()

@@ -101,6 +101,46 @@ def square_transform(
     return transform
 
 
+def rcnn_transform(net: Any) -> Callable[[RGB], torch.Tensor]:
+    """torchvision's `GeneralizedRCNNTransform`, without its padding.
+
+    (H, W, 3) uint8 -> (1, 3, h, w) float32, normalised: for COCO's detectors the shorter side becomes
+    800 pixels, the longer one at most 1333.
+    """
+    mean, std = (torch.tensor(v)[:, None, None] for v in (net.image_mean, net.image_std))
+
+    def prepared(rgb: RGB) -> torch.Tensor:
+        shorter, longer = sorted(rgb.shape[:2])
+        scale = min(net.min_size[-1] / shorter, net.max_size / longer)
+        x = _sampled(rgb, *(int(side * scale) for side in rgb.shape[:2]))
+        return ((x / 255 - mean) / std)[None]
+
+    return prepared
+
+
+def _sampled(rgb: RGB, height: int, width: int) -> torch.Tensor:
+    """(3, height, width) float32, as `F.interpolate` has it, bilinear without antialias.
+
+    It reads at most four pixels for each, so all of a large picture is never made a float.
+    """
+    (top, bottom, down), (left, right, along) = (
+        _between(side, wanted) for side, wanted in zip(rgb.shape, (height, width), strict=False)
+    )
+    rows = []
+    for row in (top, bottom):
+        one, other = (torch.from_numpy(rgb[row][:, column]).float() for column in (left, right))
+        rows.append(one + (other - one) * along[:, None])
+    return (rows[0] + (rows[1] - rows[0]) * down[:, None, None]).permute(2, 0, 1)
+
+
+def _between(side: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.int64], torch.Tensor]:
+    """For each of `wanted` pixels the two of `side` beside its centre, and the second's weight."""
+    places = np.maximum((np.arange(wanted) + 0.5) * side / wanted - 0.5, 0)
+    first = np.minimum(places.astype(np.int64), side - 1)
+    weight = torch.from_numpy(places - first).float()
+    return first, np.minimum(first + 1, side - 1), weight
+
+
 def to_batch(rgb: RGB) -> torch.Tensor:
     """(H, W, 3) uint8 -> (1, 3, H, W) float32 in 0..1."""
     return torch.tensor(rgb).permute(2, 0, 1)[None].float() / 255

@@ -207,6 +207,23 @@ def torchvision(module: str, name: str, **options: Any) -> tuple[Any, Callable[[
     return model, lambda m: answers(logits=m(given("picture", 1, 3, 224, 224)))
 
 
+def anchored(name: str) -> tuple[Any, Callable[[Any], Answer]]:
+    """Of the same release; its `ops` lie beside `models`."""
+    model = upstream("torchvision_old.models.detection", name)(weights=None, weights_backbone=None)
+
+    def answer(m: Any) -> Answer:
+        levels = m.backbone(given("picture", 1, 3, 96, 128))
+        if hasattr(m, "head"):
+            out = m.head(list(levels.values()))
+            return answers(logits=out["cls_logits"], boxes=out["bbox_regression"])
+        scores, moves = m.rpn.head(list(levels.values()))
+        crops = m.roi_heads.box_head(given("crops", 2, 256, 7, 7))
+        logits, boxes = m.roi_heads.box_predictor(crops)
+        return answers(objectness=scores[0], moves=moves[0], logits=logits, boxes=boxes)
+
+    return model, answer
+
+
 def nafnet(**blocks: Any) -> tuple[Any, Callable[[Any], Answer]]:
     network = upstream("basicsr.models.archs.NAFNet_arch", "NAFNet")
     return restoration(network(img_channel=3, width=32, **blocks))
@@ -288,6 +305,8 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
     ),
     "detr-r50": lambda: detr("resnet50"),
     "detr-r101": lambda: detr("resnet101"),
+    "fasterrcnn-r50": lambda: anchored("fasterrcnn_resnet50_fpn_v2"),
+    "retinanet-r50": lambda: anchored("retinanet_resnet50_fpn_v2"),
     "yolos-tiny": lambda: yolos(
         hidden_size=192,
         intermediate_size=768,
