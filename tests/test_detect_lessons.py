@@ -201,7 +201,8 @@ def test_candidates_are_what_detect_answers_with_before_nms():
     assert {(*b, c) for b, c in zip(raw.boxes[kept].tolist(), raw.classes[kept], strict=True)} == {
         (*b, c) for b, c in zip(boxes.tolist(), classes, strict=True)
     }
-    assert [raw.level(t) for t in (0, 7, 8, 11)] == [0, 0, 1, 1] and before.level(0) is None
+    assert np.array_equal(raw.levels, raw.tokens >= 8) and {0, 1} == set(raw.levels)
+    assert set(before.levels) == {-1}
     soft = nms.candidates(made("softmax"), 0.0)
     assert sorted(soft.tokens.tolist()) == list(range(12)), "one class for each query"
 

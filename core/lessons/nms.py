@@ -2,6 +2,8 @@
 
 Of two boxes of one class that overlap much, the one with the lower score is probably the same
 object. NMS drops it; soft-NMS only lowers its score.
+What goes before it depends on the detector: anchors of a pyramid fire (RetinaNet), or a first stage
+proposes regions, which are cut out and read by a second one (Faster R-CNN).
 Sources: Bodla et al., "Soft-NMS", 2017; Carion et al., "End-to-End Object Detection with
 Transformers", 2020.
 """
@@ -33,8 +35,9 @@ LOWEST = 0.05  # a candidate with a lower score is noise
 class Candidates:
     """Boxes before any suppression, best first.
 
-    `boxes` (K, 4) xyxy in pixels, `scores` (K,), `classes` (K,) numbers, `tokens` (K,) the query or
-    token that each comes from.
+    `boxes` (K, 4) xyxy in pixels, `scores` (K,), `classes` (K,) numbers, `tokens` (K,) the query,
+    token or pair of `Inside` that each comes from, `levels` (K,) of the pyramid, 0 is the finest
+    and -1 stands for a DETR, which has queries instead.
     """
 
     inside: detect.Inside
@@ -42,14 +45,19 @@ class Candidates:
     scores: NDArray[np.float32]
     classes: Indices
     tokens: Indices
+    levels: Indices
 
-    def level(self, token: int) -> int | None:
-        """The pyramid level of a token, 0 is the finest; None for the queries of a DETR."""
-        for number, (rows, columns) in enumerate(self.inside.levels):
-            if token < rows * columns:
-                return number
-            token -= rows * columns
-        return None
+    @property
+    def proposals(self) -> Indices:
+        """(K,) rows of the first stage's proposals; -1 where there is no first stage."""
+        pairs = self.inside.anchored
+        return np.full(len(self.tokens), -1) if pairs is None else pairs.rows[self.tokens]
+
+    @property
+    def limit(self) -> float:
+        """The IoU above which the detector's own NMS drops a box."""
+        pairs = self.inside.anchored
+        return postprocess.NMS_IOU if pairs is None else pairs.iou
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +72,8 @@ class Suppressed:
 def candidates(found: detect.Inside, threshold: float = LOWEST) -> Candidates:
     """The pairs of query and class with a score above `threshold`, `CANDIDATES` of them at most.
 
-    For softmax classes, each query has only its best class.
+    For softmax classes, each query has only its best class. A detector with anchors gives none
+    below `anchored.LOWEST`.
     """
     z = found.logits.astype(np.float64)
     if found.kind == "softmax":
@@ -75,8 +84,18 @@ def candidates(found: detect.Inside, threshold: float = LOWEST) -> Candidates:
     order = np.argsort(-scores, axis=None, kind="stable")[: postprocess.CANDIDATES]
     order = order[scores.flat[order] > threshold]  # (K,) of Q * C
     tokens, classes = np.divmod(order, scores.shape[1])
+    if found.anchored is not None:
+        classes = found.anchored.classes[tokens]
     boxes = postprocess.corners(found.boxes[tokens], found.size)
-    return Candidates(found, boxes, scores.flat[order].astype(np.float32), classes, tokens)
+    best, levels = scores.flat[order].astype(np.float32), _levels(found, tokens)
+    return Candidates(found, boxes, best, classes, tokens, levels)
+
+
+def _levels(found: detect.Inside, tokens: Indices) -> Indices:
+    if found.anchored is not None:
+        return found.anchored.levels[tokens]
+    ends = np.cumsum([rows * columns for rows, columns in found.levels])
+    return np.searchsorted(ends, tokens, side="right") if len(ends) else np.full(len(tokens), -1)
 
 
 def suppress(

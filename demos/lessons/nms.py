@@ -17,14 +17,17 @@ def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, ...]:
     dense, queries = lesson.compare(picture, checkpoint)
     infos = dense.inside.info, queries.inside.info
     one, two = (_title(info.checkpoint) for info in infos)
-    count = len(dense.inside.boxes)
-    facts = "".join(
-        ui.info_html(info, said)
-        for info, said in zip(
-            infos, (f"{count} tokens", f"{len(queries.inside.boxes)} queries"), strict=True
-        )
-    )
+    counts = _counted(dense.inside), f"{len(queries.inside.boxes)} queries"
+    facts = "".join(ui.info_html(info, said) for info, said in zip(infos, counts, strict=True))
     return packed(picture.load(), dense, queries, (one, two)), facts
+
+
+def _counted(inside: Any) -> str:
+    if inside.anchored is None:
+        return f"{len(inside.boxes)} tokens"
+    pairs = f"{len(inside.boxes)} pairs of box and class"
+    proposals = len(inside.anchored.proposals)
+    return f"{proposals} proposals, {pairs}" if proposals else pairs
 
 
 def _title(key: str) -> str:
@@ -57,8 +60,8 @@ def nms(
         sigma: The width of "gaussian"; the larger, the less scores are lowered.
 
     Returns:
-        The boxes with their scores before and after, the best first, and the number of the one that
-        suppressed it, or null.
+        The boxes with their scores before and after, the best first, the number of the one that
+        suppressed it, or null, its level of the pyramid, and the proposal of a first stage.
     """
     from core.lessons import nms as lesson
 
@@ -74,11 +77,23 @@ def nms(
             "score_after": round(float(after.scores[i]), 4),
             "kept": bool(after.scores[i] > threshold),
             "suppressed_by": int(after.by[i]) if after.by[i] >= 0 else None,
-            "level": found.level(int(found.tokens[i])),
+            "level": int(found.levels[i]) if found.levels[i] >= 0 else None,
+            "proposal": _proposal(found, i),
         }
         for i in range(len(found.scores))
     ]
     return {"boxes": boxes, "info": found.inside.info.to_dict()}
+
+
+def _proposal(found: Any, i: int) -> dict[str, Any] | None:
+    """The region of the first stage that box i was made from."""
+    row = int(found.proposals[i])
+    if row < 0:
+        return None
+    pairs, (w, h) = found.inside.anchored, found.inside.size
+    x1, y1, x2, y2 = (float(value) for value in pairs.proposals[row])
+    box = [round(value, 1) for value in (x1 * w, y1 * h, x2 * w, y2 * h)]
+    return {"box": box, "score": round(float(pairs.objectness[row]), 4)}
 
 
 LESSON = Lesson(
@@ -87,7 +102,8 @@ LESSON = Lesson(
     tab="detect",
     about="A detector that answers at every place finds each object many times, and non-maximum "
     "suppression drops the copies. DETR's queries agree among themselves, so there is much less "
-    "to drop. Move the sliders, and point at a box to see what it suppresses.",
+    "to drop. Move the sliders, and point at a box to see what it suppresses. Of a detector with two "
+    "stages, see what the first one proposes.",
     run=_run,
     shows=(
         Show("component", "view", make=lambda elem_id: NmsView(elem_id=elem_id)),

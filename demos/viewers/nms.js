@@ -3,8 +3,9 @@
 const root = element.querySelector(".nm");
 const find = (name, side = "") => root.querySelector(".nm-" + name + (side ? `[data-side="${side}"]` : ""));
 const SIDES = ["dense", "queries"];
-let model = null, image = null, shown = {};
-const at = { score: .5, method: "hard", limit: .6, sigma: .5, side: "dense", chosen: -1 };
+let model = null, image = null, shown = {}, limit = .6;
+const CROP = 7, MOST_CROPS = 12; // places of a proposal on each side; crops shown
+const at = { score: .5, method: "hard", limit: .6, sigma: .5, colour: "class", count: 50, side: "dense", chosen: -1 };
 
 function solved({ boxes, scores, classes }) { // of the boxes above the threshold, which come first
   const count = scores.filter((score) => score > at.score).length;
@@ -22,8 +23,9 @@ const words = (count, one) => `${count} ${one}${count === 1 ? "" : one.endsWith(
 
 // ---- drawing
 function paintBox(pen, side, i, more) {
-  const { boxes, classes } = model[side];
-  Dragging.paint(pen, boxes[i], { colour: Dragging.colour(classes[i]), width: 2, ...more });
+  const { boxes, classes, levels } = model[side], byLevel = at.colour === "level" && levels[i] >= 0;
+  const colour = byLevel ? Dragging.colour(levels[i]) : Dragging.colour(classes[i]);
+  Dragging.paint(pen, boxes[i], { colour, width: 2, ...more });
 }
 function drawSide(side) {
   const found = solved(model[side]), chosen = at.side === side && found.kept.includes(at.chosen) ? at.chosen : -1;
@@ -60,13 +62,45 @@ function drawLevels() {
     const pen = Dragging.picture(figure.firstChild, image);
     Paint.cells(pen, scores, { rows, columns, low: 0, high: 255, opacity: .66 });
     const best = scores.filter((score) => score / 255 > at.score).length;
-    figure.lastChild.textContent = `${rows} x ${columns} tokens: ${best} above the score`;
+    const kept = shown.dense.kept.filter((i) => model.dense.levels[i] === n).length;
+    const swatch = Object.assign(document.createElement("span"), { className: "nm-swatch" });
+    swatch.style.background = Dragging.colour(n);
+    const what = model.anchors ? "places" : "tokens", score = model.stage ? "with objectness above" : "above";
+    figure.lastChild.replaceChildren(swatch, `${rows} x ${columns} ${what}, ${best} ${score} ${at.score.toFixed(2)}; ${words(kept, "box")} kept`);
     first += rows * columns;
   });
+}
+// ---- the first stage of a detector with two: its proposals, and what of them the second one sees
+function drawStage() {
+  const { stage } = model, { kept, chosen } = shown.dense;
+  find("stage").hidden = !stage;
+  if (!stage) return;
+  const count = Math.min(at.count, stage.boxes.length), pen = Dragging.picture(find("proposals"), image);
+  const paint = (row, more) => Dragging.paint(pen, stage.boxes[row], { colour: Dragging.colour(stage.levels[row]), ...more });
+  for (let row = count - 1; row >= 0; row -= 1) paint(row, { width: 1, alpha: .6 });
+  const some = chosen < 0 ? kept.slice(0, MOST_CROPS) : [chosen];
+  for (const i of some) paint(stage.from[i], { width: 4, name: nameOf("dense", i) });
+  find("proposals").nextElementSibling.textContent = `${count} of ${stage.boxes.length} proposals; scores down to ${stage.scores[count - 1].toFixed(2)}`;
+  find("count").max = String(stage.boxes.length);
+  find("count").value = String(count);
+  find("count").nextElementSibling.textContent = String(count);
+  find("crops").replaceChildren(...some.map((i) => {
+    const figure = document.createElement("figure"), canvas = document.createElement("canvas"), row = stage.from[i];
+    figure.setAttribute("role", "listitem");
+    const brush = Paint.sized(canvas, 112), [x1, y1, x2, y2] = stage.boxes[row], { naturalWidth: w, naturalHeight: h } = image;
+    brush.drawImage(image, x1 * w, y1 * h, Math.max(1, (x2 - x1) * w), Math.max(1, (y2 - y1) * h), 0, 0, 112, 112);
+    Paint.cells(brush, stage.crops.subarray(row * CROP * CROP, (row + 1) * CROP * CROP), { rows: CROP, columns: CROP, low: 0, high: 255, opacity: .45 });
+    Paint.lines(brush, CROP, CROP);
+    const caption = document.createElement("figcaption");
+    caption.textContent = `${nameOf("dense", i)}: proposal ${row + 1}, ${stage.scores[row].toFixed(2)}`;
+    figure.append(canvas, caption);
+    return figure;
+  }));
 }
 function draw() {
   if (!model || !image) return;
   for (const side of SIDES) drawSide(side);
+  drawStage();
   drawLevels();
   for (const name of ["score", "limit", "sigma"]) {
     find(name).value = String(at[name]);
@@ -81,7 +115,7 @@ function draw() {
     : `The dense detector goes from ${words(dense.count, "box")} to ${dense.kept.length}, DETR from ${queries.count} to ${queries.kept.length}.`;
   root.dataset.drawn = JSON.stringify(Object.fromEntries(SIDES.map((one) => [one, {
     count: shown[one].count, kept: shown[one].kept, by: shown[one].by, chosen: shown[one].chosen,
-  }])));
+  }]).concat(model.stage ? [["proposals", Math.min(at.count, model.stage.boxes.length)]] : [])));
 }
 
 // ---- what the person does
@@ -114,17 +148,25 @@ for (const name of ["score", "limit", "sigma"]) find(name).addEventListener("inp
   at[name] = Number(event.target.value);
   draw();
 });
-find("method").addEventListener("change", (event) => { at.method = event.target.value; draw(); });
+for (const name of ["method", "colour"]) find(name).addEventListener("change", (event) => { at[name] = event.target.value; draw(); });
+find("count").addEventListener("input", (event) => { at.count = Number(event.target.value); draw(); });
 
 // ---- values from Python
 Paint.follow(root, () => { model = null; }, (value, loaded) => {
   const { arrays } = loaded, four = (flat) => Array.from({ length: flat.length / 4 }, (_, i) => Array.from(flat.subarray(4 * i, 4 * i + 4)));
   image = loaded.image;
-  model = { levels: value.levels, fired: arrays.fired };
+  model = { levels: value.levels, fired: arrays.fired, anchors: Boolean(arrays.proposals), stage: null };
+  if (arrays.proposals && arrays.proposals.length) model.stage = {
+    boxes: four(arrays.proposals), scores: arrays.objectness, levels: arrays.proposal_levels, crops: arrays.crops, from: arrays.from,
+  };
+  if (value.limit !== limit) at.limit = limit = value.limit; // the detector's own, until it is moved
   for (const side of SIDES) model[side] = {
     ...value[side], boxes: four(arrays[side + "_boxes"]), scores: Array.from(arrays[side + "_scores"]),
-    classes: Array.from(arrays[side + "_classes"]),
+    classes: Array.from(arrays[side + "_classes"]), levels: arrays[side + "_levels"],
   };
+  find("about-levels").textContent = model.stage
+    ? "Each cell is a place with three anchors; the first stage says how probably each holds an object. Proposals have the colour of the level that they are cut from."
+    : `Each cell is ${model.anchors ? "a place with nine anchors, each of which" : "a token, which"} predicts classes and one box. Fine levels see small objects, coarse ones large objects. Brighter is a better best class.`;
   find("levels").replaceChildren(...model.levels.map((_, n) => {
     const figure = document.createElement("figure"), canvas = document.createElement("canvas");
     canvas.setAttribute("role", "img");

@@ -14,6 +14,8 @@ from demos.viewers.matching import shown
 if TYPE_CHECKING:
     from core.lessons.nms import Candidates
 
+CROP = 7  # places of a proposal on each side
+
 
 class NmsView(view.View):
     """Boxes before and after NMS, of two detectors; its value is from `packed`."""
@@ -40,8 +42,8 @@ def packed(
         arrays[f"{side}_boxes"] = (found.boxes / size).astype(np.float32)
         arrays[f"{side}_scores"] = found.scores
         arrays[f"{side}_classes"] = found.classes.astype(np.int16)
-    best = dense.inside.logits.max(1)  # (N,)
-    arrays["fired"] = np.rint(255 / (1 + np.exp(-np.clip(best, -60, 60)))).astype(np.uint8)
+        arrays[f"{side}_levels"] = found.levels.astype(np.int8)
+    arrays |= _stages(dense)
     facts = {
         side: {
             "title": title,
@@ -50,7 +52,32 @@ def packed(
         for (side, found), title in zip(pair.items(), titles, strict=True)
     }
     levels = [list(level) for level in dense.inside.levels]
-    return {**view.packed("nms", arrays), **facts, "picture": shown(rgb), "levels": levels}
+    more = {"picture": shown(rgb), "levels": levels, "limit": dense.limit}
+    return {**view.packed("nms", arrays), **facts, **more}
+
+
+def _stages(dense: Candidates) -> dict[str, NDArray[Any]]:
+    """What fired at each place of the pyramid, and the proposals of a first stage, if there is one.
+
+    `from` (K,) are the rows of the proposals, and `crops` (P, 49) what of each the second stage gets.
+    """
+    pairs = dense.inside.anchored
+    if pairs is None:
+        best = dense.inside.logits.max(1)  # (N,)
+        return {"fired": _bytes(1 / (1 + np.exp(-np.clip(best, -60, 60))))}
+    strength = pairs.crops.reshape(-1, CROP**2)
+    return {
+        "fired": _bytes(pairs.fired),
+        "from": dense.proposals.astype(np.int16),
+        "proposals": pairs.proposals.astype(np.float32),
+        "objectness": pairs.objectness.astype(np.float32),
+        "proposal_levels": pairs.proposal_levels.astype(np.int8),
+        "crops": _bytes(strength / np.maximum(strength.max(1, initial=0, keepdims=True), 1e-9)),
+    }
+
+
+def _bytes(shares: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.rint(255 * shares).astype(np.uint8)
 
 
 def _known(found: Candidates) -> list[int]:
