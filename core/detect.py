@@ -58,7 +58,8 @@ class Inside:
     or "dense", sigmoids at every token of a pyramid, whose maps have `levels` (rows, columns),
     finest first. A dense detector with anchors has `anchored`; its logits (1, K, 1) and boxes
     are those of pairs of box and class. `labels` are the names of the classes by their number.
-    `size` is (W, H). `seconds` are those of the pass when it ran, without reading the picture.
+    `size` is (W, H). `seconds` are those of the pass when it ran, the trunk's included; preparing
+    the picture is not.
     """
 
     layers_logits: NDArray[np.float32]
@@ -131,6 +132,21 @@ def classes(checkpoint: str = "auto") -> tuple[str, ...]:
         return tuple(dict.fromkeys(run.extra.labels.values()))
 
 
+def parameters(checkpoint: str = "auto") -> tuple[int, int]:
+    """How many a checkpoint's own network has, and the trunk that it reads (0: it reads none).
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
+    with runtime.run("detect", checkpoint, _build) as run:
+        own, view = sum(p.numel() for p in run.model.parameters()), run.extra.view
+    if view is None:
+        return own, 0
+    with trunk.leased() as base:
+        classes = {id(p) for p in base.model.get_classifier().parameters()}  # which it does not use
+        return own, sum(p.numel() for p in base.model.parameters() if id(p) not in classes)
+
+
 def _inside(picture: images.Picture, checkpoint: str, progress: Progress | None) -> Inside:
     maps = Maps(picture.pixels, progress)
 
@@ -167,7 +183,8 @@ def _tokens(run: runtime.Run[Detector], maps: trunk.Features) -> Arrays:
 
     with run.watch.stage("forward"):
         out = run.batched(timed(heads), maps.head, maps.stride16, maps.stride8)
-    return _checked(out)
+    *arrays, spent = _checked(out)
+    return (*arrays, spent + maps.seconds)
 
 
 def _queries(run: runtime.Run[Detector], rgb: images.RGB) -> Arrays:

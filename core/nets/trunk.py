@@ -20,6 +20,7 @@ import torch
 from core import checks, images
 from core.errors import CheckpointError, HubError
 from core.nets import transforms
+from core.nets.timed import timed
 from core.serving import devices, runtime
 from core.serving.runtime import Built, Run
 from core.sources import resolver, state_dicts
@@ -117,6 +118,7 @@ class Features:
     stride16: torch.Tensor
     stride32: torch.Tensor
     head: torch.Tensor
+    seconds: float = 0.0  # of the pass that made them
 
     @property
     def nbytes(self) -> int:
@@ -144,10 +146,11 @@ def features(run: Run[Classifier], rgb: images.RGB, view: View = CLASSES) -> Fea
             x = transform(view)(rgb)  # (1, 3, s, s)
         with run.watch.stage("encode"):
             module = run.extra.dilated if view.dilated else run.model
-            maps = run.batched(lambda batch: _maps(module, batch), x, same=("maps", view.dilated))
+            compute = timed(lambda batch: _maps(module, batch))
+            *maps, spent = run.batched(compute, x, same=("maps", view.dilated))
         if not all(bool(torch.isfinite(part).all()) for part in maps):
             raise checks.not_numbers()
-        return Features(*(part.float() for part in maps))
+        return Features(*(part.float() for part in maps), float(spent))
 
     return run.output(("features", view, images.digest(rgb)), compute, "features")
 
