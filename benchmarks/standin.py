@@ -75,7 +75,7 @@ class Reconstructor(torch.nn.Module):
 def install() -> None:
     """Make this process's tasks build stand-ins for any file; for a separate server."""
     from core import classify, detect, reconstruct
-    from core.nets import transforms, trunk
+    from core.nets import detectors, transforms, trunk
     from core.serving.model_cache import Built
 
     mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -85,7 +85,7 @@ def install() -> None:
     names = dict(enumerate(LABELS))
     classes = trunk.Classifier(LABELS, 0.9, seen)
     classify._build = lambda resolved: Built(Classifier(), classes)
-    boxes = detect.Detector(names, "softmax", shown)
+    boxes = detectors.Detector(names, "softmax", shown)
     detect._build = lambda resolved: Built(Detector(), boxes)
     mae = reconstruct.Mae(shown, mean, std)
     reconstruct._build = lambda resolved: Built(Reconstructor(), mae)

@@ -15,8 +15,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import batched_nms
 
 from core import detect
-from core.lessons import matching, nms
 from core.errors import InputError
+from core.lessons import matching, nms
 from core.nets import anchored, transforms
 
 CLASSES = 6
@@ -96,7 +96,9 @@ def test_two_pictures_in_one_pass_are_those_of_two(made):
 @pytest.mark.parametrize("size", [(60, 90), (1000, 700), (50, 301), (33, 32)])
 def test_input_is_torchvisions(size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    library = GeneralizedRCNNTransform(240, 400, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).eval()
+    library = GeneralizedRCNNTransform(
+        240, 400, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    ).eval()
     expected, _ = library([torch.from_numpy(image).permute(2, 0, 1) / 255])
     (h, w), found = expected.image_sizes[0], transforms.rcnn_transform(library)(image)
     assert found.shape == (1, 3, h, w)

@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from core import detect
 from core.errors import CheckpointError, InputError
+from core.nets import detectors
 from core.serving import runtime
 from tests import nets
 
@@ -217,6 +218,6 @@ def test_yolos_gets_whole_patches(size):
 
     edges = {"shortest_edge": 128, "longest_edge": 333}
     rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    got = transforms.detr_transform(edges, detect.IMAGENET_MEAN, detect.IMAGENET_STD, 16)(rgb)
+    got = transforms.detr_transform(edges, detectors.IMAGENET_MEAN, detectors.IMAGENET_STD, 16)(rgb)
     processor = YolosImageProcessorPil(size=edges, do_pad=False)
     assert torch.equal(got, processor(rgb, return_tensors="pt")["pixel_values"])

@@ -18,6 +18,7 @@ CHECKS = {
     "receptive-field": "fields[-1].size == 212 and found.layers[-1].side > 0",
     "feature-maps": "layer.maps.shape[0] == len(layer.channels) and found.filters.shape[3] == 3",
     "compare": "len(found.answers) == 2 and 0 < found.agreement[0, 1] < 1",
+    "detectors": "len(found.answers) == 2 and found.agreement[0, 1] > 0",
     "cnn-family": "member.title == 'EfficientNet-Lite0' and 'cat' in answer",
 }
 

@@ -1,7 +1,8 @@
 """Two to four detectors on the same picture: their boxes, costs, and where they agree.
 
-Two boxes are one object if both have the same class and overlap enough; boxes are paired so that
-most of them are, each at most once (the Hungarian algorithm).
+Two boxes are one object if both have the same class and overlap enough. Each box is paired with at
+most one of another detector, so that most pairs result, of the surest boxes (the Hungarian
+algorithm).
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """The answers; `found_by`, for each answer how many of all detectors (N,) have a box; and (n, n)
-    `agreement`, of two answers twice the objects that they share over the boxes of both."""
+    """The answers; `found_by`, for each answer (N,) how many detectors found what is in each box;
+    and (n, n) `agreement`, of two answers twice the objects that they share over the boxes of both.
+    `size` is (W, H)."""
 
     answers: tuple[Answer, ...]
     found_by: tuple[NDArray[np.int64], ...]
@@ -138,9 +140,11 @@ def together(
 def pairs(a: Answer, b: Answer, iou: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Numbers of the boxes of `a` and of `b` that show the same objects."""
     overlap = overlaps.iou(a.boxes.astype(np.float64), b.boxes.astype(np.float64))
-    mine, theirs = (np.array([spelled(name) for name in one.labels], dtype=object) for one in (a, b))
-    fits = (mine[:, None] == theirs[None]) & (overlap >= iou)
-    rows, columns = linear_sum_assignment(np.where(fits, -1 - overlap, 0.0))
+    mine, theirs = ([spelled(name) for name in one.labels] for one in (a, b))
+    alike = np.array([[one == other for other in theirs] for one in mine], dtype=bool)
+    fits = alike.reshape(overlap.shape) & (overlap >= iou)
+    sure = np.outer(a.scores.astype(np.float64), b.scores.astype(np.float64))
+    rows, columns = linear_sum_assignment(np.where(fits, -1 - sure, 0.0))
     some = fits[rows, columns]
     return rows[some], columns[some]
 

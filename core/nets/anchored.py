@@ -1,7 +1,7 @@
-"""torchvision's detectors with anchors, Faster R-CNN and RetinaNet, and what they predict before NMS.
+"""torchvision's detectors with anchors, Faster R-CNN and RetinaNet, before their last NMS.
 
-RetinaNet predicts classes and a box for each anchor of a pyramid. Faster R-CNN first predicts at the
-anchors only where something is; its best proposals are cut out of the pyramid (RoIAlign), and a
+RetinaNet predicts classes and a box for each anchor of a pyramid. Faster R-CNN first predicts at
+the anchors only where something is; its best proposals are cut out of the pyramid (RoIAlign), and a
 second network gives each of them classes and a box. Both need non-maximum suppression at the end.
 The steps are the library's own; only its last one is left to `Anchored.answers`.
 Sources: Ren et al., "Faster R-CNN", 2015; Lin et al., "Feature Pyramid Networks", 2017, and "Focal

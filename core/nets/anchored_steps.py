@@ -1,9 +1,10 @@
-"""The steps of torchvision's RetinaNet and Faster R-CNN up to their last NMS, for `core.nets.anchored`.
+"""The steps of torchvision's RetinaNet and Faster R-CNN up to their last NMS.
 
-Each function gives for every picture: logits (1, K, 1) and boxes (1, K, 4) cxcywh in 0..1 of pairs of
-box and class, their classes, levels and proposals (K,); the proposals (P, 4) xyxy in 0..1 with their
-scores, levels and features (P, 7, 7); and the best score at each place of the pyramid with the
-shapes (L, 2) of its levels. -100 fills rows that are not used.
+For `core.nets.anchored`. Each function gives for every picture: logits (1, K, 1) and boxes
+(1, K, 4) cxcywh in 0..1 of pairs of box and class, their classes, levels and proposals (K,); the
+proposals (P, 4) xyxy in 0..1 with their scores, levels and features (P, 7, 7); and the best score
+at each place of the pyramid with the shapes (L, 2) of its levels. -100 fills rows that are not
+used.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def two_stages(net: Any, shown: Any, maps: dict[str, torch.Tensor]) -> list[Tens
         of = mapper([proposal])
         pairs = _best_of(z, box, of)
         size, per_place = shown.image_sizes[i], rpn.anchor_generator.num_anchors_per_location()[0]
-        first = _filled(rpn.post_nms_top_n(), proposal / _scale(proposal, size), score, of, crops[i])
+        shares, most = proposal / _scale(proposal, size), rpn.post_nms_top_n()
+        first = _filled(most, shares, score, of, crops[i])
         places = _fired(fields[i].sigmoid(), levels, per_place, shown, size)
         found.append(_flat(pairs, first, places, size))
     return found
@@ -91,9 +93,7 @@ def _sorted(best: torch.Tensor, *others: torch.Tensor) -> Tensors:
 
 def _filled(count: int, *columns: torch.Tensor) -> Tensors:
     """The same with `count` rows, so that pictures fit into one tensor; -100 fills them."""
-    return tuple(
-        torch.cat([x, x.new_full((count - len(x), *x.shape[1:]), -100)]) for x in columns
-    )
+    return tuple(torch.cat([x, x.new_full((count - len(x), *x.shape[1:]), -100)]) for x in columns)
 
 
 def _scale(like: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

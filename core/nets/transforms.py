@@ -104,8 +104,8 @@ def square_transform(
 def rcnn_transform(net: Any) -> Callable[[RGB], torch.Tensor]:
     """torchvision's `GeneralizedRCNNTransform`, without its padding.
 
-    (H, W, 3) uint8 -> (1, 3, h, w) float32, normalised: for COCO's detectors the shorter side becomes
-    800 pixels, the longer one at most 1333.
+    (H, W, 3) uint8 -> (1, 3, h, w) float32, normalised: for COCO's detectors the shorter side
+    becomes 800 pixels, the longer one at most 1333.
     """
     mean, std = (torch.tensor(v)[:, None, None] for v in (net.image_mean, net.image_std))
 

@@ -146,11 +146,13 @@ def features(run: Run[Classifier], rgb: images.RGB, view: View = CLASSES) -> Fea
             x = transform(view)(rgb)  # (1, 3, s, s)
         with run.watch.stage("encode"):
             module = run.extra.dilated if view.dilated else run.model
-            compute = timed(lambda batch: _maps(module, batch))
-            *maps, spent = run.batched(compute, x, same=("maps", view.dilated))
+            passed = timed(lambda batch: _maps(module, batch))
+            out = run.batched(passed, x, same=("maps", view.dilated))
+        maps = out[:-1]
         if not all(bool(torch.isfinite(part).all()) for part in maps):
             raise checks.not_numbers()
-        return Features(*(part.float() for part in maps), float(spent))
+        eight, sixteen, last, head = (part.float() for part in maps)
+        return Features(eight, sixteen, last, head, float(out[-1]))
 
     return run.output(("features", view, images.digest(rgb)), compute, "features")
 

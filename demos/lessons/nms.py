@@ -102,8 +102,8 @@ LESSON = Lesson(
     tab="detect",
     about="A detector that answers at every place finds each object many times, and non-maximum "
     "suppression drops the copies. DETR's queries agree among themselves, so there is much less "
-    "to drop. Move the sliders, and point at a box to see what it suppresses. Of a detector with two "
-    "stages, see what the first one proposes.",
+    "to drop. Move the sliders, and point at a box to see what it suppresses. If the detector has "
+    "two stages, see what the first one proposes.",
     run=_run,
     shows=(
         Show("component", "view", make=lambda elem_id: NmsView(elem_id=elem_id)),

@@ -9,12 +9,9 @@ const at = { score: .5, limit: .5, chosen: null }; // chosen: [answer, box]
 const above = (one) => one.scores.filter((score) => score > at.score).length; // best first
 function pairs(a, b) { // [[box of a, box of b], …] that show the same objects
   const [rows, columns] = [above(a), above(b)];
-  const fit = (i, j) => {
-    const overlap = a.classes[i] === b.classes[j] ? Boxes.iou(a.boxes[i], b.boxes[j]) : 0;
-    return a.classes[i] === b.classes[j] && overlap >= at.limit ? overlap : -1;
-  };
-  const cost = Array.from({ length: rows }, (_, i) => Array.from({ length: columns }, (__, j) => Math.min(0, -1 - fit(i, j))));
-  return Boxes.assign(cost).map((i, j) => [i, j]).filter(([i, j]) => i >= 0 && fit(i, j) >= 0);
+  const fits = (i, j) => a.classes[i] === b.classes[j] && Boxes.iou(a.boxes[i], b.boxes[j]) >= at.limit;
+  const cost = Array.from({ length: rows }, (_, i) => Array.from({ length: columns }, (__, j) => (fits(i, j) ? -1 - a.scores[i] * b.scores[j] : 0)));
+  return Boxes.assign(cost).map((i, j) => [i, j]).filter(([i, j]) => i >= 0 && cost[i][j] < 0);
 }
 function solved(answers) {
   const foundBy = answers.map((one) => Array(above(one)).fill(1)), partners = answers.map((one) => Array.from({ length: above(one) }, () => []));

@@ -34,8 +34,9 @@ def packed(rgb: images.RGB, found: Comparison, spelled: Callable[[str], str]) ->
     classes = sorted({spelled(name) for one in found.answers for name in one.labels})
     numbers = {name: number for number, name in enumerate(classes)}
     arrays: dict[str, Any] = {}
+    size = np.array([*found.size, *found.size], dtype=np.float32)
     for place, one in enumerate(found.answers):
-        arrays[f"boxes{place}"] = (one.boxes / np.float32([*found.size, *found.size])).astype("f4")
+        arrays[f"boxes{place}"] = (one.boxes / size).astype(np.float32)
         arrays[f"scores{place}"] = one.scores.astype(np.float32)
         of = [numbers[spelled(name)] for name in one.labels]
         arrays[f"classes{place}"] = np.array(of, dtype=np.int16)
@@ -56,7 +57,7 @@ def _plain(one: Answer) -> dict[str, Any]:
         "facts": [
             ["Parameters", params],
             ["Time of the pass", f"{1000 * one.seconds:.3g} ms"],
-            ["Published", one.info.metric or "no figure"],
+            ["Benchmark", one.info.metric or "no figure"],
             ["NMS", "needed" if one.needs_nms else "not needed"],
             ["Licence", one.licence],
         ],

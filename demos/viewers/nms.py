@@ -57,9 +57,9 @@ def packed(
 
 
 def _stages(dense: Candidates) -> dict[str, NDArray[Any]]:
-    """What fired at each place of the pyramid, and the proposals of a first stage, if there is one.
+    """What fired at each place of the pyramid, and the proposals of a first stage, if any.
 
-    `from` (K,) are the rows of the proposals, and `crops` (P, 49) what of each the second stage gets.
+    `from` (K,) are the rows of the proposals; `crops` (P, 49) what the second stage gets of each.
     """
     pairs = dense.inside.anchored
     if pairs is None:
