@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from scipy.optimize import linear_sum_assignment
-from torchvision import ops
+from torchvision import models, ops
 
-from core.lessons import matching, nms
+from core import checkpoints, detect
+from core.checkpoints import Checkpoint
+from core.lessons import detectors, matching, nms
 from demos import viewers
 from tests.browser import PHONE, page_of, tab
 from tests.live import EXAMPLES
+from tests.test_anchored import ARCHS, net
 from tests.test_detect_lessons import a_case, some_boxes
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -235,3 +241,87 @@ def test_on_a_phone_both_fit_and_a_finger_draws(browser, url):
         for name in (".mt-picture", ".mt-two"):
             assert view.locator(name).bounding_box()["width"] <= PHONE["width"]
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_detectors_beside_each_other_and_stages_before_nms(browser, url, shelved_faster_rcnn):
+    expected = detectors.look(EXAMPLES / "chelsea.jpg", threshold=detectors.LOWEST)
+    with page_of(browser, viewport=PHONE, touch=True) as page:
+        view = opened(page, url, "detectors", "dt")
+        joins = requests_of(page)
+        for score, limit in ((0.5, 0.5), (0.2, 0.5), (0.2, 0.9)):
+            view.locator(".dt-score").fill(str(score))
+            view.locator(".dt-limit").fill(str(limit))
+            answers = [one.above(score) for one in expected.answers]
+            found_by, agreement = detectors.together(answers, limit)
+            assert drawn(view)["found"] == [one.tolist() for one in found_by]
+            np.testing.assert_allclose(drawn(view)["agreement"], agreement, atol=1e-6)
+        view.locator(".dt-limit").fill("0.5")
+        button = view.locator(".dt-list button").first
+        button.focus()
+        page.keyboard.press("Enter")
+        assert drawn(view)["lit"] == ["0 0", "1 0"], "the same cat"
+        assert view.locator("canvas").first.bounding_box()["width"] <= PHONE["width"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert joins == []
+        check_stages(page, opened(page, url, "nms", "nm"))
+
+
+def check_stages(page: Any, view: Any) -> None:
+    joins = requests_of(page)
+    found = nms.look(EXAMPLES / "chelsea.jpg", "faster", 0.5)
+    assert len(found.scores) == drawn(view)["dense"]["count"]
+    view.locator(".nm-count").fill("7")
+    assert drawn(view)["proposals"] == 7
+    assert "7 of 60 proposals" in view.locator(".nm-stage").inner_text()
+    view.locator(".nm-limit").fill("0.3")
+    kept = drawn(view)["dense"]["kept"]
+    assert view.locator(".nm-crops figure").count() == min(12, len(kept))
+    view.locator(".nm-kept[data-side='dense'] button").first.click()
+    row = int(found.proposals[0]) + 1
+    assert f"proposal {row}," in view.locator(".nm-crops figure").inner_text()
+    view.locator(".nm-colour").select_option("level")
+    levels = np.bincount(found.levels[kept], minlength=5)
+    for figure, count in zip(view.locator(".nm-levels figure").all(), levels, strict=True):
+        assert f"{count} box{'' if count == 1 else 'es'} kept" in figure.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert joins == []
+
+
+@pytest.fixture
+def shelved_faster_rcnn(tmp_path, monkeypatch):
+    """A small one of random weights, which the NMS lesson takes for the best detector."""
+    path = tmp_path / "faster.pth"
+    torch.save(net("faster").state_dict(), path)
+    monkeypatch.setattr(models, "get_model", lambda *_, **__: net("faster"))
+    made = Checkpoint(
+        "faster", "detect", "torchvision", str(path), "MIT", tier="own", arch=ARCHS["faster"]
+    )
+    monkeypatch.setitem(checkpoints._BY_KEY, "faster", made)
+    inside = detect.inside
+
+    def redirected(picture: Any, key: str, progress: Any = None) -> Any:
+        return inside(picture, "faster" if key == "auto" else key, progress)
+
+    monkeypatch.setattr(nms, "detect", SimpleNamespace(inside=redirected))
+
+
+def test_endpoints(url):
+    client = Client(url, verbose=False)
+    picture = handle_file(EXAMPLES / "chelsea.jpg")
+    found = client.predict(picture, threshold=0.2, api_name="/compare_detectors")
+    expected = detectors.look(EXAMPLES / "chelsea.jpg", threshold=0.2)
+    assert found["image_size"] == list(expected.size)
+    for got, one, found_by in zip(
+        found["answers"], expected.answers, expected.found_by, strict=True
+    ):
+        rows = got["detections"]
+        assert [row["found_by"] for row in rows] == found_by.tolist()
+        assert tuple(row["label"] for row in rows) == one.labels
+        assert (got["params"], got["needs_nms"]) == (one.params, one.needs_nms)
+        assert got["metric"].startswith("AP50") and got["licence"] == "Apache-2.0"
+    np.testing.assert_allclose(found["agreement"], expected.agreement, atol=1e-4)
+    boxes = client.predict(picture, threshold=0.2, api_name="/nms")["boxes"]
+    assert {one["level"] for one in boxes} <= {0, 1} and boxes[0]["proposal"] is None
+    for keys, said in (("auto", "two to four different"), ("auto, nose", "no checkpoint")):
+        with pytest.raises(AppError, match=said):
+            client.predict(picture, checkpoints=keys, api_name="/compare_detectors")
