@@ -53,7 +53,7 @@ TASK_SPECS: dict[Task, TaskSpec] = {
         "detect",
         "predict",
         "transformers",
-        model_types=("detr", "rt_detr", "rt_detr_v2", "d_fine", "yolos"),
+        model_types=("detr", "rt_detr", "rt_detr_v2", "d_fine", "rf_detr", "yolos"),
     ),
     "segment": TaskSpec("segment", "embed", "sam", model_types=("sam", "sam2", "sam2_video")),
     "semantic": TaskSpec("semantic", "predict", "head", half=False),

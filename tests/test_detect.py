@@ -221,3 +221,36 @@ def test_yolos_gets_whole_patches(size):
     got = transforms.detr_transform(edges, detectors.IMAGENET_MEAN, detectors.IMAGENET_STD, 16)(rgb)
     processor = YolosImageProcessorPil(size=edges, do_pad=False)
     assert torch.equal(got, processor(rgb, return_tensors="pt")["pixel_values"])
+
+
+def test_rf_detr_of_transformers(shelf, picture):
+    from transformers import RfDetrConfig, RfDetrForObjectDetection
+    from transformers.models.rf_detr.image_processing_rf_detr import RfDetrImageProcessor
+
+    torch.manual_seed(0)
+    backbone = {"model_type": "rf_detr_dinov2", "hidden_size": 32, "num_hidden_layers": 2}
+    backbone |= {"num_attention_heads": 2, "patch_size": 8, "image_size": 64, "num_windows": 2}
+    config = RfDetrConfig(
+        backbone_config={**backbone, "out_features": ["stage1", "stage2"]},
+        d_model=32, decoder_ffn_dim=32, intermediate_size=32, decoder_n_points=2, decoder_layers=2,
+        decoder_self_attention_heads=2, decoder_cross_attention_heads=2, num_queries=12,
+        group_detr=2, id2label={0: "cat", 1: "dog", 2: "cup"},
+    )  # fmt: skip
+    model = RfDetrForObjectDetection(config).eval()
+    with torch.no_grad():
+        model.class_embed.weight.normal_(std=0.3)
+        model.class_embed.bias.zero_()
+    processor = RfDetrImageProcessor(size={"height": 64, "width": 64})
+    model.save_pretrained(shelf.folder)
+    processor.save_pretrained(shelf.folder)
+    image = picture(90, 60)
+    with torch.inference_mode():
+        out = model(**processor(images=image, return_tensors="pt"))
+    (expected,) = processor.post_process_object_detection(out, 0.3, target_sizes=[(60, 90)])
+    key = shelf.add("detect", shelf.folder / "model.safetensors")
+    found = detect.predict(image, key, threshold=0.3)
+    assert len(found.scores) == len(expected["scores"]) > 3
+    np.testing.assert_allclose(found.scores, expected["scores"], atol=1e-3)
+    corner = expected["boxes"].clamp(min=0).minimum(torch.tensor([90, 60, 90, 60]))
+    np.testing.assert_allclose(found.boxes, corner, atol=0.1)
+    assert found.labels == tuple(config.id2label[int(i)] for i in expected["labels"])

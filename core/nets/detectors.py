@@ -91,6 +91,8 @@ def _transform(settings: dict[str, Any]) -> Callable[[RGB], torch.Tensor]:
         raise CheckpointError(
             "Detect reads square inputs only, not {height} x {width}.".format(**size)
         )
+    if settings["detr"].get("model_type") == "rf_detr":
+        return transforms.sampled_transform(size["height"], mean, std)
     return transforms.square_transform(size["height"], mean, std)
 
 
@@ -123,5 +125,6 @@ _KINDS: dict[str, tuple[str, Kind]] = {
     "rt_detr": ("RTDetr", "sigmoid"),
     "rt_detr_v2": ("RTDetrV2", "sigmoid"),
     "d_fine": ("DFine", "sigmoid"),
+    "rf_detr": ("RfDetr", "sigmoid"),
     "yolos": ("Yolos", "softmax"),
 }

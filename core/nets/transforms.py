@@ -107,19 +107,27 @@ def rcnn_transform(net: Any) -> Callable[[RGB], torch.Tensor]:
     (H, W, 3) uint8 -> (1, 3, h, w) float32, normalised: for COCO's detectors the shorter side
     becomes 800 pixels, the longer one at most 1333.
     """
-    mean, std = (torch.tensor(v)[:, None, None] for v in (net.image_mean, net.image_std))
 
     def prepared(rgb: RGB) -> torch.Tensor:
         shorter, longer = sorted(rgb.shape[:2])
         scale = min(net.min_size[-1] / shorter, net.max_size / longer)
-        x = _sampled(rgb, *(int(side * scale) for side in rgb.shape[:2]))
-        return ((x / 255 - mean) / std)[None]
+        height, width = (int(side * scale) for side in rgb.shape[:2])
+        return _sampled(rgb, height, width, net.image_mean, net.image_std)
 
     return prepared
 
 
-def _sampled(rgb: RGB, height: int, width: int) -> torch.Tensor:
-    """(3, height, width) float32, as `F.interpolate` has it, bilinear without antialias.
+def sampled_transform(
+    side: int, mean: Sequence[float], std: Sequence[float]
+) -> Callable[[RGB], torch.Tensor]:
+    """As `square_transform`, but without antialias: the transform of RF-DETR."""
+    return lambda rgb: _sampled(rgb, side, side, mean, std)
+
+
+def _sampled(
+    rgb: RGB, height: int, width: int, mean: Sequence[float], std: Sequence[float]
+) -> torch.Tensor:
+    """(1, 3, height, width) float32, normalised, as `F.interpolate` resizes without antialias.
 
     It reads at most four pixels for each, so all of a large picture is never made a float.
     """
@@ -130,7 +138,8 @@ def _sampled(rgb: RGB, height: int, width: int) -> torch.Tensor:
     for row in (top, bottom):
         one, other = (torch.from_numpy(rgb[row][:, column]).float() for column in (left, right))
         rows.append(one + (other - one) * along[:, None])
-    return (rows[0] + (rows[1] - rows[0]) * down[:, None, None]).permute(2, 0, 1)
+    x = (rows[0] + (rows[1] - rows[0]) * down[:, None, None]) / 255
+    return ((x - torch.tensor(list(mean))) / torch.tensor(list(std))).permute(2, 0, 1)[None]
 
 
 def _between(side: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.int64], torch.Tensor]:
