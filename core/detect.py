@@ -7,6 +7,7 @@ needed: the queries divide the objects among themselves. A convolutional detecto
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ from core.sources.resolver import Progress
 from core.types import Detections, RunInfo
 
 Arrays = tuple[NDArray[Any], ...]
+#: From a network and its input (B, …) to logits (B, L, Q, C), boxes (B, L, Q, 4), and more.
+Compute = Callable[[Any, torch.Tensor], tuple[torch.Tensor, ...]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +86,7 @@ def predict(
     threshold = checks.number(threshold, "The threshold", 0, 1)
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
-    found = _inside(picture, checkpoint, progress)
+    found, _ = _inside(picture, checkpoint, progress)
     boxes, scores, numbers = found.answers(threshold)
     labels = tuple(found.labels.get(int(c), f"class {c}") for c in numbers)
     return Detections(boxes, scores, labels, found.size, found.info)
@@ -99,7 +102,31 @@ def inside(
     """
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
-    return _inside(picture, checkpoint, progress)
+    return _inside(picture, checkpoint, progress)[0]
+
+
+def recorded(
+    image: images.ImageLike,
+    checkpoint: str,
+    name: str,
+    compute: Compute,
+    accepts: Callable[[Any], object],
+    progress: Progress | None = None,
+) -> tuple[Inside, Arrays]:
+    """As `inside`, of a pass of which `compute` keeps more; done once and kept under `name`.
+
+    Args:
+        name: of the result in the output store; one for each `compute`.
+        compute: gives logits and boxes as `detector.by_layer`, then other tensors (B, …), which are
+            returned without the batch; it leaves no hook behind.
+        accepts: is given the network first, and may refuse it with an error.
+
+    Raises:
+        InputError, CheckpointError, OutOfMemory.
+    """
+    picture = images.picture(image)
+    transforms.refuse_narrow(*picture.size)
+    return _inside(picture, checkpoint, progress, name, compute, accepts)
 
 
 def classes(checkpoint: str = "auto") -> tuple[str, ...]:
@@ -127,58 +154,66 @@ def parameters(checkpoint: str = "auto") -> tuple[int, int]:
         return own, sum(p.numel() for p in base.model.parameters() if id(p) not in classes)
 
 
-def _inside(picture: images.Picture, checkpoint: str, progress: Progress | None) -> Inside:
+def _inside(
+    picture: images.Picture,
+    checkpoint: str,
+    progress: Progress | None,
+    name: str = "queries",
+    compute: Compute = detector.by_layer,
+    accepts: Callable[[Any], object] | None = None,
+) -> tuple[Inside, Arrays]:
+    """The prediction by layer, and what else `compute` returns, kept under `name`."""
     maps = Maps(picture.pixels, progress)
 
-    def request() -> Inside:
+    def request() -> tuple[Inside, Arrays]:
         with runtime.run("detect", checkpoint, _build, progress) as run:
+            if accepts is not None:
+                accepts(run.model)
             view, kind, (h, w) = run.extra.view, run.extra.kind, picture.size
 
-            def compute() -> Arrays:
+            def passed() -> Arrays:
                 if view is not None:
-                    return _tokens(run, maps.of(run, view))
-                return _queries(run, picture.pixels())
+                    return _tokens(run, maps.of(run, view), name, compute)
+                return _queries(run, picture.pixels(), name, compute)
 
-            logits, boxes, *more, spent = run.output(("queries", picture.digest), compute)
+            logits, boxes, *more, spent = run.output((name, picture.digest), passed)
             maps.note(run)
             seconds, labels = float(spent[0]), run.extra.labels
             if isinstance(run.model, AnchoredNet):
                 logits, boxes, pairs = anchored.read(logits, boxes, more, run.model.net)
                 place = pairs.shapes, (w, h), run.info(), seconds, pairs
-                return Inside(logits, boxes, kind, labels, *place)
+                return Inside(logits, boxes, kind, labels, *place), ()
             dense = view is not None and kind == "dense"
             sides = [view.size // stride for stride in detector.LEVELS] if view and dense else []
             levels = tuple((side, side) for side in sides)
-            return Inside(logits, boxes, kind, labels, levels, (w, h), run.info(), seconds)
+            found = Inside(logits, boxes, kind, labels, levels, (w, h), run.info(), seconds)
+            return found, tuple(more)
 
     return maps.serve(request)
 
 
-def _tokens(run: runtime.Run[Detector], maps: trunk.Features) -> Arrays:
-    """Logits and boxes of a network that begins with the trunk's maps."""
-    module: Any = run.model
+def _tokens(
+    run: runtime.Run[Detector], maps: trunk.Features, name: str, compute: Compute
+) -> Arrays:
+    """What `compute` says of a network that begins with the trunk's maps, and the seconds."""
 
     def heads(*parts: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return detector.by_layer(module, detector.pack(*parts))
+        return compute(run.model, detector.pack(*parts))
 
     with run.watch.stage("forward"):
-        out = run.batched(timed(heads), maps.head, maps.stride16, maps.stride8)
-    *arrays, spent = _checked(out)
+        parts = maps.head, maps.stride16, maps.stride8
+        *arrays, spent = _checked(run.batched(timed(heads), *parts, same=name))
     return (*arrays, spent + maps.seconds)
 
 
-def _queries(run: runtime.Run[Detector], rgb: images.RGB) -> Arrays:
+def _queries(run: runtime.Run[Detector], rgb: images.RGB, name: str, compute: Compute) -> Arrays:
     with run.watch.stage("prepare"):
         assert run.extra.transform is not None  # only networks on the trunk have none
         x = run.extra.transform(rgb)  # (1, 3, h, w)
-
-    def queries(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return detector.by_layer(run.model, batch)
-
+    passed = timed(lambda batch: compute(run.model, batch))
     with run.watch.stage("forward"):
         # Only pictures of one size share a pass: padding to a common size would move the boxes.
-        out = run.batched(timed(queries), x)  # (1, L, Q, C), (1, L, Q, 4), …
-    return _checked(out)
+        return _checked(run.batched(passed, x, same=name))
 
 
 def _checked(out: tuple[torch.Tensor, ...]) -> Arrays:

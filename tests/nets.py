@@ -275,3 +275,59 @@ def dncnn(inputs: int, outputs: int, mode: str = "DnCNN") -> Any:
 
     torch.manual_seed(0)
     return DnCNN(in_nc=inputs, out_nc=outputs, nc=8, nb=8, act_mode="R", mode=mode).eval()
+
+
+def deformable_detr(kind: str) -> tuple[Any, dict[str, Any]]:
+    """A small "rt_detr", "rt_detr_v2" or "d_fine" with random weights on 64 x 64 pixels, and the
+    config of its file."""
+    import transformers
+
+    name = {"rt_detr": "RTDetr", "rt_detr_v2": "RTDetrV2", "d_fine": "DFine"}[kind]
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {
+        "encoder_hidden_dim": 32,
+        "encoder_in_channels": [16, 24, 32],
+        "encoder_ffn_dim": 32,
+        "encoder_attention_heads": 2,
+        "encoder_layers": 2,
+        "d_model": 32,
+        "num_queries": 9,
+        "decoder_in_channels": [32, 32, 32],
+        "decoder_ffn_dim": 32,
+        "decoder_layers": 3,
+        "decoder_attention_heads": 4,
+        "hidden_expansion": 0.5,
+        "num_denoising": 0,
+        "id2label": {0: "cat", 1: "dog", 2: "cup"},
+    }
+    backbone: dict[str, Any] = {
+        "model_type": "rt_detr_resnet",
+        "embedding_size": 8,
+        "hidden_sizes": [8, 16, 24, 32],
+        "depths": [1, 1, 1, 1],
+        "layer_type": "basic",
+        "out_features": ["stage2", "stage3", "stage4"],
+    }
+    if kind == "d_fine":
+        sizes |= {"decoder_n_points": [3, 6, 3], "max_num_bins": 8, "lqe_hidden_dim": 8}
+        backbone = {
+            "model_type": "hgnet_v2",
+            "embedding_size": 8,
+            "stem_channels": [3, 8, 8],
+            "stage_in_channels": [8, 8, 16, 24],
+            "stage_mid_channels": [8, 8, 8, 8],
+            "stage_out_channels": [8, 16, 24, 32],
+            "stage_num_blocks": [1, 1, 1, 1],
+            "stage_numb_of_layers": [1, 1, 1, 1],
+            "hidden_sizes": [8, 16, 24, 32],
+            "depths": [1, 1, 1, 1],
+            "out_features": ["stage2", "stage3", "stage4"],
+        }
+    config = getattr(transformers, f"{name}Config")(backbone_config=backbone, **sizes)
+    model = getattr(transformers, f"{name}ForObjectDetection")(config).eval()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear):
+                torch.nn.init.normal_(module.weight, std=0.3)
+    side = {"height": 64, "width": 64}
+    return model, {"detr": config.to_dict(), "size": side, "mean": [0.0] * 3, "std": [1.0] * 3}

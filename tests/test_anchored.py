@@ -16,7 +16,7 @@ from torchvision.ops import batched_nms
 
 from core import detect
 from core.errors import InputError
-from core.lessons import matching, nms
+from core.lessons import matching, nms, queries
 from core.nets import anchored, transforms
 
 CLASSES = 6
@@ -143,6 +143,9 @@ def test_the_lessons_nms_is_torchvisions(made, key, picture):
     np.testing.assert_array_equal(before.levels, before.inside.anchored.levels[before.tokens])
 
 
-def test_true_boxes_are_not_matched_with_anchors(key, picture):
+def test_lessons_of_queries_refuse_anchors(key, picture):
+    image = picture(120, 90)
     with pytest.raises(InputError, match="choose a DETR"):
-        matching.look(picture(120, 90), None, key)
+        matching.look(image, None, key)
+    with pytest.raises(InputError, match="choose a DETR"):
+        queries.look(image, key)

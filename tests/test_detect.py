@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from core import detect
 from core.errors import CheckpointError, InputError
+from core.lessons import queries
 from core.nets import detectors
 from core.serving import runtime
 from tests import nets
@@ -254,3 +255,5 @@ def test_rf_detr_of_transformers(shelf, picture):
     corner = expected["boxes"].clamp(min=0).minimum(torch.tensor([90, 60, 90, 60]))
     np.testing.assert_allclose(found.boxes, corner, atol=0.1)
     assert found.labels == tuple(config.id2label[int(i)] for i in expected["labels"])
+    with pytest.raises(InputError, match="RF-DETR; choose another DETR"):
+        queries.look(image, key)

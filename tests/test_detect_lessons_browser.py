@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +18,13 @@ from torchvision import models, ops
 
 from core import checkpoints, detect
 from core.checkpoints import Checkpoint
-from core.lessons import detectors, matching, nms
+from core.lessons import detectors, matching, nms, queries, slots
 from demos import viewers
-from tests.browser import PHONE, page_of, tab
+from demos.shell import ui
+from demos.viewers import queries as view_values
+from demos.viewers import view
+from tests import nets
+from tests.browser import PHONE, page_again, page_of, tab
 from tests.live import EXAMPLES
 from tests.test_anchored import ARCHS, net
 from tests.test_detect_lessons import a_case, some_boxes
@@ -116,6 +121,11 @@ def opened(page: Any, url: str, key: str, kind: str) -> Any:
     """The view of a lesson on the first picture, with a list of later requests to the queue."""
     page.goto(url)
     tab(page, "Detect")
+    return unfolded(page, key, kind)
+
+
+def unfolded(page: Any, key: str, kind: str) -> Any:
+    """The view of another lesson on the same page."""
     page.locator(f"#lesson-{key} > button").first.click()
     page.wait_for_function(
         "what => document.querySelector(what)?.dataset.drawn", arg=f"#lesson-{key} .{kind}"
@@ -148,7 +158,7 @@ def drag(page: Any, canvas: Any, start: tuple[float, float], end: tuple[float, f
 
 def test_drawn_boxes_are_matched_without_a_request(browser, url):
     expected = matching.look(EXAMPLES / "chelsea.jpg")
-    with page_of(browser) as page:
+    with page_again(browser) as page:
         view = opened(page, url, "matching", "mt")
         joins = requests_of(page)
         first = drawn(view)
@@ -200,9 +210,128 @@ def check_two_boxes(page: Any, view: Any) -> None:
     assert "IoU 0.000" not in view.locator(".mt-two-said").inner_text()
 
 
+def test_queries_layers_and_heads_move_without_a_request(browser, url):
+    """What is drawn is what Python computes, for a click, the mouse, and the keys."""
+    found = queries.look(EXAMPLES / "chelsea.jpg")
+    stages, order = len(found.inside.layers_boxes) + 1, np.argsort(-found.scores()[0])
+    with page_again(browser) as page:
+        view = opened(page, url, "queries", "qy")
+        joins = requests_of(page)
+        agrees(found, drawn(view), int(order[0]), stages - 1)
+        canvas = view.locator(".qy-boxes")
+        canvas.focus()
+        page.keyboard.press("ArrowRight")
+        agrees(found, drawn(view), int(order[1]), stages - 1)
+        page.keyboard.press("ArrowDown")
+        agrees(found, drawn(view), int(order[1]), stages - 2)
+        view.locator(".qy-heads button").nth(2).click()
+        agrees(found, drawn(view), int(order[1]), stages - 2, head=2)
+        view.locator(".qy-stage").fill("0")
+        start = drawn(view)
+        assert start["stage"] == 0 and start["among"] == []
+        np.testing.assert_allclose(start["over"], found.chosen.places[order[1]], atol=1e-6)
+        view.locator(".qy-stage").fill("2")
+        view.locator(".qy-threshold").fill("0.05")
+        sure = np.flatnonzero(found.scores(1)[0] >= 0.05)
+        assert set(drawn(view)["sure"]) == set(sure.tolist())
+        check_pointing(page, view, canvas)
+        assert joins == []
+        check_slots(page)
+
+
+def agrees(found: Any, shown: dict[str, Any], query: int, stage: int, head: int = -1) -> None:
+    layer = stage - 1
+    assert (shown["query"], shown["stage"], shown["head"]) == (query, stage, head)
+    corners = np.array(shown["box"]) * np.tile(found.inside.size, 2)
+    np.testing.assert_allclose(corners, found.boxes(layer)[query], atol=0.01)
+    score, number = (part[query] for part in found.scores(layer))
+    assert shown["name"] == found.label(int(number)) and shown["p"] == pytest.approx(score)
+    points, weights, _ = found.over.read(layer, head, query)
+    np.testing.assert_allclose(shown["over"], points[weights.argmax()], atol=1e-3)
+    among = found.among.weights(layer, head)[query].copy()
+    among[query] = 0
+    assert among[shown["among"][0]] == pytest.approx(among.max(), abs=1e-4)
+
+
+def test_a_dense_detr_shows_what_places_look_at(browser, shelf, tmp_path, monkeypatch, picture):
+    """The view alone, with a small DETR: every query looks at a whole map, and so do places."""
+    monkeypatch.setattr(ui, "result_path", lambda name: tmp_path / name)
+    shelf.starter("detect", *nets.detr(), name="small")
+    image = picture(96, 64)
+    found = queries.look(image, "small")
+    value = view_values.packed(image, found)
+    with page_of(browser) as page:
+        mount(page, view_values.QueriesView, value)
+        view = page.locator(".qy")
+        page.wait_for_function("document.querySelector('.qy').dataset.drawn")
+        best = int(found.scores()[0].argmax())
+        assert drawn(view)["query"] == best and drawn(view)["stage"] == 0
+        rows, columns = found.over.grid
+        x, y = drawn(view)["over"]
+        weights = found.over.weights(-1, -1)[best]
+        top = weights[int(y * rows) * columns + int(x * columns)]
+        assert top == pytest.approx(weights.max(), rel=1e-3)
+        none = found.probabilities()[best, -1]
+        assert f"no object\n{none:.0%}".replace("%", " %") in view.locator(".qy-bars").inner_text()
+        place = view.locator(".qy-place")
+        place.focus()
+        for key in ["ArrowLeft"] * columns + ["ArrowUp"] * rows + ["ArrowRight"]:
+            page.keyboard.press(key)
+        weights = found.encoder.weights(-1, -1)[1]
+        assert weights[drawn(view)["place"]] == pytest.approx(weights.max(), rel=1e-3)
+        area = place.bounding_box()
+        place.click(position={"x": area["width"] - 2, "y": area["height"] - 2})
+        weights = found.encoder.weights(-1, -1)[-1]
+        assert weights[drawn(view)["place"]] == pytest.approx(weights.max(), rel=1e-3)
+
+
+def mount(page: Any, kind: type[view.View], value: dict[str, Any]) -> None:
+    """A view on an empty page, as gr.HTML would set it up, with its files as addresses."""
+    files = {
+        value[name]: "data:application/octet-stream;base64,"
+        + base64.b64encode(Path(value[name]).read_bytes()).decode()
+        for name in ("numbers", "picture")
+    }
+    script = "".join(view._text(name) for name in ("paint.js", *kind.scripts))
+    page.set_content(f"<style>{view._text('paint.css')}</style>{view._text(kind.markup)}")
+    page.evaluate(
+        """([script, value, files]) => new Function(
+            "element", "props", "watch", "fileAddress", script
+        )(document.body, { value }, () => {}, (name) => files[name])""",
+        [script, json.loads(json.dumps(value)), files],
+    )
+
+
+def check_slots(page: Any) -> None:
+    found = slots.look("auto", [EXAMPLES / name for name in ("chelsea.jpg", "hopper.jpg")])
+    view = unfolded(page, "slots", "sl")
+    view.locator(".sl-all button").nth(1).click()
+    assert drawn(view)["slot"] == 1 and drawn(view)["slots"] == found.boxes.shape[1]
+    said = {row.split("\t")[0]: row for row in view.locator(".sl-rows").inner_text().splitlines()}
+    for i, name in enumerate(found.names):
+        width, height = found.boxes[i, 1, 2:]
+        assert found.labels[i][1] in said[name]
+        assert said[name].endswith(f"{width:.2f} x {height:.2f}")
+
+
+def check_pointing(page: Any, view: Any, canvas: Any) -> None:
+    """The mouse previews the box at whose side it is; a click keeps it, and another goes on."""
+    canvas.scroll_into_view_if_needed()
+    area, kept = canvas.bounding_box(), drawn(view)["query"]
+    page.mouse.move(area["x"] + area["width"] * 0.5, area["y"] + area["height"] * 0.3)
+    over = drawn(view)["query"]
+    assert over != kept
+    page.mouse.move(area["x"] + area["width"] * 0.5, area["y"] - 30)
+    assert drawn(view)["query"] == kept
+    page.mouse.click(area["x"] + area["width"] * 0.5, area["y"] + area["height"] * 0.3)
+    assert drawn(view)["query"] == over
+    page.mouse.click(area["x"] + area["width"] * 0.5, area["y"] + area["height"] * 0.3)
+    assert drawn(view)["query"] != over
+
+
 def test_nms_follows_its_sliders_without_a_request(browser, url):
     dense, queries = nms.compare(EXAMPLES / "chelsea.jpg")
-    with page_of(browser) as page:
+    with page_again(browser) as page:
         view = opened(page, url, "nms", "nm")
         joins = requests_of(page)
         view.locator(".nm-score").fill("0.2")
@@ -240,6 +369,11 @@ def test_on_a_phone_both_fit_and_a_finger_draws(browser, url):
         assert drawn(view)["chosen"] == count, "the small box in the middle"
         for name in (".mt-picture", ".mt-two"):
             assert view.locator(name).bounding_box()["width"] <= PHONE["width"]
+        view = unfolded(page, "queries", "qy")
+        before = drawn(view)["query"]
+        view.locator(".qy-list button").nth(1).tap()
+        assert drawn(view)["query"] != before
+        assert view.locator(".qy-boxes").bounding_box()["width"] <= PHONE["width"]
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 

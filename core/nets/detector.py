@@ -193,6 +193,8 @@ def by_layer(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     heads = getattr(model, "class_labels_classifier", None)
     if heads is None:
         out = model(pixel_values=x)
+        if hasattr(model.model.decoder, "lqe_layers"):
+            return _fine_layers(model.model.decoder, out)
         layers = getattr(out, "intermediate_logits", None)
         places = getattr(out, "intermediate_reference_points", None)
         if layers is None or places is None or layers.shape[1] != places.shape[1]:
@@ -204,6 +206,27 @@ def by_layer(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     logits = torch.stack([*map(heads, early), out.logits], 1)
     boxes = torch.stack([*(model.bbox_predictor(x).sigmoid() for x in early), out.pred_boxes], 1)
     return logits.float(), boxes.float()
+
+
+def _fine_layers(decoder: Any, out: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """`by_layer` of D-FINE, which computes the answers of its other layers only in training.
+
+    Each layer adds to the distributions of where the four sides lie.
+    """
+    from transformers.models.d_fine import modeling_d_fine as library
+
+    bins = library.weighting_function(decoder.max_num_bins, decoder.up, decoder.reg_scale)
+    start, logits, boxes = out.initial_reference_points[:, -1], [], []
+    sides = before = torch.zeros((), device=start.device)
+    states = out.intermediate_hidden_states  # (L, B, N, d)
+    for i, state in enumerate(states[: decoder.eval_idx]):
+        sides = decoder.bbox_embed[i](state + before) + sides
+        moved = decoder.integral(sides, bins)
+        boxes.append(library.distance2bbox(start, moved, decoder.reg_scale))
+        logits.append(decoder.lqe_layers[i](decoder.class_embed[i](state), sides))
+        before = state
+    found = [*logits, out.logits], [*boxes, out.pred_boxes]
+    return torch.stack(found[0], 1).float(), torch.stack(found[1], 1).float()
 
 
 def from_settings(settings: dict[str, Any]) -> nn.Module:

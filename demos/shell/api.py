@@ -24,6 +24,7 @@ _EXAMPLES = {
     "points": [[120, 80, 1]],
     "box": [40, 30, 220, 180],
     "boxes": [[40, 30, 220, 180, "cat"]],
+    "place": [120, 90],
     "weights": [1, 5, 2],
     "unmatched": 0.1,
     "sigma": 25,

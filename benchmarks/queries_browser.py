@@ -1,0 +1,81 @@
+"""From a move of the layer slider to the painted boxes and attention, on Detect with the starter.
+
+    python -m benchmarks.queries_browser [--moves 30]
+
+Serves the app on this machine, opens *What each query looks at* in a headless Chromium, moves the
+slider, and reads the time from the page itself: from the slider's event to the frame after all has
+been drawn. The boxes then glide to their places, which is not counted. Run it on an idle machine.
+Needs Chromium (the `chromium` package, or CHROMIUM=path).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+from typing import Any
+
+GOAL_MS = 50.0
+LIMIT_MS = 120_000
+MOVE = """stage => new Promise((done) => {
+  const slider = document.querySelector('#lesson-queries .qy-stage');
+  const root = document.querySelector('#lesson-queries .qy');
+  const started = performance.now();
+  slider.value = String(stage);
+  slider.dispatchEvent(new Event('input', { bubbles: true }));
+  if (JSON.parse(root.dataset.drawn).stage !== stage) throw new Error('not drawn');
+  requestAnimationFrame(() => done(performance.now() - started));
+})"""
+
+
+def by_page(moves: int) -> list[float]:
+    """Milliseconds of each move on the served page."""
+    os.environ.setdefault("VISION_HUB_OFFLINE", "1")
+    from playwright.sync_api import sync_playwright
+
+    import app
+
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with app.served() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(LIMIT_MS)
+        page.goto(url)
+        times = measure(page, moves)
+        browser.close()
+    return times
+
+
+def measure(page: Any, moves: int) -> list[float]:
+    """Milliseconds of each move between the layers of the first example."""
+    page.get_by_role("tab", name="Detect", exact=True).click()
+    page.locator("#lesson-queries > button").first.click()
+    page.wait_for_function("document.querySelector('#lesson-queries .qy')?.dataset.drawn")
+    stages = int(page.locator("#lesson-queries .qy-stage").get_attribute("max")) + 1
+    times = []
+    for i in range(moves + 1):
+        times.append(float(page.evaluate(MOVE, i % stages)))
+        page.wait_for_timeout(400)  # until the boxes have come to rest
+    return times[1:]  # the first one warms the browser up
+
+
+def main() -> int:
+    """Print the times; return 1 if the goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--moves", type=int, default=30)
+    times = by_page(parser.parse_args().moves)
+    median = statistics.median(times)
+    print(f"cores {os.cpu_count()}, load average {os.getloadavg()[0]:.1f}")
+    print(
+        f"layer slider to paint: median {median:.0f} ms (goal {GOAL_MS:g}), {min(times):.0f} to "
+        f"{max(times):.0f} ms of {len(times)} moves"
+    )
+    return int(median > GOAL_MS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
