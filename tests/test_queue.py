@@ -338,6 +338,18 @@ def test_a_page_that_listens_again_gets_all_that_is_still_to_come(hub):
     assert hub.begun == hub.ended == ["0", "1", "2"]
 
 
+def test_each_client_that_leaves_has_the_whole_time_to_come_back(hub, monkeypatch):
+    monkeypatch.setattr(streams, "GRACE", 2.0)
+    hub.join("slow", name="slow")
+    left(hub, "slow")
+    time.sleep(1.4)
+    left(hub, "slow")
+    time.sleep(1.4)  # the time of the first is over, that of the second is not
+    hub.go_on.release()
+    done = [m for m in hub.listen("slow") if m["msg"] == "process_completed"]
+    assert [m["output"]["data"] for m in done] == [["slow"]]
+
+
 def test_the_jobs_of_a_page_that_does_not_come_back_are_stopped(hub, monkeypatch):
     monkeypatch.setattr(streams, "GRACE", 0.2)
     hub.join("gone")

@@ -22,6 +22,7 @@ class _Stream:
 
     def __init__(self, app: App, scope: Any) -> None:
         self.start: Message | None = None
+        self.clients = 0  # that it has had
         self._waiting: list[Message] = []  # while nobody reads
         self._send: Send | None = None
         self._replaced = asyncio.Event()  # the client that reads it now is
@@ -53,6 +54,7 @@ class _Stream:
     async def serve(self, receive: Receive, send: Send) -> bool:
         """Pass it on to a client, instead of to the one before; whether it has ended, else the
         client has left."""
+        self.clients += 1
         self._replaced.set()
         self._replaced = replaced = asyncio.Event()
         self._send = None
@@ -105,9 +107,11 @@ class Streams:
         stream = self._streams.get(session)
         if stream is None or not stream.is_going:
             stream = self._streams[session] = _Stream(self.app, scope)
+        client = stream.clients + 1
         if not await stream.serve(receive, send):
             await asyncio.sleep(GRACE)
-            if not stream.is_unread:  # somebody has taken it over, or it has ended
+            # Somebody has taken it over, and waits themselves if they have left since; or it ended.
+            if stream.clients != client or not stream.is_unread:
                 return
             await stream.end()
         if self._streams.get(session) is stream:
