@@ -177,3 +177,14 @@ def watch_errors(page: Any) -> list[str]:
 def tab(page: Any, name: str) -> None:
     """Open a tab of the app by its title."""
     page.get_by_role("tab", name=name, exact=True).click()
+
+
+def without_picture(page: Any) -> None:
+    """Remove the page's picture, and close its messages, for a test that finds the page in use."""
+    for toast in page.locator(".toast-close").all():
+        toast.click()
+    page.wait_for_function("!document.querySelector('.toast-body')")
+    remove = page.locator('#picture [aria-label="Remove Image"]')
+    if remove.count():
+        remove.click()
+    page.wait_for_function("document.body.dataset.picture === 'none'")
