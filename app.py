@@ -35,7 +35,7 @@ from core.settings import get_settings
 from core.sources import downloads, resolver
 from demos import _page
 from demos.gradio_patches import queue, sessions
-from demos.server import gate, guard, http, pages
+from demos.server import basic, gate, guard, http, mcp, pages
 from demos.shell import owner, preview, ui
 
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
@@ -97,6 +97,7 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
     rules = guard.Rules(
         settings.per_minute,
         login=settings.login is not None,
+        mcp=settings.mcp,
         previews=_page.previews(page),
     )
     middleware = [
@@ -105,6 +106,15 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
         Middleware(preview.Previews),
         Middleware(pages.Pages, login=rules.login),
     ]
+    lifespan = gate.around(rules.login)
+    if settings.mcp:
+        offered = mcp.Mcp(_page.tools(page), guard.MAX_JSON)
+        middleware = [
+            Middleware(basic.Basic),
+            *middleware,
+            Middleware(offered.middleware),
+        ]
+        lifespan = offered.around(lifespan)
     options: dict[str, Any] = {
         # Unset, Gradio's own GRADIO_SERVER_NAME decides, which Spaces set.
         "server_name": settings.address,
@@ -120,10 +130,11 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
+        "mcp_server": False,  # ours is demos/server/mcp.py
         "app_kwargs": {
             "routes": routes,
             "middleware": middleware,
-            "lifespan": gate.around(rules.login),
+            "lifespan": lifespan,
         },
     }
     http.install()
@@ -197,6 +208,10 @@ def main() -> None:
     page = _page.build()
     try:
         launch(page, prevent_thread_lock=True)
+    except ImportError as error:
+        if error.name != "mcp":
+            raise
+        sys.exit(mcp.MISSING)
     except OSError as error:
         if "empty port" not in str(error):
             raise

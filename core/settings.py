@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     elsewhere. `probe` is how many seconds Hugging Face has to answer before a download, `stall`
     how many may pass without a new byte before a download ends. `precision` "auto" is bf16 if that
     was measured to agree with fp32 (`core.start.agreement`), else fp32. `preload` names checkpoints
-    to download at startup.
+    to download at startup. `mcp` offers the endpoints as tools for language models.
     """
 
     # Explicit aliases: DEVICE or HOST mean other things to other programs.
@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     precision: Precision = Field(default="auto", validation_alias="VISION_HUB_PRECISION")
     batch: int | None = Field(default=None, ge=1, le=64, validation_alias="VISION_HUB_BATCH")
     preload: str | None = Field(default=None, validation_alias="VISION_HUB_PRELOAD")
+    mcp: bool = Field(default=False, validation_alias="VISION_HUB_MCP")
     offline: bool = Field(default=False, validation_alias="VISION_HUB_OFFLINE")
     hub_endpoint: str | None = Field(default=None, validation_alias="HF_ENDPOINT")
     hub_cache: Path | None = Field(default=None, validation_alias="HF_HUB_CACHE")

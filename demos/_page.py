@@ -11,12 +11,13 @@ import gradio as gr
 
 from core.cpu import allocator
 from core.sources import resolver
-from demos import discover
+from demos import discover, lessons_of
 from demos.gradio_patches import check, light
 from demos.gradio_patches import queue as _queue
-from demos.server import answer
+from demos.server import answer, mcp
 from demos.shell import api as _api
 from demos.shell import examples, offers, owner, picker, result, ui
+from demos.shell import tools as _tools
 from demos.shell.shared import SharedPicture, about
 
 _trimmer = allocator.Trimmer()
@@ -125,6 +126,12 @@ def previews(page: gr.Blocks) -> frozenset[int]:
         for number, fn in page.fns.items()
         if any(event == "hover" for _, event in fn.targets)
     )
+
+
+def tools(page: gr.Blocks) -> list[mcp.Tool]:
+    """The endpoints that language models may call; lessons answer with numbers for a drawing."""
+    lessons = [one.endpoint for tab in discover() for one in lessons_of(tab.key)]
+    return _tools.of_page(page, frozenset({"status", *(one.name for one in lessons if one)}))
 
 
 def checkpoints() -> list[dict[str, object]]:

@@ -19,6 +19,7 @@ from typing import Any
 import gradio as gr
 
 from demos import _page, discover, lessons_of
+from demos.shell import docstrings
 from demos.shell.file_in import FileIn
 from demos.shell.image import ImageIn
 
@@ -81,10 +82,10 @@ def endpoints() -> list[Described]:
 
 
 def _described(name: str, fn: Any, parameters: list[dict[str, Any]]) -> Described:
-    summary, said, returns = sections(inspect.getdoc(fn.fn) or "")
+    said = docstrings.sections(inspect.getdoc(fn.fn))
     return Described(
         name,
-        summary,
+        said.summary,
         tuple(
             Parameter(
                 one["parameter_name"],
@@ -92,12 +93,12 @@ def _described(name: str, fn: Any, parameters: list[dict[str, Any]]) -> Describe
                 "required"
                 if isinstance(component, ImageIn)
                 else f"`{json.dumps(one['parameter_default'])}`",
-                said.get(one["parameter_name"], ""),
+                said.parameters.get(one["parameter_name"], ""),
             )
             for component, one in zip(fn.inputs, parameters, strict=True)
         ),
         tuple(_kind(component) for component in fn.outputs),
-        returns,
+        said.returns,
     )
 
 
@@ -105,21 +106,6 @@ def _kind(component: Any) -> str:
     if type(component) is gr.Image:
         return "picture (PNG)" if component.format == "png" else "picture"
     return TYPES[type(component)]
-
-
-def sections(doc: str) -> tuple[str, dict[str, str], str]:
-    """The text before `Args:` of a Google docstring, what it says of each parameter, and what of
-    the result."""
-    head, _, rest = doc.partition("\nArgs:\n")
-    head, _, alone = head.partition("\nReturns:\n")
-    arguments, _, returns = rest.partition("\nReturns:\n")
-    said: dict[str, str] = {}
-    for name, text in re.findall(
-        r"^ {4}(\w+): (.*?)(?=^ {4}\w+: |\Z)", arguments, re.MULTILINE | re.DOTALL
-    ):
-        said[name] = " ".join(text.split())
-    returns = (returns or alone).partition("\nRaises:\n")[0]
-    return " ".join(head.split()), said, " ".join(returns.split())
 
 
 def table(found: list[Described]) -> str:

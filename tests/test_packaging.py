@@ -30,6 +30,8 @@ RUN_PARTS = ("app.py", "core", "demos", "vision_hub")
 DEV_PARTS = ("training", "benchmarks", "scripts", "tests")
 #: run by hand, in environments that hold older libraries
 APART = {ROOT / "tests" / "published_keys" / "make.py"}
+#: for those who want it; imported only where a setting asks for it
+EXTRAS = ("requirements-mcp.txt",)
 #: module -> distribution of what only the benchmark of the starters needs
 NOT_INSTALLED = {"sklearn": "scikit-learn", "cv2": "opencv-python-headless"}
 
@@ -94,8 +96,11 @@ def third_party_imports(parts: tuple[str, ...]) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("parts", "files"),
     [
-        (RUN_PARTS, ("requirements.txt",)),
-        (DEV_PARTS, ("requirements.txt", "requirements-dev.txt", "requirements-bench.txt")),
+        (RUN_PARTS, ("requirements.txt", *EXTRAS)),
+        (
+            DEV_PARTS,
+            ("requirements.txt", *EXTRAS, "requirements-dev.txt", "requirements-bench.txt"),
+        ),
     ],
     ids=["run", "dev"],
 )
@@ -124,7 +129,7 @@ def test_everything_required_is_used():
 def test_constraints_pin_what_is_required(python: str, system: str, processor: str):
     environment = machine(python, system, processor)
     pins = applying("constraints.txt", environment)
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-mcp.txt", "requirements-dev.txt"):
         for key, requirement in applying(name, environment).items():
             assert key in pins, f"{key} of {name} has no line in constraints.txt"
             (pin,) = pins[key].specifier
@@ -134,13 +139,16 @@ def test_constraints_pin_what_is_required(python: str, system: str, processor: s
 
 def test_installed_versions_fit_the_requirements():
     environment = dict(default_environment())
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-mcp.txt", "requirements-dev.txt"):
         for key, requirement in applying(name, environment).items():
             installed = metadata.version(key)
             assert requirement.specifier.contains(installed, prereleases=True), requirement
 
 
-FILES = ["requirements.txt", "requirements-dev.txt", "requirements-bench.txt", "constraints.txt"]
+FILES = [
+    *("requirements.txt", *EXTRAS, "requirements-dev.txt", "requirements-bench.txt"),
+    "constraints.txt",
+]
 
 
 @pytest.mark.parametrize("name", FILES)

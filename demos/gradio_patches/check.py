@@ -41,7 +41,6 @@ USED: dict[str, tuple[str, ...]] = {
     "demos/shell/ui.py": tuple(
         f"context.LocalContext.{name}" for name in ("blocks", "event_id", "request")
     ),
-    "demos/shell/api.py": ("utils.get_function_description",),
     "demos/server/guard.py": ("route_utils.FnIndexInferError",),
     "demos/segment/__init__.py": ("EventData._data",),
 }
@@ -49,7 +48,7 @@ USED: dict[str, tuple[str, ...]] = {
 
 MODULES = (
     *("blocks", "context", "data_classes", "processing_utils", "queueing", "route_utils"),
-    *("server_messages", "state_holder", "utils"),
+    *("server_messages", "state_holder"),
 )
 
 
