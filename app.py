@@ -172,6 +172,21 @@ def served() -> Iterator[str]:
         yield str(page.local_url)
 
 
+def use_replicas() -> None:
+    """Send the tasks' calls to the replicas of a Ray cluster, or end with a sentence."""
+    from core.serving import backends
+    from scale import environment, page
+
+    try:
+        backends.use(page.Ray())
+    except ImportError as error:
+        if error.name != "ray":
+            raise
+        sys.exit(environment.MISSING)
+    except ConnectionError:
+        sys.exit(environment.NO_CLUSTER)
+
+
 def preload() -> None:
     """Begin the downloads that the settings name, in the background."""
     wanted, unknown = to_preload(get_settings().preloaded, resolver.on_gpu())
@@ -195,6 +210,8 @@ def main() -> None:
     except ValidationError as error:  # its text repeats values, including a password
         sys.exit("\n".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors()))
     collector.spare_libraries()
+    if settings.backend == "ray":
+        use_replicas()
     if not settings.expects_gpu:
         compute_threads.dedicate()
     resolver.limit_waiting(ui.DEVICE_QUEUE[1] // 2)
@@ -223,7 +240,7 @@ def main() -> None:
         _log.warning("No share link could be made; the app is only at %s.", page.local_url)
     _log.info("To pin and unload models: %s", owner.link(str(page.local_url)))
     files.keep_sweeping()
-    _page.warm_up()
+    _page.warm_up(models=settings.backend == "local")
     preload()
     page.block_thread()
 

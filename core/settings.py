@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
+Backend = Literal["local", "ray"]
 _NVIDIA = Path("/dev/nvidiactl")  # exists if a CUDA driver is loaded, on Linux
 
 PUBLIC_RATE = 120  # somebody clicking as fast as possible makes about 100 a minute
@@ -33,6 +34,7 @@ class Settings(BaseSettings):
     how many may pass without a new byte before a download ends. `precision` "auto" is bf16 if that
     was measured to agree with fp32 (`core.start.agreement`), else fp32. `preload` names checkpoints
     to download at startup. `mcp` offers the endpoints as tools for language models.
+    `backend` is where models run: here, or on the replicas of a Ray cluster (`scale/`).
     """
 
     # Explicit aliases: DEVICE or HOST mean other things to other programs.
@@ -54,6 +56,7 @@ class Settings(BaseSettings):
     precision: Precision = Field(default="auto", validation_alias="VISION_HUB_PRECISION")
     batch: int | None = Field(default=None, ge=1, le=64, validation_alias="VISION_HUB_BATCH")
     preload: str | None = Field(default=None, validation_alias="VISION_HUB_PRELOAD")
+    backend: Backend = Field(default="local", validation_alias="VISION_HUB_BACKEND")
     mcp: bool = Field(default=False, validation_alias="VISION_HUB_MCP")
     offline: bool = Field(default=False, validation_alias="VISION_HUB_OFFLINE")
     hub_endpoint: str | None = Field(default=None, validation_alias="HF_ENDPOINT")

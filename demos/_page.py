@@ -165,13 +165,14 @@ def own_html() -> str:
     return f'<table class="rows"><tbody>{rows}</tbody></table>{problems}{empty}'
 
 
-def warm_up() -> threading.Thread:
-    """Import the heavy libraries and load the starters in the background, once the page is up."""
+def warm_up(models: bool = True) -> threading.Thread:
+    """Import the heavy libraries and load the starters in the background, once the page is up;
+    without `models`, only the former."""
 
     def work() -> None:
         from core.start import warm
 
-        warm.everything()
+        warm.everything() if models else warm.libraries()
 
     thread = threading.Thread(target=work, name="warm-up", daemon=True)
     thread.start()

@@ -30,9 +30,13 @@ def main() -> int:
         print(environment.MISSING, file=sys.stderr)
         return 1
     except ConnectionError:
-        print("There is no cluster at RAY_ADDRESS; see docs/scaling.md.", file=sys.stderr)
+        print(environment.NO_CLUSTER, file=sys.stderr)
         return 1
-    cluster.scale_to(asked.replicas, asked.gpus, asked.cpus)
+    try:
+        cluster.scale_to(asked.replicas, asked.gpus, asked.cpus)
+    except TimeoutError as error:
+        print(error, file=sys.stderr)
+        return 1
     address = ray.get_runtime_context().gcs_address
     print(f"{asked.replicas} replicas run in the cluster at {address}.", flush=True)
     if "RAY_ADDRESS" not in os.environ:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from typing import Any
 
 from scale import environment
 from scale.replica import Replica
 
 PREFIX = "replica-"
+START_SECONDS, PAUSE_SECONDS = 180.0, 0.5
 THREADS = 32  # calls at once in a replica, as many as the page admits for two batches
 # What a replica has to know of the settings of whoever starts it.
 _PASSED_ON = ("VISION_HUB_", "HF_")
@@ -54,27 +57,49 @@ def scale_to(count: int, gpus: float = 0, cpus: float = 1, setup: str = "") -> N
         gpus: of each replica; a share such as 0.5 puts two on a GPU.
         cpus: cores that Ray sets aside for each.
         setup: as in `Replica`.
+
+    Raises:
+        TimeoutError: the cluster has too few GPUs or cores, or a replica does not start.
     """
     import ray
 
     wanted = [f"{PREFIX}{number}" for number in range(count)]
     for name in set(names()) - set(wanted):
         ray.kill(ray.get_actor(name))
-    passed_on = {k: v for k, v in os.environ.items() if k.startswith(_PASSED_ON)}
-    made = [
-        ray.remote(Replica)
-        .options(
-            name=name,
-            get_if_exists=True,
-            lifetime="detached",
-            max_restarts=-1,
-            max_concurrency=THREADS,
-            num_cpus=cpus,
-            num_gpus=gpus,
-            scheduling_strategy="SPREAD",
-            runtime_env={"env_vars": passed_on},
+    options = {
+        "get_if_exists": True,
+        "lifetime": "detached",
+        "max_restarts": -1,
+        "max_concurrency": THREADS,
+        "num_cpus": cpus,
+        "num_gpus": gpus,
+        "scheduling_strategy": "SPREAD",
+        "runtime_env": {
+            "env_vars": {k: v for k, v in os.environ.items() if k.startswith(_PASSED_ON)}
+        },
+    }
+    missing = _unanswered(wanted, lambda n: ray.remote(Replica).options(name=n, **options), setup)
+    if missing:
+        raise TimeoutError(
+            f"{len(missing)} of {count} replicas have not started; the cluster may have too few "
+            f"GPUs or cores: {ray.cluster_resources()}."
         )
-        .remote(setup)
-        for name in wanted
-    ]
-    ray.get([replica.status.remote() for replica in made])
+
+
+def _unanswered(wanted: list[str], maker: Callable[[str], Any], setup: str) -> list[str]:
+    """The replicas that do not answer in time; those that do not exist are made."""
+    import ray
+    from ray.exceptions import RayActorError
+
+    end, waiting = time.monotonic() + START_SECONDS, set(wanted)
+    while waiting and time.monotonic() < end:
+        asked = {maker(name).remote(setup).pid.remote(): name for name in waiting}
+        left = max(0.0, end - time.monotonic())
+        done, _ = ray.wait(list(asked), num_returns=len(asked), timeout=left)
+        for one in done:
+            try:
+                ray.get(one)
+                waiting.remove(asked[one])
+            except RayActorError:  # just killed, or starting again
+                time.sleep(PAUSE_SECONDS)
+    return sorted(waiting)

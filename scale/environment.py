@@ -7,6 +7,8 @@ import os
 NAMESPACE = "vision-hub"
 MISSING = "VISION_HUB_BACKEND=ray needs Ray; please run pip install -r requirements-scale.txt."
 
+NO_CLUSTER = "There is no Ray cluster here; start one with python -m scale 2, or set RAY_ADDRESS."
+
 
 def prepare() -> None:
     """Require Ray's token, send no usage figures, and stay on this machine unless RAY_ADDRESS names

@@ -7,6 +7,7 @@ that needs no kept result goes elsewhere if that replica has more to do than oth
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import random
@@ -138,7 +139,12 @@ class Ray:
         with self._lock:
             asked = {name: one.status.remote() for name, one in self._look().items()}
         done, _ = self._ray.wait(list(asked.values()), num_returns=len(asked), timeout=5)
-        return [{"name": n, **self._ray.get(one)} for n, one in asked.items() if one in done]
+        found = []
+        for name, one in asked.items():
+            if one in done:
+                with contextlib.suppress(*self._lost):
+                    found.append({"name": name, **self._ray.get(one)})
+        return found
 
     def _look(self) -> dict[str, Any]:
         """The replicas by name; call it with the lock."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,8 @@ class Replica:
         if setup:
             module, _, name = setup.rpartition(".")
             getattr(importlib.import_module(module), name)()
+        else:
+            threading.Thread(target=warm.everything, name="warm-up", daemon=True).start()
 
     def call(self, name: str, arguments: dict[str, Any]) -> tuple[bool, Any]:
         """(True, the result) of a marked function, or (False, its error if that is for the user).
@@ -67,10 +70,11 @@ class Replica:
             return False, error
 
     def status(self) -> dict[str, object]:
-        """The meter of this process, with its number and its machine."""
-        import ray
-
+        """The meter of this process."""
         from core.serving import runtime
 
-        node = ray.util.get_node_ip_address()
-        return {**runtime.status(), "pid": os.getpid(), "node": node}
+        return runtime.status()
+
+    def pid(self) -> int:
+        """The number of this process."""
+        return os.getpid()

@@ -26,12 +26,12 @@ from tests.conftest import PATIENCE
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 SYSTEMS = (("linux", "x86_64"), ("darwin", "arm64"), ("win32", "AMD64"))
-RUN_PARTS = ("app.py", "core", "demos", "vision_hub")
+RUN_PARTS = ("app.py", "core", "demos", "scale", "vision_hub")
 DEV_PARTS = ("training", "benchmarks", "scripts", "tests")
 #: run by hand, in environments that hold older libraries
 APART = {ROOT / "tests" / "published_keys" / "make.py"}
 #: for those who want it; imported only where a setting asks for it
-EXTRAS = ("requirements-mcp.txt",)
+EXTRAS = ("requirements-mcp.txt", "requirements-scale.txt")
 #: module -> distribution of what only the benchmark of the starters needs
 NOT_INSTALLED = {"sklearn": "scikit-learn", "cv2": "opencv-python-headless"}
 

@@ -33,6 +33,9 @@ class Backend(Protocol):
     def call(self, function: Function, arguments: dict[str, Any]) -> Any:
         """The result of `function(**arguments)`, or its error."""
 
+    def status(self) -> list[dict[str, Any]]:
+        """The meter of every process that runs functions."""
+
 
 _marked: dict[str, Function] = {}
 _backend: Backend | None = None
@@ -42,6 +45,11 @@ def use(backend: Backend | None) -> None:
     """Send marked functions to a backend from now on; None runs them here."""
     global _backend  # noqa: PLW0603
     _backend = backend
+
+
+def elsewhere() -> list[dict[str, Any]]:
+    """The meters of the processes to which a backend sends calls; none without one."""
+    return _backend.status() if _backend is not None else []
 
 
 def anywhere(sticky: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:
