@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ def death(replicas: int, seconds: float) -> Death:
     for thread in threads:
         thread.join()
     ends.sort()
-    gap = max(after - before for before, after in zip(ends, ends[1:], strict=False))
+    gap = max(after - before for before, after in pairwise(ends))
     return Death(len(ends), len(lost), gap, max(spent))
 
 
@@ -194,9 +195,8 @@ def measure(quick: bool) -> Section:
     ]
     section.say(
         f"Calls that only take the stand-in device for {1000 / ALONE:.1f} ms, each with a new "
-        f"picture, without batches; {CLIENTS} clients, all of them, the page's side and the replicas "
-        "on the cores of one machine. Three rounds, in which the numbers of replicas take turns; "
-        "medians."
+        f"picture, without batches; {CLIENTS} clients, and all processes on the cores of one "
+        "machine. The numbers of replicas take turns; medians of three rounds."
     )
     section.table(("replicas", "pictures/s", "range", "device's limit", "times"), rows)
     section.check(
@@ -219,9 +219,7 @@ def measure(quick: bool) -> Section:
     section.check(
         Goal("calls lost when one of 2 dies", deaths[2].lost, 0, False),
         Goal("calls lost when the only one dies", deaths[1].lost, 0, False),
-        Goal(
-            f"encodes of {PICTURES} pictures, {made} clicks, 3 replicas", encodes, PICTURES, False
-        ),
+        Goal(f"encodes, {PICTURES} pictures, {made} clicks, 3 replicas", encodes, PICTURES, False),
         Goal("a kept answer, on a replica over here", there - here, 10, False, " ms"),
     )
     return section

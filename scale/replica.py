@@ -1,4 +1,4 @@
-"""What runs on each GPU: the functions of `core`, with the batcher and the stores of its process."""
+"""What runs on each GPU: the functions of `core`, with a batcher and stores of their own."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from core.errors import HubError
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A picture on its way: its digest and size (H, W), and the pixels, which are fetched only where
-    the result for that digest is not kept."""
+    """A picture on its way: its digest and size (H, W), and the pixels, which are fetched only if
+    no result for that digest is kept."""
 
     digest: str
     size: tuple[int, int]
