@@ -16,6 +16,12 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
 
+if os.environ.get("SPACES_ZERO_GPU"):
+    # `spaces` would delete weight files of the hub's cache once their tensors are packed.
+    os.environ.setdefault("ZEROGPU_MMAP_AUTOPRUNE_PATTERN", "/none")
+    os.environ.setdefault("VISION_HUB_BATCH", "1")  # each call has a process of its own
+    import spaces  # noqa: F401  (it must come before PyTorch)
+
 from demos.server import files
 
 # Uploads go to a folder that nobody else uses, so that it can be cleaned.
@@ -36,7 +42,7 @@ from core.sources import downloads, resolver
 from demos import _page
 from demos.gradio_patches import queue, sessions
 from demos.server import gate, guard, http, pages
-from demos.shell import owner, preview, ui
+from demos.shell import owner, preview, ui, zero
 
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _log = logging.getLogger("vision-hub")
@@ -187,6 +193,7 @@ def main() -> None:
     if not settings.expects_gpu:
         compute_threads.dedicate()
     resolver.limit_waiting(ui.DEVICE_QUEUE[1] // 2)
+    zero.install()
     if settings.short_host and not settings.address:
         _log.info("HOST is not an address of this machine and is ignored; set VISION_HUB_HOST.")
     if settings.share:
@@ -195,6 +202,8 @@ def main() -> None:
             "scanner blocks that, there is no link."
         )
     page = _page.build()
+    if settings.zero_gpu:
+        _page.place()  # in this thread, and before the launch, which packs what is on the GPU
     try:
         launch(page, prevent_thread_lock=True)
     except OSError as error:
@@ -208,7 +217,8 @@ def main() -> None:
         _log.warning("No share link could be made; the app is only at %s.", page.local_url)
     _log.info("To pin and unload models: %s", owner.link(str(page.local_url)))
     files.keep_sweeping()
-    _page.warm_up()
+    if not settings.zero_gpu:  # there, a model can run only for a visitor
+        _page.warm_up()
     preload()
     page.block_thread()
 
