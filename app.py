@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -20,7 +21,7 @@ if os.environ.get("SPACES_ZERO_GPU"):
     # `spaces` would delete weight files of the hub's cache once their tensors are packed.
     os.environ.setdefault("ZEROGPU_MMAP_AUTOPRUNE_PATTERN", "/none")
     os.environ.setdefault("VISION_HUB_BATCH", "1")  # each call has a process of its own
-    import spaces  # noqa: F401  (it must come before PyTorch)
+    importlib.import_module("spaces")  # the Space has it; it must come before PyTorch
 
 from demos.server import files
 

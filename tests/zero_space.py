@@ -9,6 +9,7 @@ it computes on the CPU. Prints what it found as JSON.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -51,7 +52,7 @@ def main(names: list[str]) -> dict[str, Any]:
         SPACES_ZERO_DEVICE_API_URL=f"http://127.0.0.1:{service.server_port}",
         ZEROGPU_OFFLOAD_DIR=str(packs),
     )
-    import app  # first, as on a Space
+    import app  # noqa: I001  (first, as on a Space)
     import spaces.zero.torch as emulated
     import torch
 
@@ -92,4 +93,6 @@ def main(names: list[str]) -> dict[str, Any]:
 if __name__ == "__main__":
     found = main(sys.argv[1:])
     print(json.dumps(found), flush=True)
-    os._exit(0)  # not waiting for workers
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    os._exit(0)

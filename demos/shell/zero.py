@@ -70,9 +70,7 @@ def install() -> None:
     """On ZeroGPU, let the functions of `core` that run a model run on its GPU; before launch."""
     if not get_settings().zero_gpu:
         return
-    import spaces
-
-    wrap(spaces.GPU)
+    wrap(importlib.import_module("spaces").GPU)
 
 
 def wrap(gpu: Gpu) -> None:
