@@ -41,7 +41,7 @@ from core.images import MAX_BYTES
 from core.settings import get_settings
 from core.sources import downloads, resolver
 from demos import _page
-from demos.gradio_patches import queue, sessions
+from demos.gradio_patches import queue, sessions, share
 from demos.server import gate, guard, http, pages
 from demos.shell import owner, preview, ui, zero
 
@@ -197,16 +197,12 @@ def main() -> None:
     zero.install()
     if settings.short_host and not settings.address:
         _log.info("HOST is not an address of this machine and is ignored; set VISION_HUB_HOST.")
-    if settings.share:
-        _log.info(
-            "Gradio downloads its tunnel program for the share link once; if a firewall or virus "
-            "scanner blocks that, there is no link."
-        )
     page = _page.build()
     if settings.zero_gpu:
         _page.place()  # in this thread, and before the launch, which packs what is on the GPU
     try:
-        launch(page, prevent_thread_lock=True)
+        with share.watched() as attempt:
+            launch(page, prevent_thread_lock=True)
     except OSError as error:
         if "empty port" not in str(error):
             raise
@@ -214,8 +210,9 @@ def main() -> None:
             f"Port {settings.port} is taken, or {settings.address or 'the host'} is not an address "
             "of this machine; choose another port, as in VISION_HUB_PORT=8000 make run."
         )
-    if settings.share and not page.share_url:
-        _log.warning("No share link could be made; the app is only at %s.", page.local_url)
+    if settings.share:
+        level = logging.INFO if page.share_url else logging.WARNING
+        _log.log(level, "%s", share.told(page, attempt))
     _log.info("To pin and unload models: %s", owner.link(str(page.local_url)))
     files.keep_sweeping()
     if not settings.zero_gpu:  # there, a model can run only for a visitor

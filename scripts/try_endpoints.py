@@ -21,6 +21,7 @@ PICTURE = Path(__file__).resolve().parent.parent / "examples" / "small.png"
 GIVEN: dict[str, Any] = {
     "points": [[30, 30, 1]],
     "/segment_everything": {"points_per_side": 4},
+    "/motion": {"image": None},  # its own clip
 }
 
 
@@ -29,6 +30,8 @@ def arguments(name: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
     own = dict(GIVEN.get(name, {}))
     for parameter in parameters:
         key = parameter["parameter_name"]
+        if key in own:
+            continue
         if key == "image":
             own[key] = handle_file(PICTURE)
         elif key in GIVEN:
@@ -39,10 +42,11 @@ def arguments(name: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
 def call_all(client: Client) -> dict[str, str]:
     """Every endpoint with what was wrong with its answer, or ""."""
     offered = client.view_api(print_info=False, return_format="dict")["named_endpoints"]
-    return {name: _fault(client, name, known["parameters"]) for name, known in offered.items()}
+    return {name: fault(client, name, known["parameters"]) for name, known in offered.items()}
 
 
-def _fault(client: Client, name: str, parameters: list[dict[str, Any]]) -> str:
+def fault(client: Client, name: str, parameters: list[dict[str, Any]]) -> str:
+    """What is wrong with an endpoint's answer, or ""."""
     try:
         answer = client.predict(api_name=name, **arguments(name, parameters))
     except (AppError, ValueError, OSError) as error:
@@ -55,8 +59,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Call every endpoint of a running hub once.")
     parser.add_argument("url", nargs="?", default="http://127.0.0.1:7860")
     faults = call_all(Client(parser.parse_args().url, verbose=False))
-    for name, fault in faults.items():
-        print(f"{name}: {fault or 'answered'}")
+    for name, said in faults.items():
+        print(f"{name}: {said or 'answered'}")
     return int(any(faults.values()))
 
 

@@ -74,7 +74,7 @@ def main(names: list[str]) -> dict[str, Any]:
     client = Client(str(page.local_url), verbose=False)
     offered = client.view_api(print_info=False, return_format="dict")["named_endpoints"]
     faults = {
-        name: try_endpoints._fault(client, name, offered[name]["parameters"])
+        name: try_endpoints.fault(client, name, offered[name]["parameters"])
         for name in names or offered
     }
     after: Any = runtime.status()
