@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     files_mb: int = Field(default=2000, ge=1, validation_alias="VISION_HUB_FILES_MB")
     rate: int | None = Field(default=None, ge=0, validation_alias="VISION_HUB_RATE")
     space_id: str | None = Field(default=None, validation_alias="SPACE_ID")  # set on a Space
+    zero_gpu: bool = Field(default=False, validation_alias="SPACES_ZERO_GPU")  # set on ZeroGPU
     device: Device = Field(default="auto", validation_alias="VISION_HUB_DEVICE")
     precision: Precision = Field(default="auto", validation_alias="VISION_HUB_PRECISION")
     batch: int | None = Field(default=None, ge=1, le=64, validation_alias="VISION_HUB_BATCH")
@@ -110,7 +111,8 @@ class Settings(BaseSettings):
     @property
     def expects_gpu(self) -> bool:
         """Whether models will run on CUDA, as far as known before PyTorch is imported."""
-        return self.device == "cuda" or (self.device == "auto" and _NVIDIA.exists())
+        there = self.zero_gpu or _NVIDIA.exists()
+        return self.device == "cuda" or (self.device == "auto" and there)
 
     @property
     def slots(self) -> int:

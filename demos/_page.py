@@ -165,6 +165,13 @@ def own_html() -> str:
     return f'<table class="rows"><tbody>{rows}</tbody></table>{problems}{empty}'
 
 
+def place() -> None:
+    """Load the best checkpoints onto the device now."""
+    from core.start import warm
+
+    warm.place()
+
+
 def warm_up(models: bool = True) -> threading.Thread:
     """Import the heavy libraries and load the starters in the background, once the page is up;
     without `models`, only the former."""

@@ -14,12 +14,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-import yaml
 from dockerfile_parse import DockerfileParser
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from tests.conftest import PATIENCE
 
@@ -356,44 +354,3 @@ def test_dockerignore_keeps_what_runs_and_drops_the_rest():
     assert not ignored("constraints.txt")
     for dropped in (".git", ".venv", "data", "runs", "tests", "__pycache__", "x.log"):
         assert ignored(dropped), dropped
-
-
-# --- Space ---
-
-
-@pytest.fixture(scope="module")
-def space() -> dict[str, object]:
-    _, front, body = (ROOT / "README.md").read_text("utf-8").split("---\n", 2)
-    assert body.lstrip().startswith("# Vision Hub")
-    return dict(yaml.safe_load(front))
-
-
-def test_space_front_matter(space: dict[str, object]):
-    assert space["title"] and space["sdk"] == "gradio" and space["license"] == "apache-2.0"
-    assert (ROOT / str(space["app_file"])).is_file()
-    assert space["python_version"] in PYTHONS
-    assert len(str(space["short_description"])) <= 60
-    assert not str(space["emoji"]).isascii()
-    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-    assert {space["colorFrom"], space["colorTo"]} <= colours
-
-
-def test_space_runs_the_pinned_gradio(space: dict[str, object]):
-    pins = applying("constraints.txt", dict(default_environment()))
-    assert str(pins["gradio"].specifier) == f"=={space['sdk_version']}"
-    wanted = next(r for r in requirements("requirements.txt") if r.name == "gradio")
-    assert wanted.specifier.contains(Version(str(space["sdk_version"])))
-
-
-def test_space_names_models_of_the_catalogue(space: dict[str, object]):
-    from core import checkpoints
-
-    known = {c.source: c for c in checkpoints.CATALOGUE if c.tier == "full"}
-    assert set(space["models"]) <= set(known)  # type: ignore[call-overload]
-    preloaded = [str(line).split() for line in space["preload_from_hub"]]  # type: ignore[attr-defined]
-    assert preloaded
-    for repository, files, revision in preloaded:
-        checkpoint = known[repository]
-        assert files.split(",") == [*checkpoint.extra_files, checkpoint.filename]
-        assert revision == checkpoint.revision
-        assert "NC" not in checkpoint.licence

@@ -257,7 +257,7 @@ def test_settings_table_is_what_the_settings_are():
 
     rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", SETTINGS, re.MULTILINE))
     known = {str(f.validation_alias): f for f in Settings.model_fields.values()}
-    assert set(known) - {"HF_HUB_CACHE", "SPACE_ID", "PORT", "HOST"} == set(rows)
+    assert set(known) - {"HF_HUB_CACHE", "SPACE_ID", "SPACES_ZERO_GPU", "PORT", "HOST"} == set(rows)
     assert rows["VISION_HUB_PORT"] == "`7860`" and "`PORT` and `HOST` do the same" in SETTINGS
     for name, told in rows.items():
         default = known[name].default
