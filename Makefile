@@ -20,10 +20,11 @@ TASK ?=
 MINUTES ?= 2
 DATA ?=
 BENCHMARKS ?=
+TO ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast perf check lint-js format starters bench-starters screenshots bench performance faults memory soak install install-dev clean
+.PHONY: help run test test-fast perf check lint-js format starters bench-starters screenshots bench performance faults memory soak space install install-dev clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +92,9 @@ memory: $(DEV_STAMP)  ## measure memory for large pictures; writes the table in 
 
 soak: $(DEV_STAMP)  ## eight visitors for five minutes; writes the report in docs/reliability.md
 	$(PY) -m benchmarks.soak --write
+
+space: $(DEV_STAMP)  ## make the folder of a Hugging Face Space; TO=owner/name uploads it
+	$(PY) -m scripts.space $(TO) $(ARGS)
 
 install: $(RUN_STAMP)  ## only install the requirements of `make run`
 install-dev: $(DEV_STAMP)  ## only install the requirements of `make test`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -15,6 +16,12 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # The queue collects figures on events for a page that is disabled here, after each event.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
+
+if os.environ.get("SPACES_ZERO_GPU"):
+    # `spaces` would delete weight files of the hub's cache once their tensors are packed.
+    os.environ.setdefault("ZEROGPU_MMAP_AUTOPRUNE_PATTERN", "/none")
+    os.environ.setdefault("VISION_HUB_BATCH", "1")  # each call has a process of its own
+    importlib.import_module("spaces")  # the Space has it; it must come before PyTorch
 
 from demos.server import files
 
@@ -34,9 +41,9 @@ from core.images import MAX_BYTES
 from core.settings import get_settings
 from core.sources import downloads, resolver
 from demos import _page
-from demos.gradio_patches import queue, sessions
-from demos.server import gate, guard, http, pages
-from demos.shell import owner, preview, ui
+from demos.gradio_patches import queue, sessions, share
+from demos.server import basic, gate, guard, http, mcp, pages
+from demos.shell import owner, preview, ui, zero
 
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _log = logging.getLogger("vision-hub")
@@ -97,6 +104,7 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
     rules = guard.Rules(
         settings.per_minute,
         login=settings.login is not None,
+        mcp=settings.mcp,
         previews=_page.previews(page),
     )
     middleware = [
@@ -105,6 +113,15 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
         Middleware(preview.Previews),
         Middleware(pages.Pages, login=rules.login),
     ]
+    lifespan = gate.around(rules.login)
+    if settings.mcp:
+        offered = mcp.Mcp(_page.tools(page), guard.MAX_JSON)
+        middleware = [
+            Middleware(basic.Basic),
+            *middleware,
+            Middleware(offered.middleware),
+        ]
+        lifespan = offered.around(lifespan)
     options: dict[str, Any] = {
         # Unset, Gradio's own GRADIO_SERVER_NAME decides, which Spaces set.
         "server_name": settings.address,
@@ -120,10 +137,11 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
+        "mcp_server": False,  # ours is demos/server/mcp.py
         "app_kwargs": {
             "routes": routes,
             "middleware": middleware,
-            "lifespan": gate.around(rules.login),
+            "lifespan": lifespan,
         },
     }
     http.install()
@@ -161,6 +179,21 @@ def served() -> Iterator[str]:
         yield str(page.local_url)
 
 
+def use_replicas() -> None:
+    """Send the tasks' calls to the replicas of a Ray cluster, or end with a sentence."""
+    from core.serving import backends
+    from scale import environment, page
+
+    try:
+        backends.use(page.Ray())
+    except ImportError as error:
+        if error.name != "ray":
+            raise
+        sys.exit(environment.MISSING)
+    except ConnectionError:
+        sys.exit(environment.NO_CLUSTER)
+
+
 def preload() -> None:
     """Begin the downloads that the settings name, in the background."""
     wanted, unknown = to_preload(get_settings().preloaded, resolver.on_gpu())
@@ -184,19 +217,24 @@ def main() -> None:
     except ValidationError as error:  # its text repeats values, including a password
         sys.exit("\n".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors()))
     collector.spare_libraries()
+    if settings.backend == "ray":
+        use_replicas()
     if not settings.expects_gpu:
         compute_threads.dedicate()
     resolver.limit_waiting(ui.DEVICE_QUEUE[1] // 2)
+    zero.install()
     if settings.short_host and not settings.address:
         _log.info("HOST is not an address of this machine and is ignored; set VISION_HUB_HOST.")
-    if settings.share:
-        _log.info(
-            "Gradio downloads its tunnel program for the share link once; if a firewall or virus "
-            "scanner blocks that, there is no link."
-        )
     page = _page.build()
+    if settings.zero_gpu:
+        _page.place()  # in this thread, and before the launch, which packs what is on the GPU
     try:
-        launch(page, prevent_thread_lock=True)
+        with share.watched() as attempt:
+            launch(page, prevent_thread_lock=True)
+    except ImportError as error:
+        if error.name != "mcp":
+            raise
+        sys.exit(mcp.MISSING)
     except OSError as error:
         if "empty port" not in str(error):
             raise
@@ -204,11 +242,13 @@ def main() -> None:
             f"Port {settings.port} is taken, or {settings.address or 'the host'} is not an address "
             "of this machine; choose another port, as in VISION_HUB_PORT=8000 make run."
         )
-    if settings.share and not page.share_url:
-        _log.warning("No share link could be made; the app is only at %s.", page.local_url)
+    if settings.share:
+        level = logging.INFO if page.share_url else logging.WARNING
+        _log.log(level, "%s", share.told(page, attempt))
     _log.info("To pin and unload models: %s", owner.link(str(page.local_url)))
     files.keep_sweeping()
-    _page.warm_up()
+    if not settings.zero_gpu:  # there, a model can run only for a visitor
+        _page.warm_up(models=settings.backend == "local")
     preload()
     page.block_thread()
 

@@ -10,6 +10,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,12 @@ def picture(image: ImageLike) -> Picture:
     if isinstance(image, Picture):
         return image
     rgb = from_any(image)
-    return Picture(digest(rgb), (rgb.shape[0], rgb.shape[1]), lambda: rgb)
+    return Picture(digest(rgb), (rgb.shape[0], rgb.shape[1]), partial(_itself, rgb))
+
+
+def _itself(rgb: RGB) -> RGB:
+    """`Picture.load` of decoded pixels; unlike a lambda it can be pickled."""
+    return rgb
 
 
 def from_any(image: ImageLike) -> RGB:

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
+Backend = Literal["local", "ray"]
 _NVIDIA = Path("/dev/nvidiactl")  # exists if a CUDA driver is loaded, on Linux
 
 PUBLIC_RATE = 120  # somebody clicking as fast as possible makes about 100 a minute
@@ -32,7 +33,8 @@ class Settings(BaseSettings):
     elsewhere. `probe` is how many seconds Hugging Face has to answer before a download, `stall`
     how many may pass without a new byte before a download ends. `precision` "auto" is bf16 if that
     was measured to agree with fp32 (`core.start.agreement`), else fp32. `preload` names checkpoints
-    to download at startup.
+    to download at startup. `mcp` offers the endpoints as tools for language models.
+    `backend` is where models run: here, or on the replicas of a Ray cluster (`scale/`).
     """
 
     # Explicit aliases: DEVICE or HOST mean other things to other programs.
@@ -50,10 +52,13 @@ class Settings(BaseSettings):
     files_mb: int = Field(default=2000, ge=1, validation_alias="VISION_HUB_FILES_MB")
     rate: int | None = Field(default=None, ge=0, validation_alias="VISION_HUB_RATE")
     space_id: str | None = Field(default=None, validation_alias="SPACE_ID")  # set on a Space
+    zero_gpu: bool = Field(default=False, validation_alias="SPACES_ZERO_GPU")  # set on ZeroGPU
     device: Device = Field(default="auto", validation_alias="VISION_HUB_DEVICE")
     precision: Precision = Field(default="auto", validation_alias="VISION_HUB_PRECISION")
     batch: int | None = Field(default=None, ge=1, le=64, validation_alias="VISION_HUB_BATCH")
     preload: str | None = Field(default=None, validation_alias="VISION_HUB_PRELOAD")
+    backend: Backend = Field(default="local", validation_alias="VISION_HUB_BACKEND")
+    mcp: bool = Field(default=False, validation_alias="VISION_HUB_MCP")
     offline: bool = Field(default=False, validation_alias="VISION_HUB_OFFLINE")
     hub_endpoint: str | None = Field(default=None, validation_alias="HF_ENDPOINT")
     hub_cache: Path | None = Field(default=None, validation_alias="HF_HUB_CACHE")
@@ -106,7 +111,8 @@ class Settings(BaseSettings):
     @property
     def expects_gpu(self) -> bool:
         """Whether models will run on CUDA, as far as known before PyTorch is imported."""
-        return self.device == "cuda" or (self.device == "auto" and _NVIDIA.exists())
+        there = self.zero_gpu or _NVIDIA.exists()
+        return self.device == "cuda" or (self.device == "auto" and there)
 
     @property
     def slots(self) -> int:

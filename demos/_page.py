@@ -11,12 +11,13 @@ import gradio as gr
 
 from core.cpu import allocator
 from core.sources import resolver
-from demos import discover
+from demos import discover, lessons_of
 from demos.gradio_patches import check, light
 from demos.gradio_patches import queue as _queue
-from demos.server import answer
+from demos.server import answer, mcp
 from demos.shell import api as _api
 from demos.shell import examples, offers, owner, picker, result, ui
+from demos.shell import tools as _tools
 from demos.shell.shared import SharedPicture, about
 
 _trimmer = allocator.Trimmer()
@@ -127,6 +128,12 @@ def previews(page: gr.Blocks) -> frozenset[int]:
     )
 
 
+def tools(page: gr.Blocks) -> list[mcp.Tool]:
+    """The endpoints that language models may call; lessons answer with numbers for a drawing."""
+    lessons = [one.endpoint for tab in discover() for one in lessons_of(tab.key)]
+    return _tools.of_page(page, frozenset({"status", *(one.name for one in lessons if one)}))
+
+
 def checkpoints() -> list[dict[str, object]]:
     """List every checkpoint: key, task, tier, whether it is ready, size, licence, parameters."""
     return resolver.listing()
@@ -158,13 +165,21 @@ def own_html() -> str:
     return f'<table class="rows"><tbody>{rows}</tbody></table>{problems}{empty}'
 
 
-def warm_up() -> threading.Thread:
-    """Import the heavy libraries and load the starters in the background, once the page is up."""
+def place() -> None:
+    """Load the best checkpoints onto the device now."""
+    from core.start import warm
+
+    warm.place()
+
+
+def warm_up(models: bool = True) -> threading.Thread:
+    """Import the heavy libraries and load the starters in the background, once the page is up;
+    without `models`, only the former."""
 
     def work() -> None:
         from core.start import warm
 
-        warm.everything()
+        warm.everything() if models else warm.libraries()
 
     thread = threading.Thread(target=work, name="warm-up", daemon=True)
     thread.start()

@@ -31,7 +31,8 @@ NEW = (*TAB, *LESSON)
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the code with the guides' files in it; nothing else is edited."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("core", "demos", "training", "benchmarks", "scripts", "vision_hub", "docs/learn"):
+    packages = ("core", "demos", "scale", "training", "benchmarks", "scripts", "vision_hub")
+    for name in (*packages, "docs/learn"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "tests").mkdir()
     for name in ("app.py", "pyproject.toml", "tests/__init__.py", "tests/live.py"):

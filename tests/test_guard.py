@@ -104,7 +104,7 @@ LOCKED = [one for one in routes.OPEN if one.login]
 def test_without_the_login_nothing_is_read_and_nobody_is_asked(known, route, cookie, folder):
     path = route.path.replace("{", "").replace("}", "")
     body = b"" if route.method != "POST" else b'{"data": []}'
-    guard = Guard(known, Rules(login=True))
+    guard = Guard(known, Rules(login=True, mcp=True))
     answer = ask(guard, path, body, method=route.method, **({"cookie": cookie} if cookie else {}))
     assert (answer.status, answer.detail) == (401, _guard.NO_LOGIN)
     assert known.read == 0 and set(known.asked) <= {routes.USER}

@@ -14,22 +14,22 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-import yaml
 from dockerfile_parse import DockerfileParser
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 SYSTEMS = (("linux", "x86_64"), ("darwin", "arm64"), ("win32", "AMD64"))
-RUN_PARTS = ("app.py", "core", "demos", "vision_hub")
+RUN_PARTS = ("app.py", "core", "demos", "scale", "vision_hub")
 DEV_PARTS = ("training", "benchmarks", "scripts", "tests")
 #: run by hand, in environments that hold older libraries
 APART = {ROOT / "tests" / "published_keys" / "make.py"}
+#: for those who want it; imported only where a setting asks for it
+EXTRAS = ("requirements-mcp.txt", "requirements-scale.txt")
 #: module -> distribution of what only the benchmark of the starters needs
 NOT_INSTALLED = {"sklearn": "scikit-learn", "cv2": "opencv-python-headless"}
 
@@ -94,8 +94,11 @@ def third_party_imports(parts: tuple[str, ...]) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("parts", "files"),
     [
-        (RUN_PARTS, ("requirements.txt",)),
-        (DEV_PARTS, ("requirements.txt", "requirements-dev.txt", "requirements-bench.txt")),
+        (RUN_PARTS, ("requirements.txt", *EXTRAS)),
+        (
+            DEV_PARTS,
+            ("requirements.txt", *EXTRAS, "requirements-dev.txt", "requirements-bench.txt"),
+        ),
     ],
     ids=["run", "dev"],
 )
@@ -124,7 +127,7 @@ def test_everything_required_is_used():
 def test_constraints_pin_what_is_required(python: str, system: str, processor: str):
     environment = machine(python, system, processor)
     pins = applying("constraints.txt", environment)
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-mcp.txt", "requirements-dev.txt"):
         for key, requirement in applying(name, environment).items():
             assert key in pins, f"{key} of {name} has no line in constraints.txt"
             (pin,) = pins[key].specifier
@@ -134,13 +137,16 @@ def test_constraints_pin_what_is_required(python: str, system: str, processor: s
 
 def test_installed_versions_fit_the_requirements():
     environment = dict(default_environment())
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-mcp.txt", "requirements-dev.txt"):
         for key, requirement in applying(name, environment).items():
             installed = metadata.version(key)
             assert requirement.specifier.contains(installed, prereleases=True), requirement
 
 
-FILES = ["requirements.txt", "requirements-dev.txt", "requirements-bench.txt", "constraints.txt"]
+FILES = [
+    *("requirements.txt", *EXTRAS, "requirements-dev.txt", "requirements-bench.txt"),
+    "constraints.txt",
+]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -348,44 +354,3 @@ def test_dockerignore_keeps_what_runs_and_drops_the_rest():
     assert not ignored("constraints.txt")
     for dropped in (".git", ".venv", "data", "runs", "tests", "__pycache__", "x.log"):
         assert ignored(dropped), dropped
-
-
-# --- Space ---
-
-
-@pytest.fixture(scope="module")
-def space() -> dict[str, object]:
-    _, front, body = (ROOT / "README.md").read_text("utf-8").split("---\n", 2)
-    assert body.lstrip().startswith("# Vision Hub")
-    return dict(yaml.safe_load(front))
-
-
-def test_space_front_matter(space: dict[str, object]):
-    assert space["title"] and space["sdk"] == "gradio" and space["license"] == "apache-2.0"
-    assert (ROOT / str(space["app_file"])).is_file()
-    assert space["python_version"] in PYTHONS
-    assert len(str(space["short_description"])) <= 60
-    assert not str(space["emoji"]).isascii()
-    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-    assert {space["colorFrom"], space["colorTo"]} <= colours
-
-
-def test_space_runs_the_pinned_gradio(space: dict[str, object]):
-    pins = applying("constraints.txt", dict(default_environment()))
-    assert str(pins["gradio"].specifier) == f"=={space['sdk_version']}"
-    wanted = next(r for r in requirements("requirements.txt") if r.name == "gradio")
-    assert wanted.specifier.contains(Version(str(space["sdk_version"])))
-
-
-def test_space_names_models_of_the_catalogue(space: dict[str, object]):
-    from core import checkpoints
-
-    known = {c.source: c for c in checkpoints.CATALOGUE if c.tier == "full"}
-    assert set(space["models"]) <= set(known)  # type: ignore[call-overload]
-    preloaded = [str(line).split() for line in space["preload_from_hub"]]  # type: ignore[attr-defined]
-    assert preloaded
-    for repository, files, revision in preloaded:
-        checkpoint = known[repository]
-        assert files.split(",") == [*checkpoint.extra_files, checkpoint.filename]
-        assert revision == checkpoint.revision
-        assert "NC" not in checkpoint.licence

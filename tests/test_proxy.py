@@ -40,45 +40,51 @@ UNKNOWABLE = ("another name", "does not")  # nothing in the request names the hu
 RATE = 40
 
 
-def configuration(folder, upstream, ports):
-    servers = "".join(
+def servers(upstream, ports):
+    return "client_max_body_size 40m;" + "".join(
         f"server {{ listen 127.0.0.1:{ports[name]};"
         f"location / {{ proxy_pass http://127.0.0.1:{upstream};"
         f"{way} {'' if way == RECOMMENDED else OTHERS} }} }}\n"
         for name, way in WAYS.items()
     )
-    kept = "".join(
-        f"{kind}_temp_path {folder}/{kind};"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    return (
-        f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;"
-        f"events {{}}\nhttp {{ access_log off; client_max_body_size 40m; {kept}\n{servers}}}\n"
-    )
 
 
 @contextmanager
-def nginx(folder, upstream):
-    """Ports of an nginx in front of the hub, by the name of the way."""
+def running(folder, servers, answers):
+    """An nginx with these `server` blocks, from when `answers()` says that one answers."""
     if NGINX is None:
         reason = "no nginx here: install the nginx-light package"
         if os.environ.get("VISION_HUB_REQUIRE_BROWSER"):
             pytest.fail(reason)
         pytest.skip(reason)
-    ports = {name: free_port() for name in WAYS}
+    kept = "".join(
+        f"{kind}_temp_path {folder}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     path = folder / "nginx.conf"
-    path.write_text(configuration(folder, upstream, ports))
+    path.write_text(
+        f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;"
+        f"events {{}}\nhttp {{ access_log off; {kept}\n{servers}}}\n"
+    )
     log = folder / "error.log"
     process = subprocess.Popen(
         [NGINX, "-p", str(folder), "-c", str(path), "-e", str(log)], stderr=subprocess.DEVNULL
     )
     try:
-        wait_for(lambda: process.poll() is not None or _answers(ports["as recommended"]))
+        wait_for(lambda: process.poll() is not None or answers())
         assert process.poll() is None, log.read_text()
-        yield ports
+        yield
     finally:
         process.terminate()
         process.wait(20)
+
+
+@contextmanager
+def nginx(folder, upstream):
+    """Ports of an nginx in front of the hub, by the name of the way."""
+    ports = {name: free_port() for name in WAYS}
+    with running(folder, servers(upstream, ports), lambda: _answers(ports["as recommended"])):
+        yield ports
 
 
 def _answers(port):

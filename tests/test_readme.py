@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
 import json
 import os
@@ -10,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -19,12 +21,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks.startup import free_port
+from scripts import api_docs
 from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 API = (ROOT / "docs/api.md").read_text("utf-8")
 SETTINGS = (ROOT / "docs/settings.md").read_text("utf-8")
+JS_CLIENT = "@gradio/client@2.7.0"
+WITH_MCP = "1" if importlib.util.find_spec("mcp") else "0"
 ADDRESS = "http://127.0.0.1:7860"  # as the pages have it
 
 # Page -> expressions over the variables that its blocks leave behind; all must be true.
@@ -46,6 +51,7 @@ CHECKS = {
         "Path(drawn).is_file() and Path(overlay).is_file()",
         "Path(restored).suffix == '.png'",
         "int(pixels.sum()) == best['area'] > 0",
+        "not answer.isError and 'Egyptian cat' in answer.content[0].text",
     ],
 }
 
@@ -84,7 +90,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process = subprocess.Popen(
             [sys.executable, "app.py"],
             cwd=ROOT,
-            env=environment(PORT=port),
+            env=environment(PORT=port, VISION_HUB_MCP=WITH_MCP),
             stdout=file,
             stderr=file,
         )
@@ -132,22 +138,77 @@ def test_python_blocks_run_in_order(url: str, tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_commands_work(url: str):
-    lines = [line for _, code in blocks("bash", "docs/api.md") for line in code.splitlines()]
-    commands = [line for line in lines if line.startswith("curl")]
-    assert len(commands) == 2
-    for command in commands:
+    classify, monitor = [code for _, code in blocks("bash", "docs/api.md") if "curl" in code]
+    event, data = shell(classify, url).splitlines()[:2]
+    assert event == "event: complete"
+    classes, info = json.loads(data.removeprefix("data: "))
+    assert len(classes["confidences"]) == 3 and info["checkpoint"] == "classify-starter"
+    for command in monitor.splitlines():
+        assert json.loads(shell(command, url))
+
+
+def shell(commands: str, url: str) -> str:
+    """What these commands print."""
+    done = subprocess.run(
+        ["bash", "-euc", commands.replace(ADDRESS, url)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def node_folder() -> Path:
+    """A folder with the JavaScript client, which npm downloads the first time."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("Node is not installed")
+    folder = Path(tempfile.gettempdir()) / f"vision-hub-node-{os.getuid()}-{JS_CLIENT[-5:]}"
+    if not (folder / "node_modules/@gradio/client/package.json").is_file():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", JS_CLIENT]
         done = subprocess.run(
-            command.replace(ADDRESS, url).split(),
-            capture_output=True,
-            check=False,
-            timeout=PATIENCE,
+            command, cwd=folder, capture_output=True, text=True, check=False, timeout=PATIENCE
         )
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)
+        if done.returncode != 0:
+            pytest.skip(f"npm cannot install {JS_CLIENT}: {done.stderr[-200:]}")
+    return folder
 
 
 @pytest.mark.slow
-def test_endpoint_table_is_what_the_server_offers(url: str):
+def test_javascript_works(url: str, node_folder: Path):
+    ((_, code),) = blocks("javascript", "docs/api.md")
+    script = node_folder / f"{free_port()}.mjs"
+    script.write_text(code.replace(ADDRESS, url).replace("examples/", f"{ROOT}/examples/"), "utf-8")
+    try:
+        done = subprocess.run(
+            ["node", str(script)], capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+    finally:
+        script.unlink()
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    classified, detected, segmented = done.stdout.splitlines()
+    assert classified == "Egyptian cat classify-starter"
+    assert detected.startswith(url) and "[ 451, 300 ]" in detected
+    assert segmented.startswith(url) and int(segmented.split()[-1]) > 0
+
+
+def test_the_endpoints_are_documented_as_they_are():
+    """The tables are made from the code (scripts/api_docs.py)."""
+    found = api_docs.endpoints()
+    assert api_docs.page(found) == API, "run python -m scripts.api_docs"
+    assert all(one.summary.endswith(".") for one in found)
+    assert all(p.meaning.endswith(".") for one in found for p in one.parameters)
+    assert {one.name for one in found if not one.returns} == {"checkpoints", "status"}
+
+
+@pytest.mark.slow
+def test_the_table_is_what_the_server_offers(url: str):
+    """Read back from the page, and compared with what a client sees."""
     from gradio_client import Client
 
     client = Client(url, verbose=False)
@@ -196,7 +257,7 @@ def test_settings_table_is_what_the_settings_are():
 
     rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", SETTINGS, re.MULTILINE))
     known = {str(f.validation_alias): f for f in Settings.model_fields.values()}
-    assert set(known) - {"HF_HUB_CACHE", "SPACE_ID", "PORT", "HOST"} == set(rows)
+    assert set(known) - {"HF_HUB_CACHE", "SPACE_ID", "SPACES_ZERO_GPU", "PORT", "HOST"} == set(rows)
     assert rows["VISION_HUB_PORT"] == "`7860`" and "`PORT` and `HOST` do the same" in SETTINGS
     for name, told in rows.items():
         default = known[name].default

@@ -26,7 +26,7 @@ GREY = np.full((8, 10, 3), 127, np.uint8)
 class Page:
     """In the place of the page: what it would be launched with."""
 
-    local_url, share_url = "http://127.0.0.1:7860/", None
+    local_url, share_url, space_id = "http://127.0.0.1:7860/", None, None
     fns: ClassVar[dict[int, Any]] = {}
     places = None
 
@@ -196,7 +196,7 @@ def test_a_hub_that_runs_sweeps_and_warms_up(environment, monkeypatch):
         ({"HOST": "x86_64-conda-linux-gnu"}, ["HOST is not an address of this machine"]),
         ({"HOST": "127.0.0.1"}, []),
         ({"HOST": "my-machine", "VISION_HUB_HOST": "127.0.0.1"}, []),
-        ({"SHARE": "1"}, ["downloads its tunnel program for the share link once"]),
+        ({"SHARE": "1"}, ["There is no share link", "The app is only at http://127.0.0.1:7860/"]),
         ({}, []),
     ],
 )

@@ -74,6 +74,23 @@ def everything() -> None:
         resolver.on_download.append(settle_later)
 
 
+def place() -> None:
+    """Load each task's best checkpoint that is ready onto the device, without running it."""
+    libraries()
+    from core.serving import runtime
+    from core.sources import hf_client
+
+    hf_client.install_limits()
+    for task, spec in TASK_SPECS.items():
+        build = importlib.import_module(f"core.{spec.module}")._build
+        for scale in (2, 4) if task == "super_resolve" else (None,):
+            try:
+                with runtime.run(task, "auto", build, scale=scale) as run:
+                    _log.info("%s is on %s", run.name, run.info().device)
+            except HubError as error:
+                _log.info("not placed: %s", error)
+
+
 def settle(task: Task) -> None:
     """Measure in which precision the checkpoints of a task may run."""
     from core.start import agreement

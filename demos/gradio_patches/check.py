@@ -37,19 +37,22 @@ USED: dict[str, tuple[str, ...]] = {
         *("holder.session_data", "holder.time_last_used", "holder.lock", "holder.set_blocks"),
         *("page.default_config", "page.app.state_holder"),
     ),
+    "demos/gradio_patches/share.py": (
+        *("networking.setup_tunnel", "exceptions.ChecksumMismatchError"),
+        *("exceptions.ShareCertificateWriteError", "page.space_id", "page.share_url"),
+    ),
     "demos/_page.py": ("page.preprocess_data", "page.process_api", "page.fns", "page._queue"),
     "demos/shell/ui.py": tuple(
         f"context.LocalContext.{name}" for name in ("blocks", "event_id", "request")
     ),
-    "demos/shell/api.py": ("utils.get_function_description",),
     "demos/server/guard.py": ("route_utils.FnIndexInferError",),
     "demos/segment/__init__.py": ("EventData._data",),
 }
 
 
 MODULES = (
-    *("blocks", "context", "data_classes", "processing_utils", "queueing", "route_utils"),
-    *("server_messages", "state_holder", "utils"),
+    *("blocks", "context", "data_classes", "exceptions", "networking", "processing_utils"),
+    *("queueing", "route_utils", "server_messages", "state_holder"),
 )
 
 

@@ -9,6 +9,7 @@ import gradio as gr
 from core import images
 from core.errors import InputError
 from core.imaging import coco, draw
+from core.settings import get_settings
 from demos import Tab
 from demos.canvas.answers import canvas_answer, mask_url, served
 from demos.canvas.component import PointPrompter
@@ -150,6 +151,8 @@ def _hover(
     """The mask that a click there would give; no message if there is none."""
     data: Any = event._data
     if session is None or picture is None or picture_id(data) != session.id:
+        return gr.skip()
+    if get_settings().zero_gpu:  # a visitor's share of the GPU is too small for that
         return gr.skip()
     one, point = parse_object(data.get("object")), parse_point(data.get("point"))
     settings = settings_of(picture, checkpoint, smallest)

@@ -27,7 +27,7 @@ from demos.server import routes
 from demos.server.answer import COOKIE, JOBS, TOO_LARGE, Answer
 from demos.server.asgi import App, Message, Receive, Refused, Scope, Send
 from demos.server.bodies import Body, Room, again, parse, said_length
-from demos.server.routes import API, JOIN, UPLOAD
+from demos.server.routes import API, JOIN, MCP, UPLOAD
 from demos.server.visitors import RateLimit, Uploads, Visitor, is_cheap_to_check
 
 NOT_UNDERSTOOD = "The app could not understand this request; /gradio_api/info lists the endpoints."
@@ -41,6 +41,7 @@ MAX_NAME = 128  # characters of a session's name
 LOGINS_PER_MINUTE = 10
 PREVIEWS_PER_MINUTE = 1200  # more than a page sends while the mouse moves
 STREAM_SECONDS = 8 * 3600.0  # an hour more than a page's data is kept
+_CALLS = (*JOBS, MCP)  # bodies of JSON with values, maybe pictures
 # What Gradio's routes raise for unknown endpoints and values of the wrong type.
 _ODD_VALUES = (
     FnIndexInferError,
@@ -56,7 +57,7 @@ _log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class Rules:
     """Rules from the settings: jobs and uploads per minute for each visitor (0: no limit), and
-    whether there is a login.
+    whether there is a login and MCP is on.
 
     `previews` are the ids of events that a page sends while the mouse moves. They would use up the
     limit in seconds, so they have a generous one of their own. The rooms limit what is in transit
@@ -66,6 +67,7 @@ class Rules:
 
     per_minute: int = 0
     login: bool = False
+    mcp: bool = False
     previews: frozenset[int] = frozenset()
     uploads: Uploads = field(default_factory=Uploads)
     small: Room = field(default_factory=lambda: Room(512, 32 * MEGABYTE))
@@ -118,7 +120,7 @@ class Guard:
     ) -> None:
         path = routes.path_of(request)
         route = routes.find(request.method, path)
-        if route is None:
+        if route is None or (path == MCP and not self.rules.mcp):
             raise Refused(404, "There is no such page.")
         if self.rules.login and route.login and not await _login.is_known(self.app, request):
             raise Refused(401, NO_LOGIN)
@@ -135,7 +137,7 @@ class Guard:
         body = await self._body(request, visitor, receive, path, places)
         state.refused = lambda: body.refused
         receive = body.receive
-        if path.startswith(JOBS):
+        if path.startswith(_CALLS):
             receive = await self._admit_job(request, visitor, body, path == JOIN)
         if path == UPLOAD:
             state.uploaded = lambda name: self.rules.uploads.add(name, visitor)
@@ -156,7 +158,7 @@ class Guard:
             if await run_in_threadpool(_files.is_full):
                 raise Refused(507, _files.FULL)
             room, limit, sentence = self.rules.files, MAX_UPLOAD, TOO_LARGE
-        elif path.startswith(JOBS):
+        elif path.startswith(_CALLS):
             limit, sentence = MAX_JSON, TOO_LARGE
             if said is None or said > SMALL_BODY:
                 room = self.rules.large

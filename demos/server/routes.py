@@ -15,6 +15,7 @@ from starlette.routing import Match, Route
 
 API = "/gradio_api"
 UPLOAD, JOIN = f"{API}/upload", f"{API}/queue/join"
+MCP = f"{API}/mcp"
 # Responds with the name of the logged-in user, or null.
 USER = f"{API}/user"
 
@@ -66,6 +67,8 @@ OPEN = (
     Open("GET", f"{API}/call/{{api_name}}/{{event_id}}", "answers to these", stream=True),
     Open("POST", f"{API}/call/v2/{{api_name}}", "endpoints by curl, values by name"),
     Open("GET", f"{API}/call/v2/{{api_name}}/{{event_id}}", "answers to these", stream=True),
+    Open("POST", MCP, "tools for language models, only with VISION_HUB_MCP", ours=True),
+    Open("GET", MCP, "says that these send POST requests", ours=True),
 )
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import gradio as gr
-from gradio.utils import get_function_description
 
 from core import checks
+from demos.shell import docstrings
 from demos.shell.file_in import FileIn
 from demos.shell.image import ImageIn
 from demos.shell.ui import DEVICE_QUEUE, guarded
@@ -48,7 +48,7 @@ class Api:
     ) -> None:
         """Offer `fn` as `/name`; clients see its docstring. `queue`: as in `demos.shell.ui`."""
         parameters = inspect.signature(fn).parameters.values()
-        _, said, _ = get_function_description(fn)
+        said = docstrings.sections(inspect.getdoc(fn)).parameters
         self._trigger.click(
             guarded(_checked(fn, inputs), libraries="image" in inputs),
             [

@@ -97,9 +97,10 @@ def _refresh(owner: bool) -> tuple[Any, ...]:
 
 def status() -> dict[str, object]:
     """Read the meter: models in memory, megabytes, hits, misses, evictions, load seconds."""
-    from core.serving import runtime
+    from core.serving import backends, runtime
 
-    return runtime.status()
+    replicas = backends.elsewhere()
+    return {**runtime.status(), **({"replicas": replicas} if replicas else {})}
 
 
 def meter_html() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,7 @@ def picture_of(path: Path) -> images.Picture:
     Raises:
         BadImage: the file no longer exists or is not readable.
     """
-
-    def load() -> images.RGB:
-        return load_upload(str(path))
-
+    load = partial(load_upload, str(path))  # can be pickled
     key = (str(path), path.stat().st_mtime_ns if path.exists() else 0)
     with _lock:
         found = _known.get(key)
