@@ -131,6 +131,8 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
         "theme": theme(),
         "css_paths": [_page.CSS],
         "footer_links": ["api"],
+        # Gradio says this to screen readers after each event, and has no words for it.
+        "i18n": gr.I18n(en={"common.complete": "Done"}),
         "show_error": False,
         "max_file_size": MAX_BYTES,
         "state_session_capacity": sessions.CAPACITY,

@@ -17,8 +17,8 @@ from demos.shell.shared import SharedPicture
 EXAMPLES = ("chelsea.jpg", "rocket.jpg", "astronaut.jpg", "coffee.jpg")
 CHIPS = 200  # classes listed at once
 HINT = (
-    "The cup shows one of ImageNet's 1,000 classes, espresso. None of them is an astronaut: she "
-    "still gets one of their names, with a low score and a warning."
+    "Among the examples, the cup shows one of ImageNet's 1,000 classes, espresso. None of them is "
+    "an astronaut: she still gets one of their names, with a low score and a warning."
 )
 
 

@@ -24,8 +24,8 @@ EXAMPLES = {
     "deblur": ("blurred.png", "motion.png", "shaken.png"),
 }
 HINTS = {
-    "denoise": "The first cat shows the starter at its best: noise like that in its training data. "
-    "It cannot remove the blotches of the blotchy cat.",
+    "denoise": "Among the examples, the cat under noise shows the starter at its best: it was "
+    "trained on such noise. It cannot remove the blotches of the other cat.",
     "super_resolve": "The astronaut shows the starter at its best. The lines of the temple "
     "are finer than its pixels; no small network can restore them.",
     "deblur": "The first cup shows the starter at its best: uniform softness. The shaken cup "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import colorsys
+import itertools
 import zlib
 
 import numpy as np
@@ -258,6 +260,17 @@ def test_colour_map_gets_lighter_step_by_step() -> None:
     assert np.diff(lightness).min() >= -1  # rounding to 8 bits, twice
     assert np.diff(lightness[::16]).min() > 3
     assert lightness[0] < 40 and lightness[-1] > 225
+
+
+def test_the_labels_of_a_picture_have_colours_of_their_own() -> None:
+    names = ["person", "motorbike", *(f"class {i}" for i in range(12))]
+    colours = draw.label_colours(names)
+    assert sorted(colours) == sorted(names)
+    hues = [colorsys.rgb_to_hls(*(v / 255 for v in c))[0] for c in colours.values()]
+    near = [abs((a - b + 0.5) % 1 - 0.5) for a, b in itertools.combinations(hues, 2)]
+    assert min(near) > 0.03
+    assert draw.label_colours(["cat"]) == {"cat": draw.label_colour("cat")}
+    assert len(draw.label_colours([str(i) for i in range(200)])) == 200
 
 
 def test_label_colours_are_the_same_in_every_process() -> None:

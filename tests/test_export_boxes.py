@@ -180,7 +180,7 @@ def test_several_pictures_with_one_that_is_broken():
     *steps, (said, shown, file) = many._run([good[0], broken, good[1]], "auto", 0.3)
     assert [len(pictures) for _, pictures, _ in steps] == [1, 1, 2]
     assert "2 pictures" in said and "x.png: This file is &lt;b&gt;broken" in said
-    assert [caption.partition(":")[0] for _, caption in shown] == ["hopper.jpg", "chelsea.jpg"]
+    assert [caption.rpartition(", ")[2] for _, caption in shown] == ["hopper.jpg", "chelsea.jpg"]
     inside = zipfile.ZipFile(file)
     assert {"labels/hopper.txt", "labels/chelsea.txt"} <= set(inside.namelist())
     coco = json.loads(inside.read("coco.json"))

@@ -185,7 +185,7 @@ def test_a_hub_that_runs_sweeps_and_warms_up(environment, monkeypatch):
     monkeypatch.setattr(app._page, "build", Page)
     monkeypatch.setattr(app, "launch", lambda page, **_: done.append("launch"))
     monkeypatch.setattr(app.files, "keep_sweeping", lambda: done.append("sweep"))
-    monkeypatch.setattr(app._page, "warm_up", lambda: done.append("warm up"))
+    monkeypatch.setattr(app._page, "warm_up", lambda **_: done.append("warm up"))
     app.main()
     assert done == ["tune", "launch", "sweep", "warm up"]
 
@@ -206,7 +206,7 @@ def test_the_log_says_what_may_surprise(environment, monkeypatch, caplog, variab
     monkeypatch.setattr(app._page, "build", Page)
     monkeypatch.setattr(app, "launch", lambda page, **_: None)
     monkeypatch.setattr(app.files, "keep_sweeping", lambda: None)
-    monkeypatch.setattr(app._page, "warm_up", lambda: None)
+    monkeypatch.setattr(app._page, "warm_up", lambda **_: None)
     for name, value in variables.items():
         environment.setenv(name, value)
     get_settings.cache_clear()

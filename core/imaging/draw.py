@@ -39,7 +39,7 @@ def boxes(rgb: RGB, detections: Detections, threshold: float = 0.0) -> RGB:
 def boxes_image(rgb: RGB, detections: Detections, threshold: float = 0.0) -> Image.Image:
     """Boxes with labels and scores; labels do not overlap and stay inside the picture.
 
-    Line width and letters grow with the picture. A label always has the same colour. In a crowded
+    Line width and letters grow with the picture. Each label has its own colour. In a crowded
     picture the lowest-scored labels are left out, but their boxes are drawn.
 
     Args:
@@ -61,17 +61,18 @@ def boxes_image(rgb: RGB, detections: Detections, threshold: float = 0.0) -> Ima
         )
         if score >= threshold
     ]
+    colours = label_colours([label for _, label, _ in shown])
     for box, label, _ in reversed(shown):  # best on top
         pen.rectangle(box, outline=(0, 0, 0), width=line + 2)
         inner = (box[0] + 1, box[1] + 1, max(box[0] + 1, box[2] - 1), max(box[1] + 1, box[3] - 1))
-        pen.rectangle(inner, outline=label_colour(label), width=line)
+        pen.rectangle(inner, outline=colours[label], width=line)
     taken: list[Rect] = []
     for box, label, score in shown:
         tag = _fit(" ".join(f"{label} {score:.0%}".split()), size, canvas.width)
         place = _place(tag, size, box, canvas.size, taken)
         if place:
             taken.append(place)
-            fill = label_colour(label)
+            fill = colours[label]
             pen.rectangle((place[0], place[1], place[2] - 1, place[3] - 1), fill=fill)
             middle = ((place[0] + place[2]) / 2, (place[1] + place[3]) / 2)
             pen.text(middle, tag, fill=text_colour(fill), font=_font_for(tag, size), anchor="mm")
@@ -196,8 +197,29 @@ def colour_map() -> NDArray[np.uint8]:
 
 def label_colour(label: str) -> Colour:
     """A colour that depends only on the label."""
+    return _hls(*_hue(label))
+
+
+def _hue(label: str) -> tuple[float, float]:
+    """Hue and lightness, each 0..1."""
     number = zlib.crc32(label.encode())
-    return _hls((number & 0xFFFF) / 0x10000, (0.42, 0.52, 0.62)[(number >> 16) % 3])
+    return (number & 0xFFFF) / 0x10000, (0.42, 0.52, 0.62)[(number >> 16) % 3]
+
+
+def label_colours(labels: Sequence[str]) -> dict[str, Colour]:
+    """A colour for each of the labels of one picture: that of `label_colour`, moved on around the
+    colour circle where another label has nearly the same."""
+    taken: list[float] = []
+    colours: dict[str, Colour] = {}
+    names = sorted(set(labels))
+    apart = min(0.07, 0.6 / max(1, len(names)))
+    for name in names:
+        hue, lightness = _hue(name)
+        while any(abs((hue - other + 0.5) % 1 - 0.5) < apart for other in taken):
+            hue = (hue + apart) % 1
+        taken.append(hue)
+        colours[name] = _hls(hue, lightness)
+    return colours
 
 
 def text_colour(background: Colour) -> Colour:

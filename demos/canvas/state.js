@@ -10,6 +10,7 @@ const find = (name) => element.querySelector(".pp-" + name);
 const root = element.querySelector(".pp");
 const [stage, canvas, busy] = [find("stage"), find("canvas"), find("busy")];
 const context = canvas.getContext("2d");
+const NOTHING = "Click what you want to cut out.";
 const MOST_POINTS = 64, MOST_OBJECTS = 40; // of one object, as in core.segment; of a picture
 const COLORS = [
   "#1e90ff", "#ff7f0e", "#2ca02c", "#e377c2", "#9467bd", "#17becf", "#ffd60a", "#d62728",
@@ -79,8 +80,8 @@ function send(gesture) {
   const want = wanted(); // objects without a mask
   if (!want.length) { // nothing to wait for
     shown = sequence;
-    find("status").textContent = maskOf(active()) ? maskOf(active()).status || "" : "";
-  }
+    find("status").textContent = maskOf(active()) ? maskOf(active()).status || "" : NOTHING;
+  } else if (want.length > 1) find("status").textContent = `Cutting out ${want.length} objects.`;
   refresh();
   trigger("prompt", {
     picture: picture.id, seq: sequence, gesture, active: scene.active, want,

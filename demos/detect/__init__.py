@@ -50,8 +50,8 @@ def build(shared: SharedPicture) -> None:
             with gr.Accordion("Export the boxes", open=False, elem_id="detect-export"):
                 make, made, files = result.files_on_request(
                     "detect",
-                    "COCO JSON, CSV, YOLO labels and each box cut out, for the boxes that are "
-                    "shown; the zip contains all of them.",
+                    "COCO JSON, CSV and YOLO labels of the boxes that are shown; the zip contains "
+                    "all of them, and each box cut out.",
                 )
             several = many.Several()
         with ui.area("set"):
@@ -119,7 +119,8 @@ def _files(
     classes = tuple(dict.fromkeys((*task.classes(checkpoint), *found.labels)))
     name = image.name or "picture.png"
     inside = export_boxes.files(image.load(), found, classes, name)
-    alone = {PurePath(path).name: content for path, content in inside.items()}
+    crops = tuple(path for path in inside if path.startswith("crops/"))  # as many as boxes
+    alone = {PurePath(path).name: made for path, made in inside.items() if path not in crops}
     return "", result.written({"boxes.zip": export.zipped(inside), **alone})
 
 

@@ -84,7 +84,7 @@ def _run(
             refused.append(f"{name}: {error}")
         else:
             answers.append((name, found))
-            shown.append((_drawn(one, found), f"{name}: {_counted(found)}"))
+            shown.append((_drawn(one, found), f"{_counted(found)}, {name}"))
         yield _said(f"{number} of {len(pictures)} pictures", refused), list(shown), None
     if not answers:
         raise InputError("None of the pictures could be read. " + " ".join(refused))

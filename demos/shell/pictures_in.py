@@ -32,7 +32,7 @@ class PicturesIn(gr.File):
             file_types=["image", ".heic", ".heif", ".avif", ".tif", ".tiff"],
             file_count="multiple",
             type="filepath",
-            height=140,
+            height=220,
             elem_id=elem_id,
             visible=visible,
             render=render,

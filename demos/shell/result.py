@@ -122,7 +122,7 @@ class Answer:
             if sentence := picture.refusal(values[0]):
                 if leave:
                     leave(*values)
-                yield refusal(sentence), *nothing()
+                yield refusal(sentence, "data-unreadable"), *nothing()
                 return
             if not at_once and not _is_of(said, turn):
                 yield _WORKING, *nothing()
@@ -196,11 +196,11 @@ def emptied(part: Any) -> Any:
     return "" if type(part) in (gr.HTML, gr.Markdown) else None
 
 
-def refusal(sentence: str) -> str:
+def refusal(sentence: str, mark: str = "") -> str:
     """An error as HTML that screen readers announce at once, and as a toast: on a phone the result
-    area may be off screen."""
+    area may be off screen. The script of the page finds it by `mark`."""
     ui.warn(sentence)
-    return f'<p class="placeholder refusal" role="alert">{html.escape(sentence)}</p>'
+    return f'<p class="placeholder refusal" role="alert" {mark}>{html.escape(sentence)}</p>'
 
 
 def _done(turn: str, more: str = "") -> str:

@@ -142,6 +142,14 @@
     remember(false);
   }
 
+  // Nobody wants to go back to a file that could not be read.
+  for (const key of keys) {
+    const said = document.getElementById(key + "-said");
+    if (said) new MutationObserver(() => {
+      if (current && turns[key] === String(turn) && said.querySelector("[data-unreadable]")) forget(current);
+    }).observe(said, { childList: true, subtree: true });
+  }
+
   // ---- the examples
   function sortExamples() {
     const mine = examples[open()] || [];

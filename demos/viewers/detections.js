@@ -3,12 +3,13 @@
 const root = element.querySelector(".dv");
 const find = (name) => root.querySelector(".dv-" + name);
 const stage = find("stage"), over = find("over"), list = find("list");
-const at = { sort: "score", off: new Set(), hidden: new Set(), chosen: -1, under: -1, look: { k: 1, x: 0, y: 0 } };
+const at = { sort: "score", only: new Set(), hidden: new Set(), chosen: -1, under: -1, look: { k: 1, x: 0, y: 0 } };
 let model = null, image = null;
 
 const percent = (score) => Math.round(100 * score) + "%";
 const nameOf = (i) => model.names[model.of[i]];
-const isShown = (i) => !at.hidden.has(i) && !at.off.has(nameOf(i));
+const isWanted = (i) => !at.only.size || at.only.has(nameOf(i)); // no class chosen: all of them
+const isShown = (i) => !at.hidden.has(i) && isWanted(i);
 const all = () => model.boxes.map((_, i) => i);
 const size = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
 const ORDERS = {
@@ -28,7 +29,7 @@ function painted(chosen) {
 function draw() {
   if (!model || !image) return;
   const [wide, high] = model.size, ratio = window.devicePixelRatio || 1;
-  const width = Math.min(root.clientWidth, Math.max(200, .68 * window.innerHeight * wide / high));
+  const width = Math.min(root.clientWidth, Math.max(200, .58 * window.innerHeight * wide / high));
   [stage.style.width, stage.style.height] = [width + "px", width * high / wide + "px"];
   const { k, x, y } = at.look, chosen = at.under >= 0 ? at.under : at.chosen;
   find("picture").style.transform = `translate(${x * width}px, ${y * width * high / wide}px) scale(${k})`;
@@ -49,7 +50,7 @@ function draw() {
     item.lastChild.textContent = at.hidden.has(i) ? "Show" : "Hide";
     item.lastChild.setAttribute("aria-label", `${item.lastChild.textContent} ${item.dataset.name}`);
   }
-  for (const button of find("classes").children) Paint.pressed(button, !at.off.has(button.dataset.name));
+  for (const button of find("classes").children) Paint.pressed(button, at.only.has(button.dataset.name));
 }
 const made = (tag, fields, ...inside) => {
   const node = Object.assign(document.createElement(tag), fields);
@@ -58,7 +59,7 @@ const made = (tag, fields, ...inside) => {
 };
 function fill() { // the list and the classes
   const pixels = (i) => model.boxes[i].map((v, n) => Math.round(v * model.size[n % 2])).join(", ");
-  list.replaceChildren(...all().filter((i) => !at.off.has(nameOf(i))).sort(ORDERS[at.sort]).map((i) => {
+  list.replaceChildren(...all().filter(isWanted).sort(ORDERS[at.sort]).map((i) => {
     const row = made("button", { type: "button", className: "dv-row", title: "x1, y1, x2, y2 in pixels: " + pixels(i) },
       made("i", {}), made("span", { textContent: nameOf(i) }), made("span", { textContent: percent(model.scores[i]) }), made("span", { textContent: pixels(i) }));
     const item = made("li", {}, row, made("button", { type: "button", className: "dv-hide" }));
@@ -97,14 +98,14 @@ for (const name of ["pointerleave", "focusout"]) list.addEventListener(name, () 
 find("classes").addEventListener("click", (event) => {
   const button = event.target.closest("button"), name = button && button.dataset.name;
   if (!button) return;
-  if (!at.off.delete(name)) at.off.add(name);
+  if (!at.only.delete(name)) at.only.add(name);
   if (at.chosen >= 0 && !isShown(at.chosen)) at.chosen = -1;
   fill();
   draw();
   [...find("classes").children].find((one) => one.dataset.name === name).focus();
 });
 find("sort").addEventListener("change", (event) => { at.sort = event.target.value; if (model) { fill(); draw(); } });
-find("all").addEventListener("click", () => { at.hidden.clear(); at.off.clear(); fill(); draw(); });
+find("all").addEventListener("click", () => { at.hidden.clear(); at.only.clear(); fill(); draw(); });
 find("save").addEventListener("click", () => { // at the picture's own size, as it is shown
   const canvas = document.createElement("canvas"), [width, height] = [image.naturalWidth, image.naturalHeight];
   const pen = Paint.picture(canvas, image, width, height);
@@ -196,7 +197,7 @@ Paint.follow(root, () => { model = null; }, (value, { image: picture, arrays }) 
   const before = root.dataset.of;
   if (before !== value.key) {
     at.hidden.clear();
-    at.off.clear();
+    at.only.clear();
     at.look = { k: 1, x: 0, y: 0 };
     root.dataset.of = value.key;
   }

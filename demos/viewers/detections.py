@@ -45,7 +45,8 @@ def packed(picture: images.Picture, found: Detections) -> dict[str, object]:
         "scores": found.scores.astype(np.float32),
         "classes": np.array([numbers[name] for name in found.labels], np.int16),
     }
-    colours = [draw.label_colour(name) for name in names]
+    of_name = draw.label_colours(names)
+    colours = [of_name[name] for name in names]
     shown = images.resize_max(picture.load(), MOST_SIDE)
     path = images.save_jpeg(shown, ui.result_path("picture.jpg"), quality=90)
     return {
