@@ -24,7 +24,7 @@ TO ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast perf check lint-js format starters bench-starters screenshots bench performance faults memory soak space install install-dev clean
+.PHONY: help run test test-fast test-long perf check lint-js format starters bench-starters screenshots bench performance faults memory soak space install install-dev clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,11 +32,14 @@ help:  ## list the targets
 run: $(RUN_STAMP)  ## serve the app on port 7860 (settings such as VISION_HUB_PORT or SHARE=1: docs/settings.md)
 	@$(PY) app.py
 
-test: $(DEV_STAMP)  ## run all tests except performance goals (ARGS="-k segment" selects some)
+test: $(DEV_STAMP)  ## run all tests except performance goals and the few of test-long (ARGS="-k segment" selects some)
 	$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-fast: $(DEV_STAMP)  ## run only quick tests that need no browser
-	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not slow and not perf and not browser" $(ARGS)
+	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not slow and not perf and not long and not browser" $(ARGS)
+
+test-long: $(DEV_STAMP)  ## run the few proofs that take half a minute or more each
+	$(PY) -m pytest -m long $(ARGS)
 
 perf: $(DEV_STAMP)  ## run the performance goals, on an idle machine
 	$(PY) -m pytest -m perf $(ARGS)

@@ -419,7 +419,7 @@ def test_any_values_for_the_events_of_the_page(caller):
         visit = Visit(caller)  # what is sent to an event changes the session
         if "state" in (visit.components[number]["type"] for number in event["inputs"]):
             visit.begin()
-        fuzz_event(visit, event, 4)
+        fuzz_event(visit, event, 3)
     assert is_well(caller)
 
 

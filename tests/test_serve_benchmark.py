@@ -122,7 +122,7 @@ def test_the_encoder_s_share_is_measured():
     assert all(goal.value > 0 for goal in goals_of)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_gpu_s_script_runs_without_one(published, tmp_path_factory):
     section = on_cuda.measure(tmp_path_factory.mktemp("cuda"), quick=True, device="cpu")
     page = "\n".join(section.lines)

@@ -212,7 +212,7 @@ def test_the_package_changes_nothing_elsewhere():
     assert spaces.GPU(zero._steps, duration=zero.seconds) is zero._steps
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_with_the_package_itself(tmp_path):
     """Its emulated CUDA, its packing of models, and its workers; all but the graphics card."""
     pytest.importorskip("spaces")
