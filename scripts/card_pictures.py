@@ -79,10 +79,10 @@ def classify_failure() -> RGB:
 
 
 def lenet_failure() -> RGB:
-    """A printed 6, two digits, a letter and a photograph, and the digits that it reads."""
+    """A printed 1 and 6, two digits and a photograph, and the digits that it reads."""
     cells = []
-    printed = [(text, _printed(text)) for text in ("6", "42", "A")]
-    for name, picture in (*printed, ("a cat", photograph("chelsea.jpg"))):
+    printed = [(text, _printed(text)) for text in ("1", "6", "42")]
+    for name, picture in (*printed, ("a cup", photograph("coffee.jpg"))):
         answer = classify.predict(picture, "lenet-starter", top_k=1)
         doubt = ", doubted" if answer.doubt else ""
         words = f"{name}: “{answer.labels[0]}”, {answer.scores[0]:.0%}{doubt}"
