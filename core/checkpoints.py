@@ -84,7 +84,8 @@ class Checkpoint:
     model fixes, of 800 x 1066 for DETR, of 512 x 672 for YOLOS and of 512 x 512 pixels for
     restoration. A picture whose best probability is below `unsure` probably shows none of the
     classes (0: not measured; `python -m benchmarks.unknown`). With `features` it has no classes:
-    lessons use it, and no picker lists it.
+    lessons use it, and no picker lists it. One `by_name_only` answers only where it is picked: not
+    for "auto", and not in the place of another.
     """
 
     key: str
@@ -109,6 +110,7 @@ class Checkpoint:
     gmacs: float = 0.0
     unsure: float = 0.0
     features: bool = False
+    by_name_only: bool = False
 
     @property
     def cost(self) -> str:
@@ -150,7 +152,14 @@ def read_card(path: Path) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs if value.strip()}
 
 
-def _starter(key: str, task: Task, loader: Loader, title: str, scale: int = 1) -> Checkpoint:
+def _starter(
+    key: str,
+    task: Task,
+    loader: Loader,
+    title: str,
+    scale: int = 1,
+    by_name_only: bool = False,
+) -> Checkpoint:
     """A starter of `weights/`; its card beside it is the one place where its figures stand."""
     file = ROOT / "weights" / f"{key}.safetensors"
     card = read_card(file.with_suffix(".md"))
@@ -171,6 +180,7 @@ def _starter(key: str, task: Task, loader: Loader, title: str, scale: int = 1) -
         note=f"Data: {data}" if data else "",
         encode=float(card.get("encode", "0")),
         unsure=float(card.get("unsure", "0")),
+        by_name_only=by_name_only,
     )
 
 
@@ -178,6 +188,7 @@ def _starter(key: str, task: Task, loader: Loader, title: str, scale: int = 1) -
 CATALOGUE: tuple[Checkpoint, ...] = (
     # Starters: in the repository, made by the recipes in training/
     _starter("classify-starter", "classify", "timm", "EfficientNet-Lite0 + ViT"),
+    _starter("lenet-starter", "classify", "timm", "LeNet-5, digits", by_name_only=True),
     _starter("detect-cnn-starter", "detect", "transformers", "Starter CNN detector"),
     _starter("detect-starter", "detect", "transformers", "Starter DETR"),
     _starter("segment-starter", "segment", "sam", "Starter SAM"),
@@ -400,10 +411,10 @@ def by_key(key: str) -> Checkpoint | None:
 
 def of_task(task: Task) -> tuple[Checkpoint, ...]:
     """What a person can pick for a task from the catalogue: starters first, then what packages
-    bring."""
+    bring, then those that know something special, then the full ones."""
     first = {"starter": 0, "package": 1}
     found = [c for c in CATALOGUE if c.task == task and not c.features]
-    return tuple(sorted(found, key=lambda c: first.get(c.tier, 2)))
+    return tuple(sorted(found, key=lambda c: 2 if c.by_name_only else first.get(c.tier, 3)))
 
 
 def by_preference(task: Task, on_gpu: bool) -> list[Checkpoint]:
@@ -413,7 +424,7 @@ def by_preference(task: Task, on_gpu: bool) -> list[Checkpoint]:
     quick (`QUICK`), then those that are slow (`SLOW`), each with the best first; what costs more
     stands last, so that it is taken only when it is picked. Everywhere the starters come after the
     full checkpoints, and after them what a package brings: the starter of that task is a head on
-    it and was measured to be the better of the two.
+    it and was measured to be the better of the two. One `by_name_only` is not among them.
     """
 
     def rank(checkpoint: Checkpoint) -> int:
@@ -423,7 +434,7 @@ def by_preference(task: Task, on_gpu: bool) -> list[Checkpoint]:
             return 0
         return 1 if checkpoint.gmacs <= SLOW else 3
 
-    return sorted(of_task(task), key=rank)
+    return sorted((c for c in of_task(task) if not c.by_name_only), key=rank)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from core import classify, detect, images, reconstruct, restore, segment, semantic
 from core.imaging import draw, metrics
@@ -78,6 +78,25 @@ def classify_failure() -> RGB:
     return strips.row(cells)
 
 
+def lenet_failure() -> RGB:
+    """A printed 1 and 6, two digits and a photograph, and the digits that it reads."""
+    cells = []
+    printed = [(text, _printed(text)) for text in ("1", "6", "42")]
+    for name, picture in (*printed, ("a cup", photograph("coffee.jpg"))):
+        answer = classify.predict(picture, "lenet-starter", top_k=1)
+        doubt = ", doubted" if answer.doubt else ""
+        words = f"{name}: “{answer.labels[0]}”, {answer.scores[0]:.0%}{doubt}"
+        cells.append((words, strips.fitted(picture, SIDE)))
+    return strips.row(cells)
+
+
+def _printed(text: str) -> RGB:
+    page = Image.new("RGB", (SIDE, SIDE), (245, 245, 245))
+    font = ImageFont.load_default(SIDE * 0.6)
+    ImageDraw.Draw(page).text((SIDE / 2, SIDE / 2), text, (30, 30, 30), font, anchor="mm")
+    return np.asarray(page)
+
+
 def reconstruct_failure() -> RGB:
     """A face of which the visible patches show too little."""
     picture = photograph("astronaut.jpg", (60, 0, 460, 400))
@@ -139,6 +158,7 @@ FAILURES: dict[str, Callable[[], RGB]] = {
     "super-resolve-x4-starter": super_resolve_failure(4),
     "deblur-starter": deblur_failure,
     "classify-starter": classify_failure,
+    "lenet-starter": lenet_failure,
     "reconstruct-starter": reconstruct_failure,
     "detect-starter": detect_failure("detect-starter"),
     "detect-cnn-starter": detect_failure("detect-cnn-starter"),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from core import classify, detect, images, reconstruct, restore, segment, semantic
 from core.checkpoints import CATALOGUE, ROOT
@@ -23,6 +24,13 @@ def _picture(name: str) -> images.RGB:
     return np.asarray(images.decode(ROOT / "examples" / name))
 
 
+def _seven() -> images.RGB:
+    """A digit of two strokes, dark on light."""
+    page = Image.new("RGB", (160, 160), (240, 240, 240))
+    ImageDraw.Draw(page).line([(50, 45), (110, 45), (72, 120)], (30, 30, 30), 9)
+    return np.asarray(page)
+
+
 def _grid(picture: np.ndarray, cells: int = 8) -> list[float]:
     """Mean and spread of each of cells x cells parts, in grey levels: structure and detail."""
     grey = picture.astype(float)
@@ -33,7 +41,8 @@ def _grid(picture: np.ndarray, cells: int = 8) -> list[float]:
 
 
 def _classified(key: str) -> list[float]:
-    answer = classify.predict(_picture("chelsea.jpg"), key, top_k=10)
+    picture = _seven() if key == "lenet-starter" else _picture("chelsea.jpg")
+    answer = classify.predict(picture, key, top_k=10)
     by_name = sorted(zip(answer.labels, answer.scores, strict=True))
     return [100 * float(score) for _, score in by_name]
 

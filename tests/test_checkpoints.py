@@ -160,7 +160,7 @@ def test_auto_prefers_the_best_on_a_gpu_and_what_can_be_waited_for_on_a_processo
 def test_auto_prefers_any_full_checkpoint_that_can_be_waited_for_to_a_starter(task):
     for on_gpu in (True, False):
         order = checkpoints.by_preference(task, on_gpu)
-        assert set(order) == set(checkpoints.of_task(task))
+        assert set(order) == {c for c in checkpoints.of_task(task) if not c.by_name_only}
         first = [c.tier for c in order].index("starter")
         dear = {c.key for c in order[first:] if c.tier == "full"}
         large = {"sam-vit-h", "sam-vit-l", "sam2.1-hiera-large"}

@@ -358,5 +358,5 @@ def test_no_precision_is_measured_of_a_file_that_does_not_load(
     kept: list[str] = []
     monkeypatch.setattr(precision, "keep", lambda r, where, same: kept.append(r.checkpoint.key))
     agreement.settle(full.task)
-    assert kept == ["classify-starter", trunk.KEY]
+    assert kept == ["classify-starter", trunk.KEY, "lenet-starter"]
     assert get_settings().precision == "auto"

@@ -16,7 +16,7 @@ from training import classify, common
 
 RECIPES = (
     *("denoise", "super_resolve", "deblur", "classify", "reconstruct"),
-    *("detect", "segment", "semantic"),
+    *("detect", "segment", "semantic", "lenet"),
 )
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 

@@ -23,7 +23,7 @@ class Member:
     `layers` counts those with weights on the longest path, `kernels` are the sides of its
     convolutions, the largest first. `params`, and `macs`, multiply-adds for one picture of `side`
     pixels. `top1` is the share of right answers on ImageNet-1k, 0 where it was made for something
-    else; `published` says it in words. `checkpoint` is a key of `core.checkpoints`, or "".
+    else; `published` says it in words. `checkpoint` is a key of `core.checkpoints`.
     """
 
     key: str
@@ -38,7 +38,7 @@ class Member:
     macs: int
     top1: float
     published: str
-    checkpoint: str = ""
+    checkpoint: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +55,8 @@ FAMILY: tuple[Member, ...] = (
     Member("lenet5", "LeNet-5", 1998,
         "LeCun et al., Gradient-Based Learning Applied to Document Recognition",
         "Convolution and pooling in turn, learned from examples; made to read digits on cheques.",
-        5, (5,), 32, 61_706, 416_520, 0.0, "0.95 % errors on the digits of MNIST"),
+        5, (5,), 32, 61_706, 416_520, 0.0, "0.95 % errors on the digits of MNIST",
+        "lenet-starter"),
     Member("alexnet", "AlexNet", 2012,
         "Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks",
         "The same idea, larger: ReLU, dropout, and two graphics cards. It won ImageNet by far.",
@@ -112,9 +113,8 @@ def look(image: images.ImageLike, top_k: int = 3) -> tuple[Answer, ...]:
 
 
 def _answer(picture: images.Picture, one: Member, top_k: int) -> Answer:
-    checkpoint = by_key(one.checkpoint) if one.checkpoint else None
-    if checkpoint is None:
-        return Answer(one, None, "Vision Hub has no weights of it, so only its numbers are shown.")
+    checkpoint = by_key(one.checkpoint)
+    assert checkpoint is not None  # a test asks for each
     if not resolver.is_ready(checkpoint):
         return Answer(one, None, _missing(checkpoint))
     try:

@@ -34,6 +34,8 @@ def build(resolved: Resolved) -> Built[Classifier]:
 def _build_starter(resolved: Resolved, config: dict[str, Any]) -> Built[Classifier]:
     from core.nets import vit
 
+    if config.get("network") == "lenet":
+        return _build_lenet(resolved, config)
     view = heads.view_of(config, resolved.path.name)
     if view is not None:
         return _build_hybrid(resolved, config, view)
@@ -58,6 +60,14 @@ def _build_hybrid(
     head = {f"head.{leaf}": weight for leaf, weight in trunk.class_layer().items()}
     model = _filled(lambda: hybrid.build(config["arch"]), resolved, head)
     return Built(model, Classifier(trunk.imagenet_names(), view.crop, view=view))
+
+
+def _build_lenet(resolved: Resolved, config: dict[str, Any]) -> Built[Classifier]:
+    from core.nets import lenet
+
+    labels = tuple(config["labels"])
+    model = _filled(lambda: lenet.LeNet(len(labels)), resolved)
+    return Built(model, Classifier(labels, 1.0, lenet.transform))
 
 
 def _build_timm(resolved: Resolved) -> Built[Classifier]:

@@ -13,7 +13,7 @@ from torch import nn
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 _PASSIVE = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Linear, nn.Flatten)
-_ACTIVE = ("act", "relu", "silu", "swish", "gelu")
+_ACTIVE = ("act", "relu", "silu", "swish", "gelu", "tanh")
 
 Taken = Callable[[int, torch.Tensor], None]
 
@@ -124,8 +124,12 @@ def _owner(model: nn.Module, name: str) -> Any:
 
 
 def first_filters(model: nn.Module) -> torch.Tensor | None:
-    """(F, 3, k, k): the weights of the first convolution on the colours; None without one."""
+    """(F, 3, k, k): the weights of the first convolution on the colours; None without one.
+
+    A network that reads the mean of the colours has the same weights on each.
+    """
     for module in model.modules():
-        if isinstance(module, nn.Conv2d) and module.weight.shape[1] == 3 and module.groups == 1:
-            return module.weight.detach()
+        if isinstance(module, nn.Conv2d) and module.groups == 1 and module.in_channels in (1, 3):
+            weight = module.weight.detach()
+            return weight if module.in_channels == 3 else weight.expand(-1, 3, -1, -1) / 3
     return None

@@ -62,7 +62,8 @@ def _said(one: Answer) -> str:
         for name, score in zip(one.found.labels, one.found.scores.tolist(), strict=True)
     )
     title = html.escape(one.member.title)
-    return f'<ol class="bars" aria-label="What {title} says">{bars}</ol>'
+    doubt = f'<p class="about">{html.escape(one.found.doubt)}</p>' if one.found.doubt else ""
+    return f'{doubt}<ol class="bars" aria-label="What {title} says">{bars}</ol>'
 
 
 def _millions(count: int) -> str:
@@ -133,7 +134,8 @@ def cnn_family(image: images.RGB, top_k: int = 3) -> dict[str, Any]:
 
     Returns:
         For each network its year, layers, kernels, parameters, multiply-adds and published
-        accuracy; and its classes, or the reason why there are none.
+        accuracy; and its classes, with a sentence of doubt where the picture probably shows none
+        of those that it knows, or the reason why there are none.
     """
     from core.lessons import cnn_family as lesson
 
@@ -155,6 +157,7 @@ def _plain(one: Answer) -> dict[str, Any]:
         "published": member.published,
         "classes": [{"label": label, "score": round(score, 6)} for label, score in pairs],
         "why": one.why,
+        "doubt": "" if found is None else found.doubt,
     }
 
 
