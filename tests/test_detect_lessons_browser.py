@@ -305,6 +305,9 @@ def mount(page: Any, kind: type[view.View], value: dict[str, Any]) -> None:
 def check_slots(page: Any) -> None:
     found = slots.look("auto", [EXAMPLES / name for name in ("chelsea.jpg", "hopper.jpg")])
     view = unfolded(page, "slots", "sl")
+    assert "no slot has a place of its own" in view.locator(".sl-sum").inner_text()
+    assert "looks inside Starter DETR" in view.locator(".pv-which").inner_text()
+    view.locator("summary").click()
     view.locator(".sl-all button").nth(1).click()
     assert drawn(view)["slot"] == 1 and drawn(view)["slots"] == found.boxes.shape[1]
     said = {row.split("\t")[0]: row for row in view.locator(".sl-rows").inner_text().splitlines()}

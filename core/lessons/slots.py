@@ -24,6 +24,7 @@ from core.types import RunInfo
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 STARTER = "detect-starter"
+_CLEARLY = 0.8  # of the spread by chance: a smaller one is a habit
 _DRAWS = 50  # random exchanges of the slots that `Slots.by_chance` averages over
 Array = NDArray[np.float32]
 
@@ -60,6 +61,11 @@ class Slots:
         order = np.tile(np.arange(centres.shape[1]), (len(centres), 1))  # (E, Q)
         draws = (rng.permuted(order, axis=1)[..., None] for _ in range(_DRAWS))
         return float(np.mean([spread(np.take_along_axis(centres, one, 1)) for one in draws]))
+
+    def has_habits(self) -> bool:
+        """Whether the slots have places of their own: their boxes lie clearly closer together than
+        by chance."""
+        return bool(self.spread().mean() < _CLEARLY * self.by_chance())
 
 
 def spread(centres: Array) -> Array:

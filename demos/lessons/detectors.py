@@ -9,6 +9,7 @@ from core.checkpoints import CATALOGUE
 from core.errors import InputError
 from demos.shell import ui
 from demos.shell.lesson import Choice, Endpoint, Lesson, Show, code_of
+from demos.shell.lesson_parts import compared
 from demos.viewers.detectors import DetectorsView, packed
 
 OTHER, NONE = "other", "none"
@@ -31,7 +32,8 @@ def _run(
     keys = _keys(checkpoint, second, third, fourth)
     found = lesson.look(picture, keys, lesson.LOWEST)
     infos = "".join(ui.info_html(one.info) for one in found.answers)
-    return packed(picture.load(), found, lesson.spelled), infos
+    which = compared(checkpoint, [one.info.checkpoint for one in found.answers], "detect")
+    return {**packed(picture.load(), found, lesson.spelled), "which": which}, infos
 
 
 def _code(picture: images.Picture, checkpoint: str, second: str, third: str, fourth: str) -> str:
@@ -105,9 +107,14 @@ LESSON = Lesson(
         Show("html", "facts"),
     ),
     controls=(
-        Choice("second", "Beside it", [("A detector of the other kind", OTHER), *_NAMES], OTHER),
-        Choice("third", "Third", [("None", NONE), *_NAMES], NONE),
-        Choice("fourth", "Fourth", [("None", NONE), *_NAMES], NONE),
+        Choice(
+            "second",
+            "Second detector",
+            [("A starter that works differently", OTHER), *_NAMES],
+            OTHER,
+        ),
+        Choice("third", "Third detector", [("None", NONE), *_NAMES], NONE),
+        Choice("fourth", "Fourth detector", [("None", NONE), *_NAMES], NONE),
     ),
     order=60,
     code=_code,

@@ -9,6 +9,7 @@ import numpy as np
 from core import images
 from demos.shell import ui
 from demos.shell.lesson import Endpoint, Lesson, Show, code_of
+from demos.shell.lesson_parts import other_model
 from demos.viewers.matching import MatchingView, packed
 
 
@@ -18,6 +19,7 @@ def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, ...]:
     matched = lesson.look(picture, None, checkpoint)
     found = matched.inside
     pairs = zip(matched.boxes, matched.labels, strict=True)
+    which = other_model(checkpoint, found.info.checkpoint, "detect", "has no queries")
     value = packed(
         picture.load(),
         found,
@@ -28,7 +30,8 @@ def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, ...]:
         unmatched=lesson.UNMATCHED[found.kind],
     )
     classes = 'one softmax with "no object"' if found.kind == "softmax" else "sigmoids"
-    return value, ui.info_html(found.info, f"{len(found.boxes)} queries, {classes}")
+    info = ui.info_html(found.info, f"{len(found.boxes)} queries, {classes}")
+    return {**value, "which": which}, info
 
 
 def _code(picture: images.Picture, checkpoint: str) -> str:

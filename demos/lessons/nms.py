@@ -8,6 +8,7 @@ from core import images
 from core.checkpoints import by_key
 from demos.shell import ui
 from demos.shell.lesson import Endpoint, Lesson, Show, code_of
+from demos.shell.lesson_parts import compared
 from demos.viewers.nms import NmsView, packed
 
 
@@ -19,7 +20,8 @@ def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, ...]:
     one, two = (_title(info.checkpoint) for info in infos)
     counts = _counted(dense.inside), f"{len(queries.inside.boxes)} queries"
     facts = "".join(ui.info_html(info, said) for info, said in zip(infos, counts, strict=True))
-    return packed(picture.load(), dense, queries, (one, two)), facts
+    which = compared(checkpoint, [info.checkpoint for info in infos], "detect")
+    return {**packed(picture.load(), dense, queries, (one, two)), "which": which}, facts
 
 
 def _counted(inside: Any) -> str:

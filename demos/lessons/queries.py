@@ -8,6 +8,7 @@ from core import checks, images
 from core.errors import InputError
 from demos.shell import ui
 from demos.shell.lesson import Endpoint, Lesson, Show, code_of
+from demos.shell.lesson_parts import other_model
 from demos.viewers.queries import QueriesView, packed
 
 _CLASSES = 5
@@ -25,7 +26,9 @@ def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, ...]:
         )
     elif found.over.grid is not None:
         facts += ", each head looks at all {} x {} places".format(*found.over.grid)
-    return packed(picture.load(), found), ui.info_html(found.inside.info, facts)
+    which = other_model(checkpoint, found.inside.info.checkpoint, "detect", "has no queries")
+    value = {**packed(picture.load(), found), "which": which}
+    return value, ui.info_html(found.inside.info, facts)
 
 
 def _code(picture: images.Picture, checkpoint: str) -> str:
@@ -117,8 +120,10 @@ LESSON = Lesson(
     key="queries",
     title="What each query looks at",
     tab="detect",
-    about="A DETR answers with a fixed number of queries. Layer by layer they look at the picture "
-    "and at each other, and their boxes settle. Click a box to follow its query.",
+    about="A DETR answers with a fixed number of queries: each is a list of numbers that searches "
+    "the picture for one object, and ends as one box with its class, or as nothing. Layer by layer "
+    "the queries look at the picture and at each other, and their boxes settle. Choose a box to "
+    "follow its query.",
     run=_run,
     shows=(
         Show("component", "view", make=lambda elem_id: QueriesView(elem_id=elem_id)),

@@ -7,6 +7,7 @@ from typing import Any
 
 from demos.shell import ui
 from demos.shell.lesson import Endpoint, Lesson, Show
+from demos.shell.lesson_parts import other_model
 from demos.viewers.slots import SlotsView, packed
 
 
@@ -15,7 +16,8 @@ def _run(checkpoint: str) -> Iterator[Any]:
 
     found = yield from lesson.look_steps(checkpoint)
     facts = f"{found.boxes.shape[1]} queries on {len(found.names)} pictures"
-    yield packed(found), ui.info_html(found.info, facts)
+    which = other_model(checkpoint, found.info.checkpoint, "detect", "has no queries")
+    yield {**packed(found), "which": which}, ui.info_html(found.info, facts)
 
 
 def _code(checkpoint: str) -> str:
@@ -55,15 +57,15 @@ LESSON = Lesson(
     key="slots",
     title="What each query is used for",
     tab="detect",
-    about="The boxes of every query over the bundled example pictures. DETR's queries each have "
-    "places and sizes that they answer for; those of RT-DETR are chosen for each picture.",
+    about="In DETR each query learned places and sizes of its own; newer detectors choose their "
+    "queries for each picture. See which of the two this one is, over the bundled example pictures.",
     run=_run,
     shows=(
         Show("component", "view", make=lambda elem_id: SlotsView(elem_id=elem_id)),
         Show("html", "facts"),
     ),
     needs=("checkpoint",),
-    order=7,
+    order=70,
     is_long=True,
     code=_code,
     endpoint=Endpoint("slots", slots, ("text",), ("json",)),

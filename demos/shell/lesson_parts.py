@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
 from core import images
+from core.checkpoints import Task, by_key
+from core.sources import resolver
 from demos.shell import ui
 from demos.shell.file_in import FileIn
 from demos.shell.image import ImageIn
@@ -49,6 +52,35 @@ def output(one: Show, place: str) -> Any:
         case "component":
             assert one.make is not None
             return one.make(elem_id)
+
+
+def other_model(asked: str, used: str, task: Task, reason: str) -> str:
+    """One sentence if a lesson used another checkpoint than its tab does for "auto", or ""."""
+    if asked != "auto":
+        return ""
+    above = resolver.resolve(asked, task).checkpoint
+    if above.key == used:
+        return ""
+    return (
+        f"This lesson looks inside {_title(used)}, since the model above, "
+        f"{above.title or above.key}, {reason}; so the scores differ from those above."
+    )
+
+
+def compared(asked: str, used: Sequence[str], task: Task) -> str:
+    """One sentence that tells which of several models is the one that the tab uses."""
+    above = resolver.resolve(asked, task).checkpoint
+    if above.key not in used:  # it could not be loaded, and the chip says so
+        return ""
+    others = [_title(key) for key in used if key != above.key]
+    named = " and ".join(filter(None, (", ".join(others[:-1]), others[-1])))
+    verb = "is" if len(others) == 1 else "are"
+    return f"{above.title or above.key} is the model of the answer above; {named} {verb} here to compare."
+
+
+def _title(key: str) -> str:
+    known = by_key(key)
+    return (known.title if known else "") or key
 
 
 def empty(one: Show) -> Any:

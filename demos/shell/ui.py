@@ -184,8 +184,8 @@ def dotted(markup: Sequence[str], facts: Sequence[str]) -> str:
 
 
 def info_html(info: RunInfo, *more: str) -> str:
-    """The chip under an output: the checkpoint and the total time; it expands to further facts and
-    the time of each stage."""
+    """The chip under an output: the checkpoint and the total time, or that the answer was kept; it
+    expands to further facts and the time of each stage."""
     times = [f"{name} {_duration(s)}" for name, s in info.seconds.items() if s >= 0.0005]
     cached = [f"{name} {state}" for name, state in info.cache.items()]
     facts = [
@@ -198,7 +198,8 @@ def info_html(info: RunInfo, *more: str) -> str:
     note = f'<p class="note">{html.escape(info.note)}</p>' if info.note else ""
     known = by_key(info.checkpoint)
     name = tiered(known.title if known else info.checkpoint, info.tier)
-    spent = _duration(sum(info.seconds.values()))
+    kept = info.cache.get("output") == "hit"  # "0 ms" would look like an error
+    spent = "kept from before" if kept else _duration(sum(info.seconds.values()))
     return note + chip(dotted(name, [*more, spent]), dotted([], facts))
 
 

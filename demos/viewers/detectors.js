@@ -40,13 +40,15 @@ function lit() { // the chosen box and its partners, as "answer box"
 function drawCard(card, i, marked) {
   const one = model.answers[i], { foundBy } = shown, all = model.answers.length;
   const pen = Dragging.picture(card.querySelector("canvas"), image);
+  const named = [];
   for (let p = foundBy[i].length - 1; p >= 0; p -= 1) {
-    const on = marked && marked.has(i + " " + p);
-    Dragging.paint(pen, one.boxes[p], {
-      colour: Dragging.colour(one.classes[p]), width: on ? 4 : 2.5, alpha: !marked || on ? 1 : .3,
-      dash: foundBy[i][p] < all ? [6, 4] : [], name: !marked || on ? `${one.labels[p]} ${one.scores[p].toFixed(2)}` : "",
+    const on = marked && marked.has(i + " " + p), colour = Dragging.colour(one.classes[p]), box = one.boxes[p];
+    Dragging.paint(pen, box, {
+      colour, width: on ? 4 : 2.5, alpha: !marked || on ? 1 : .3, dash: foundBy[i][p] < all ? [6, 4] : [],
     });
+    if (!marked || on) named.unshift({ box, colour, name: `${one.labels[p]} ${one.scores[p].toFixed(2)}` });
   }
+  Dragging.names(pen, named);
   const list = card.querySelector(".dt-list");
   while (list.children.length > foundBy[i].length) list.lastChild.remove();
   foundBy[i].forEach((count, p) => { // the buttons stay, so that the focus does

@@ -20,7 +20,7 @@ class DetectorsView(view.View):
 
     markup = "detectors.html"
     styles = ("compare.css", "detectors.css")
-    scripts = ("boxes.js", "dragging.js", "detectors.js")
+    scripts = ("boxes.js", "detections_paint.js", "dragging.js", "detectors.js")
 
 
 def packed(rgb: images.RGB, found: Comparison, spelled: Callable[[str], str]) -> dict[str, Any]:

@@ -75,8 +75,8 @@ const Dragging = (() => {
       event.preventDefault();
     });
   }
-  // A box with its name; `corners` shows what can be dragged.
-  function paint(pen, box, { colour, name = "", dash = [], width = 2, handles = false, alpha = 1, below = false }) {
+  // A box; `handles` shows what can be dragged.
+  function paint(pen, box, { colour, dash = [], width = 2, handles = false, alpha = 1 }) {
     const { width: w, height: h } = pen.canvas, unit = w / (pen.canvas.clientWidth || w);
     const [x, y, x2, y2] = [box[0] * w, box[1] * h, box[2] * w, box[3] * h];
     pen.save();
@@ -89,12 +89,24 @@ const Dragging = (() => {
       pen.fillStyle = "#fff"; pen.strokeStyle = "#000"; pen.lineWidth = unit;
       pen.beginPath(); pen.arc(cx * w, cy * h, 6 * unit, 0, 7); pen.fill(); pen.stroke();
     }
-    if (name) {
-      pen.font = `600 ${12 * unit}px sans-serif`;
-      const size = pen.measureText(name).width + 8 * unit, tall = 17 * unit;
-      const left = clamp(x, 0, Math.max(0, w - size)), top = clamp(below ? y2 : y - tall, 0, h - tall);
-      pen.fillStyle = colour; pen.fillRect(left, top, size, tall);
-      pen.fillStyle = "#000"; pen.fillText(name, left + 4 * unit, top + 13 * unit);
+    pen.restore();
+  }
+  // The names of boxes, the most important first, and each as near to its box as there is room
+  // (detections_paint.js): none covers another, or a handle. One without room is left out.
+  function names(pen, boxes) {
+    const { width: w, height: h } = pen.canvas, unit = w / (pen.canvas.clientWidth || w), taken = [];
+    const at = ([x1, y1, x2, y2]) => [x1 * w, y1 * h, x2 * w, y2 * h], grip = 8 * unit;
+    for (const { box } of boxes.filter(({ handles }) => handles))
+      for (const [x, y] of corners(at(box))) taken.push([x - grip, y - grip, x + grip, y + grip]);
+    pen.save();
+    pen.font = `600 ${12 * unit}px sans-serif`;
+    for (const { box, colour, name } of boxes) {
+      const size = [Math.min(w, pen.measureText(name).width + 8 * unit), 17 * unit];
+      const spot = Boxed.place(at(box), size, [w, h], taken);
+      if (!spot) continue;
+      taken.push(spot);
+      pen.fillStyle = colour; pen.fillRect(spot[0], spot[1], ...size);
+      pen.fillStyle = "#000"; pen.fillText(name, spot[0] + 4 * unit, spot[1] + 13 * unit);
     }
     pen.restore();
   }
@@ -105,5 +117,5 @@ const Dragging = (() => {
   }
   // Distinct colours on which black letters are legible.
   const COLOURS = ["#ffd43b", "#4dd0e1", "#ff8a80", "#a5d66f", "#d7a6ff", "#ffb74d", "#90b4ff", "#f48fb1"];
-  return { listen, paint, picture, colour: (i) => COLOURS[i % COLOURS.length] };
+  return { listen, paint, names, picture, colour: (i) => COLOURS[i % COLOURS.length] };
 })();

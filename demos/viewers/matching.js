@@ -26,10 +26,12 @@ function drawPicture({ pairs }) {
   const pen = Dragging.picture(find("picture"), image), { width, height } = pen.canvas;
   if (find("all").checked) for (const query of model.queries) Dragging.paint(pen, query.box, { colour: "#fff", width: 1, alpha: .45 });
   const middle = (box) => [(box[0] + box[2]) / 2 * width, (box[1] + box[3]) / 2 * height];
+  const truths = [], matched = []; // their names: those of the true boxes first
   at.truths.forEach(({ box, label }, t) => {
     const colour = Dragging.colour(t), query = model.queries[pairs[t]], chosen = t === at.chosen;
     if (query) {
-      Dragging.paint(pen, query.box, { colour, dash: [7, 5], name: "query " + (pairs[t] + 1), below: true });
+      Dragging.paint(pen, query.box, { colour, dash: [7, 5] });
+      matched.push({ box: query.box, colour, name: "query " + (pairs[t] + 1) });
       const [from, to] = [middle(box), middle(query.box)], unit = width / (pen.canvas.clientWidth || width);
       for (const [style, wide] of [["#000", 5], [colour, 3]]) {
         pen.strokeStyle = style; pen.fillStyle = style; pen.lineWidth = wide * unit;
@@ -37,8 +39,10 @@ function drawPicture({ pairs }) {
         for (const end of [from, to]) { pen.beginPath(); pen.arc(...end, (wide + 1) * unit, 0, 7); pen.fill(); }
       }
     }
-    Dragging.paint(pen, box, { colour, width: chosen ? 4 : 2.5, handles: chosen, name: letter(t) + " " + nameOf(label) });
+    Dragging.paint(pen, box, { colour, width: chosen ? 4 : 2.5, handles: chosen });
+    truths.push({ box, colour, handles: chosen, name: letter(t) + " " + nameOf(label) });
   });
+  Dragging.names(pen, [...truths, ...matched]);
 }
 function table(title, values, rows, pairs, unit) {
   const figure = document.createElement("figure"), body = document.createElement("table"), head = body.insertRow();
@@ -55,7 +59,9 @@ function table(title, values, rows, pairs, unit) {
       if (pairs[t] === q) cell.dataset.pair = "true";
     });
   }
-  figure.append(node("figcaption", title + unit), body);
+  const scroll = node("div", "", { className: "mt-scroll" });
+  scroll.append(body);
+  figure.append(node("figcaption", title + unit), scroll);
   return figure;
 }
 function drawTables({ parts, cost, pairs }) {
@@ -172,12 +178,17 @@ function drawTwo() {
   const pen = Paint.sized(canvas, width, Math.round(width * .6)), { height } = canvas;
   pen.clearRect(0, 0, width, height);
   const [mine, truth] = two.boxes;
-  Dragging.paint(pen, truth, { colour: Dragging.colour(3), name: "T true", handles: two.chosen === 1, width: 3 });
-  Dragging.paint(pen, mine, { colour: Dragging.colour(0), name: "P predicted", handles: two.chosen === 0, width: 3, dash: [7, 5] });
+  const marks = [
+    { box: mine, colour: Dragging.colour(0), handles: two.chosen === 0, name: "P predicted" },
+    { box: truth, colour: Dragging.colour(3), handles: two.chosen === 1, name: "T true" },
+  ];
+  Dragging.paint(pen, truth, { ...marks[1], width: 3 });
+  Dragging.paint(pen, mine, { ...marks[0], width: 3, dash: [7, 5] });
   const g = pushes(two.kind), most = Math.max(...g.map(Math.abs)), far = most > 1e-9 ? width * .1 / most : 0;
   const [x, y] = [(mine[0] + mine[2]) / 2 * width, (mine[1] + mine[3]) / 2 * height];
   [mine[0], mine[2]].forEach((side, i) => arrow(pen, side * width, y, -g[2 * i] * far, 0));
   [mine[1], mine[3]].forEach((side, i) => arrow(pen, x, side * height, 0, -g[2 * i + 1] * far));
+  Dragging.names(pen, marks);
   const shown = ["IoU", "GIoU", "DIoU"].map((name) => `${name} ${Boxes[name.toLowerCase()](mine, truth).toFixed(3)}`);
   const none = most < 1e-9 ? " This loss pushes nothing here." : "";
   find("two-said").textContent = `${shown.join(", ")}, L1 ${Boxes.l1(mine, truth).toFixed(3)}.${none}`;

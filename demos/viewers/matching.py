@@ -21,7 +21,7 @@ class MatchingView(view.View):
 
     markup = "matching.html"
     styles = ("matching.css",)
-    scripts = ("boxes.js", "dragging.js", "matching.js")
+    scripts = ("boxes.js", "detections_paint.js", "dragging.js", "matching.js")
 
 
 def packed(

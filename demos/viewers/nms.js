@@ -5,6 +5,7 @@ const find = (name, side = "") => root.querySelector(".nm-" + name + (side ? `[d
 const SIDES = ["dense", "queries"];
 let model = null, image = null, shown = {}, limit = .6;
 const CROP = 7, MOST_CROPS = 12; // places of a proposal on each side; crops shown
+const PYRAMID = "The detector reads the picture at several sizes, its pyramid: one map below for each. ";
 const at = { score: .5, method: "hard", limit: .6, sigma: .5, colour: "class", count: 50, side: "dense", chosen: -1 };
 
 function solved({ boxes, scores, classes }) { // of the boxes above the threshold, which come first
@@ -22,11 +23,11 @@ const nameOf = (side, i) => {
 const words = (count, one) => `${count} ${one}${count === 1 ? "" : one.endsWith("x") ? "es" : "s"}`;
 
 // ---- drawing
-function paintBox(pen, side, i, more) {
-  const { boxes, classes, levels } = model[side], byLevel = at.colour === "level" && levels[i] >= 0;
-  const colour = byLevel ? Dragging.colour(levels[i]) : Dragging.colour(classes[i]);
-  Dragging.paint(pen, boxes[i], { colour, width: 2, ...more });
+function colourOf(side, i) {
+  const { classes, levels } = model[side], byLevel = at.colour === "level" && levels[i] >= 0;
+  return Dragging.colour(byLevel ? levels[i] : classes[i]);
 }
+const paintBox = (pen, side, i, more) => Dragging.paint(pen, model[side].boxes[i], { colour: colourOf(side, i), width: 2, ...more });
 function drawSide(side) {
   const found = solved(model[side]), chosen = at.side === side && found.kept.includes(at.chosen) ? at.chosen : -1;
   const gone = chosen < 0 ? [] : found.of(chosen);
@@ -34,10 +35,13 @@ function drawSide(side) {
   const before = Dragging.picture(find("before", side), image), after = Dragging.picture(find("after", side), image);
   for (let i = found.count - 1; i >= 0; i -= 1) paintBox(before, side, i, { alpha: chosen < 0 || i === chosen || gone.includes(i) ? 1 : .2, width: 1.5 });
   for (const j of gone) paintBox(after, side, j, { colour: "#ff6b35", dash: [5, 4], width: 2 });
+  const named = [];
   for (const i of found.kept.slice().reverse()) {
     const score = found.after[i] < model[side].scores[i] ? `${model[side].scores[i].toFixed(2)} → ${found.after[i].toFixed(2)}` : found.after[i].toFixed(2);
-    paintBox(after, side, i, { width: i === chosen ? 4 : 2.5, alpha: chosen < 0 || i === chosen ? 1 : .45, name: `${nameOf(side, i)} ${score}` });
+    paintBox(after, side, i, { width: i === chosen ? 4 : 2.5, alpha: chosen < 0 || i === chosen ? 1 : .45 });
+    named.unshift({ i, box: model[side].boxes[i], colour: colourOf(side, i), name: `${nameOf(side, i)} ${score}` });
   }
+  Dragging.names(after, named.filter(({ i }) => chosen < 0 || i === chosen));
   find("before", side).nextElementSibling.textContent = `Before: ${words(found.count, "box")}`;
   find("after", side).nextElementSibling.textContent = `After: ${words(found.kept.length, "box")}`;
   find("title", side).textContent = model[side].title;
@@ -79,7 +83,10 @@ function drawStage() {
   const paint = (row, more) => Dragging.paint(pen, stage.boxes[row], { colour: Dragging.colour(stage.levels[row]), ...more });
   for (let row = count - 1; row >= 0; row -= 1) paint(row, { width: 1, alpha: .6 });
   const some = chosen < 0 ? kept.slice(0, MOST_CROPS) : [chosen];
-  for (const i of some) paint(stage.from[i], { width: 4, name: nameOf("dense", i) });
+  for (const i of some) paint(stage.from[i], { width: 4 });
+  Dragging.names(pen, some.map((i) => ({
+    box: stage.boxes[stage.from[i]], colour: Dragging.colour(stage.levels[stage.from[i]]), name: nameOf("dense", i),
+  })));
   find("proposals").nextElementSibling.textContent = `${count} of ${stage.boxes.length} proposals; scores down to ${stage.scores[count - 1].toFixed(2)}`;
   find("count").max = String(stage.boxes.length);
   find("count").value = String(count);
@@ -165,8 +172,8 @@ Paint.follow(root, () => { model = null; }, (value, loaded) => {
     classes: Array.from(arrays[side + "_classes"]), levels: arrays[side + "_levels"],
   };
   find("about-levels").textContent = model.stage
-    ? "Each cell is a place with three anchors; the first stage says how probably each holds an object. Proposals have the colour of the level that they are cut from."
-    : `Each cell is ${model.anchors ? "a place with nine anchors, each of which" : "a token, which"} predicts classes and one box. Fine levels see small objects, coarse ones large objects. Brighter is a better best class.`;
+    ? PYRAMID + "Each cell is a place with three anchors (boxes of set shapes); the first stage says how probably each holds an object. Proposals have the colour of the level that they are cut from."
+    : `${PYRAMID}Each cell is ${model.anchors ? "a place with nine anchors (boxes of set shapes), each of which" : "one token, the numbers that describe a place, and"} predicts classes and one box. Fine levels see small objects, coarse ones large objects. Brighter is a better best class.`;
   find("levels").replaceChildren(...model.levels.map((_, n) => {
     const figure = document.createElement("figure"), canvas = document.createElement("canvas");
     canvas.setAttribute("role", "img");

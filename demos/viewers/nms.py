@@ -22,7 +22,7 @@ class NmsView(view.View):
 
     markup = "nms.html"
     styles = ("nms.css",)
-    scripts = ("boxes.js", "dragging.js", "nms.js")
+    scripts = ("boxes.js", "detections_paint.js", "dragging.js", "nms.js")
 
 
 def packed(

@@ -107,6 +107,12 @@ const Paint = (() => {
     if (value.picture) await image.decode().catch(() => {});
     return current() ? { image, arrays } : null;
   }
+  function first(root, text) { // the view's first line says which model this is, if that may surprise
+    const line = root.querySelector(":scope > .pv-which") || root.insertBefore(document.createElement("p"), root.firstChild);
+    line.className = "pv-which";
+    line.textContent = text;
+    line.hidden = !text;
+  }
   // Shows each value of the component. `clear()` forgets the one before; `show(value, loaded)` follows
   // when its picture and numbers are there, unless another value came meanwhile.
   function follow(root, clear, show) {
@@ -118,7 +124,9 @@ const Paint = (() => {
       const loaded = await load(next, () => props.value === value);
       if (props.value !== value) return;
       root.dataset.empty = String(!loaded);
-      if (loaded) show(next, loaded);
+      if (!loaded) return;
+      first(root, next.which || "");
+      show(next, loaded);
     }
     watch(["value"], () => receive(props.value));
     receive(props.value);

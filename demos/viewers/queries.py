@@ -23,7 +23,14 @@ class QueriesView(view.View):
 
     markup = "queries.html"
     styles = ("queries.css",)
-    scripts = ("boxes.js", "dragging.js", "queries.js", "queries_draw.js", "queries_input.js")
+    scripts = (
+        "boxes.js",
+        "detections_paint.js",
+        "dragging.js",
+        "queries.js",
+        "queries_draw.js",
+        "queries_input.js",
+    )
 
 
 def packed(rgb: images.RGB, found: Queries) -> dict[str, Any]:

@@ -24,15 +24,22 @@ function placed(query) {
 }
 function drawBoxes() {
   const pen = Dragging.picture(find("boxes"), image), chosen = current(), ranked = ranking(at.stage).reverse();
+  const named = [];
   for (const query of ranked) {
     const { name, number, p } = bestOf(at.stage, query);
     if (query === chosen) continue;
     if (p < at.threshold) Dragging.paint(pen, placed(query), { colour: "#fff", width: 1, alpha: .35 });
-    else Dragging.paint(pen, placed(query), { colour: Dragging.colour(number), width: 2.5, name: `${name} ${share(p)}` });
+    else {
+      const colour = Dragging.colour(number), box = placed(query);
+      Dragging.paint(pen, box, { colour, width: 2.5 });
+      named.unshift({ box, colour, name: `${name} ${share(p)}` });
+    }
   }
   const { name, number, p } = bestOf(at.stage, chosen);
   drawTrail(pen, chosen);
-  Dragging.paint(pen, placed(chosen), { colour: p < at.threshold ? "#fff" : Dragging.colour(number), width: 4, name: `${chosen + 1}: ${name} ${share(p)}` });
+  const colour = p < at.threshold ? "#fff" : Dragging.colour(number), box = placed(chosen);
+  Dragging.paint(pen, box, { colour, width: 4 });
+  Dragging.names(pen, [{ box, colour, name: `${chosen + 1}: ${name} ${share(p)}` }, ...named]);
 }
 function drawTrail(pen, query) { // where the middle of its box was after each layer
   const unit = unitOf(pen), spots = [...Array(stages()).keys()].map((stage) => middle(pen, boxOf(stage, query)));

@@ -28,13 +28,17 @@ function plot(canvas, slot, side, whole) { // `whole` draws the boxes too
     pen.beginPath(); pen.arc(edge + cx * inner, edge + cy * inner, side / (whole ? 60 : 24), 0, 7); pen.fill();
   }
 }
+function reason() {
+  if (model.habits === model.chosen) return "the numbers below show it, although it is not expected of this kind of detector.";
+  return model.chosen
+    ? "as expected, because this model chooses its queries for each picture, best first, so that a slot (a query by its number) is only a rank."
+    : "as expected, because these queries are learned once and are the same for every picture.";
+}
 function draw() {
   if (!model) return;
   const mean = model.spread.reduce((sum, one) => sum + one, 0) / model.slots;
-  find("sum").textContent = `Over ${model.names.length} pictures, the boxes of a slot lie on average ${mean.toFixed(2)} of the picture's side from their mean place. With slots exchanged at random it would be ${model.chance.toFixed(2)}.`;
-  find("why").textContent = model.chosen
-    ? "This model chooses its queries for each picture, the places with the best class, best first: a slot is only a rank, and has no place or size of its own."
-    : "These queries are learned once and are the same for every picture, so each slot has places and sizes that it is used for.";
+  find("sum").textContent = `Here ${model.habits ? "slots have places" : "no slot has a place"} of ${model.habits ? "their" : "its"} own: ${reason()}`;
+  find("why").textContent = `Over ${model.names.length} pictures, the boxes of a slot lie on average ${mean.toFixed(2)} of the picture's side from their mean place. With slots exchanged at random it would be ${model.chance.toFixed(2)}.`;
   for (const button of find("all").children) {
     const slot = Number(button.dataset.slot);
     plot(button.firstChild, slot, 96, false);
@@ -65,6 +69,7 @@ find("all").addEventListener("click", (event) => {
 Paint.follow(root, () => { model = null; }, (value, loaded) => {
   model = { ...value, ...loaded.arrays };
   at.slot = Math.min(at.slot, model.slots - 1);
+  find("fold").open = model.habits; // otherwise there is little to see
   Paint.smalls(find("all"), [...Array(model.slots).keys()].map((slot) => String(slot + 1)), (button, slot) => { button.dataset.slot = slot; });
   draw();
 });

@@ -32,4 +32,5 @@ def packed(found: Slots) -> dict[str, Any]:
         "spread": [round(float(one), 4) for one in found.spread()],
         "chance": round(found.by_chance(), 4),
         "chosen": found.chosen,
+        "habits": found.has_habits(),
     }
