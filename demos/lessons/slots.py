@@ -58,7 +58,7 @@ LESSON = Lesson(
     title="What each query is used for",
     tab="detect",
     about="In DETR each query learned places and sizes of its own; newer detectors choose their "
-    "queries for each picture. See which of the two this one is, over the bundled example pictures.",
+    "queries for each picture. See which of the two this one is, over the bundled examples.",
     run=_run,
     shows=(
         Show("component", "view", make=lambda elem_id: SlotsView(elem_id=elem_id)),

@@ -75,7 +75,8 @@ def compared(asked: str, used: Sequence[str], task: Task) -> str:
     others = [_title(key) for key in used if key != above.key]
     named = " and ".join(filter(None, (", ".join(others[:-1]), others[-1])))
     verb = "is" if len(others) == 1 else "are"
-    return f"{above.title or above.key} is the model of the answer above; {named} {verb} here to compare."
+    first = above.title or above.key
+    return f"{first} is the model of the answer above; {named} {verb} here to compare."
 
 
 def _title(key: str) -> str:
