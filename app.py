@@ -129,7 +129,7 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
         "share": settings.share,
         "auth": settings.login,
         "theme": theme(),
-        "css_paths": [_page.CSS],
+        "css_paths": _page.CSS,
         "footer_links": ["api"],
         # Gradio says this to screen readers after each event, and has no words for it.
         "i18n": gr.I18n(en={"common.complete": "Done"}),

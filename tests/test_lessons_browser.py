@@ -235,9 +235,11 @@ def test_a_long_lesson_shows_its_progress_and_can_be_cancelled(page: Any, pictur
     shows(page, "slow", "50% done.")
     page.locator("#lesson-slow-cancel").click()
     shows(page, "slow", "Cancelled")
+    page.locator("#lesson-slow-cancel").wait_for(state="hidden")
     STEP.set()
     page.locator("#lesson-slow-refresh").click()
     shows(page, "slow", "long is done")
+    page.locator("#lesson-slow-cancel").wait_for(state="hidden")
 
 
 def test_a_new_picture_ends_what_runs_for_the_old_one(page: Any, pictures: Any) -> None:

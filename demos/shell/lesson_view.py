@@ -86,7 +86,8 @@ class _View:
                 small = functools.partial(gr.Button, size="sm", scale=0, min_width=110)
                 self.refresh = small("Refresh", elem_id=f"{place}-refresh")
                 if lesson.is_long:
-                    self.cancel = small("Cancel", elem_id=f"{place}-cancel")
+                    # lesson.css hides it while nothing runs.
+                    self.cancel = small("Cancel", elem_id=f"{place}-cancel", elem_classes="cancel")
             self.said = gr.HTML(ui.placeholder(lesson_run.WAITING), elem_id=f"{place}-said")
             self.outputs = [lesson_parts.output(one, place) for one in lesson.shows]
             self.code = _code(place) if lesson.code is not None else None

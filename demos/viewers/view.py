@@ -1,7 +1,8 @@
 """The base of views that paint numbers over a picture, and the values that they are given.
 
 A value is JSON with the addresses of two files, a JPEG of what the model saw and one binary file of
-small whole numbers; the page fetches both once and draws from them.
+small whole numbers; the page fetches both once and draws from them. With "which", a sentence, the
+view's first line says which model this is.
 """
 
 from __future__ import annotations
