@@ -42,6 +42,7 @@ function drawPicture({ pairs }) {
     Dragging.paint(pen, box, { colour, width: chosen ? 4 : 2.5, handles: chosen });
     truths.push({ box, colour, handles: chosen, name: letter(t) + " " + nameOf(label) });
   });
+  truths.sort((a, b) => b.handles - a.handles); // the chosen one is the last to be left out
   Dragging.names(pen, [...truths, ...matched]);
 }
 function table(title, values, rows, pairs, unit) {
