@@ -350,6 +350,82 @@ def test_each_client_that_leaves_has_the_whole_time_to_come_back(hub, monkeypatc
     assert [m["output"]["data"] for m in done] == [["slow"]]
 
 
+def body(message):
+    return {"type": "http.response.body", "body": b"data: " + json.dumps(
+        message, separators=(",", ":")).encode() + b"\n\n", "more_body": True}  # fmt: skip
+
+
+def played(script):
+    """What each client of a session gets, where Gradio sends the steps of `script` one by one and
+    "next" is a client that comes while the one before has left without the server's noticing."""
+    got: list[list[str]] = []
+
+    async def play():
+        now, go_on = asyncio.Event(), asyncio.Queue()
+
+        async def gradio(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            while True:
+                message = await go_on.get()
+                await send(body(message))
+                if message["msg"] == "close_stream":
+                    await asyncio.sleep(0.03)  # it has yet to end
+                    break
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        async def receive():
+            await now.wait()
+            return {"type": "http.disconnect"}
+
+        served = streams.Streams(gradio)
+        clients = []
+
+        def come():
+            mine: list[str] = []
+            got.append(mine)
+
+            async def send(message):
+                if message.get("body"):
+                    told = json.loads(message["body"][6:])
+                    mine.append(f"{told['event_id']} {told['msg']}")
+
+            clients.append(asyncio.ensure_future(served.serve("s", {}, receive, send)))
+
+        come()
+        for step in script:
+            await asyncio.sleep(0.01)
+            if step == "next":
+                come()
+            elif step is not None:  # else only time goes by
+                go_on.put_nowait(step)
+        await asyncio.sleep(0.05)
+        for one in clients:
+            one.cancel()
+
+    asyncio.run(play())
+    return got
+
+
+def told(event, kind):
+    return {"msg": kind, "event_id": event}
+
+
+def test_a_client_that_comes_late_gets_what_was_sent_to_the_one_that_had_left():
+    first = [told("a", "process_starts"), told("a", "process_completed")]
+    second = [told("b", "process_starts"), told("b", "process_completed")]
+    close = told(None, "close_stream")
+    done = ["b process_starts", "b process_completed"]
+    # The page closed its stream after "a"; "b" was sent before the server noticed.
+    assert played([*first, *second, "next"])[1] == done
+    assert played([*first, second[0], "next", second[1]])[1] == done
+    # So it was, and then Gradio ended the stream.
+    assert played([*first, *second, close, *[None] * 4, "next"])[1] == done
+    # Gradio ends the stream as the next client comes, who must not be told that.
+    assert played([*first, close, "next", *second])[1] == done
+    # An event that goes on is of a client that hears of it; nothing comes twice.
+    assert played([first[0], "next", first[1]])[1] == ["a process_completed"]
+
+
 def test_the_jobs_of_a_page_that_does_not_come_back_are_stopped(hub, monkeypatch):
     monkeypatch.setattr(streams, "GRACE", 0.2)
     hub.join("gone")

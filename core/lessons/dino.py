@@ -234,7 +234,9 @@ def _facts(model: Any) -> tuple[tuple[str, ...], bool]:
             names = ["the CNN's map", *names]
         return tuple(names), bool(model.has_class_token)
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "feature_info"):
-        raise InputError("This model has no grid of patches; choose a Vision Transformer or a CNN.")
+        raise InputError(
+            "This lesson needs a network of timm; choose a Vision Transformer or another CNN."
+        )
     return tuple(f"1 / {one['reduction']} of the size" for one in model.feature_info), False
 
 

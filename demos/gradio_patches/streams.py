@@ -5,25 +5,66 @@ another for the next one. If that was asked for meanwhile, Gradio takes the clos
 who leaves: it stops their jobs and deletes their messages, so the new stream fails and the answer
 never comes. Here a stream whose client has left goes on for `GRACE` seconds, and the next client of
 its session takes it over; otherwise Gradio is told then.
+
+The server notices late that a client has left. What it sent meanwhile was about events that came
+after the last one that the client waited for, so the next client gets that once more; a client
+ignores messages about events that it has done with.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+import time
+from collections import deque
 from typing import Any
 
 from demos.server.asgi import App, Message, Receive, Send
 
 GRACE = 3.0  # seconds
+_COMPLETED, _CLOSES = b'"msg":"process_completed"', b'"msg":"close_stream"'
+_EVENT = re.compile(rb'"event_id":"(\w+)"')
+
+
+class _Recent:
+    """The messages of the last `GRACE` seconds, and where the client may have left among them."""
+
+    def __init__(self) -> None:
+        self._sent: deque[tuple[float, Message, bool]] = deque()
+        self._open: set[bytes] = set()  # events that have not ended
+
+    def add(self, message: Message) -> None:
+        """Note a message that was sent to a client."""
+        body = message.get("body", b"")
+        found = _EVENT.search(body)
+        ends = bool(found) and _COMPLETED in body
+        if found:
+            (self._open.discard if ends else self._open.add)(found[1])
+        now = time.monotonic()
+        self._sent.append((now, message, ends and not self._open))
+        while self._sent[0][0] < now - GRACE:
+            self._sent.popleft()
+
+    def unseen(self) -> list[Message]:
+        """What a client that has left may not have seen: all after the end of its last event, the
+        first such end in this time."""
+        since = time.monotonic() - GRACE
+        recent = [(message, end) for when, message, end in self._sent if when >= since]
+        ends = [number for number, (_, end) in enumerate(recent) if end]
+        self._sent.clear()
+        return [message for message, _ in recent[ends[0] + 1 :]] if ends else []
 
 
 class _Stream:
     """One stream of Gradio's, and the client that reads it now."""
 
-    def __init__(self, app: App, scope: Any) -> None:
+    def __init__(self, app: App, scope: Any, before: _Stream | None) -> None:
         self.start: Message | None = None
         self.clients = 0  # that it has had
         self._waiting: list[Message] = []  # while nobody reads
+        self._recent = _Recent()
+        self._closes = False  # Gradio has said that this stream ends
+        self._carried = before.left_over() if before else []
         self._send: Send | None = None
         self._replaced = asyncio.Event()  # the client that reads it now is
         self._gone = asyncio.Event()  # the last client has, for long enough
@@ -34,17 +75,29 @@ class _Stream:
         return {"type": "http.disconnect"}
 
     async def _pass_on(self, message: Message) -> None:
+        self._closes = self._closes or _CLOSES in message.get("body", b"")
+        messages = [message]
         if message["type"] == "http.response.start":
             self.start = message
-        if self._send is None:
-            self._waiting.append(message)
-        else:
-            await self._send(_copy(message))
+            messages += self._carried
+        for one in messages:
+            if self._send is None:
+                self._waiting.append(one)
+            else:
+                self._recent.add(one)
+                await self._send(_copy(one))
+
+    def left_over(self) -> list[Message]:
+        """What nobody has read, or perhaps not, for the stream that follows this one."""
+        messages = self._recent.unseen() + self._waiting
+        self._waiting = []
+        bodies = (one for one in messages if _EVENT.search(one.get("body", b"")))
+        return [{**one, "more_body": True} for one in bodies]
 
     @property
     def is_going(self) -> bool:
         """Whether another client can take it over."""
-        return not self._gone.is_set() and not self._task.done()
+        return not self._gone.is_set() and not self._closes and not self._task.done()
 
     @property
     def is_unread(self) -> bool:
@@ -60,8 +113,11 @@ class _Stream:
         self._send = None
         if self.start is not None and self.start not in self._waiting:
             await send(_copy(self.start))
+        self._waiting[:0] = self._recent.unseen()
         while self._waiting and not replaced.is_set():
-            await send(_copy(self._waiting.pop(0)))
+            message = self._waiting.pop(0)
+            self._recent.add(message)
+            await send(_copy(message))
         if not replaced.is_set():
             self._send = send
         ends = [asyncio.ensure_future(one) for one in (_left(receive), replaced.wait())]
@@ -106,7 +162,7 @@ class Streams:
         """Serve one request for a session's messages."""
         stream = self._streams.get(session)
         if stream is None or not stream.is_going:
-            stream = self._streams[session] = _Stream(self.app, scope)
+            stream = self._streams[session] = _Stream(self.app, scope, stream)
         client = stream.clients + 1
         if not await stream.serve(receive, send):
             await asyncio.sleep(GRACE)
@@ -114,5 +170,8 @@ class Streams:
             if stream.clients != client or not stream.is_unread:
                 return
             await stream.end()
-        if self._streams.get(session) is stream:
+        asyncio.get_running_loop().call_later(GRACE, self._forget, session, stream)
+
+    def _forget(self, session: str, stream: _Stream) -> None:
+        if self._streams.get(session) is stream and not stream.is_going:
             del self._streams[session]
