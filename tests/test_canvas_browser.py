@@ -187,7 +187,7 @@ def test_a_new_picture_starts_afresh_and_none_shows_the_hint(pad: Pad) -> None:
     pad.click(100, 100)
     pad.settle(1)
     pad.open("tall")
-    assert pad.count() == "" and pad.status() == NOTHING
+    assert pad.count() == "" and pad.status() == ""
     pad.press("Control+z")
     pad.click(150, 450)
     pad.settle(1)
