@@ -316,6 +316,11 @@ CATALOGUE: tuple[Checkpoint, ...] = (
         metric="28.7 AP on COCO val2017", trained_on="ImageNet-1k, then COCO 2017",
         extra_files=_CONFIGS, revision="95a90f3c189fbfca3bcfc6d7315b9e84d95dc2de",
         sha256="5a6a017a20cb522dd347271fa5bd670467e456176aaccd940090e50985ac6e74"),
+    Checkpoint("ssdlite-mobilenetv3", "detect", "torchvision", _PYTORCH, _BSD,
+        "SSDLite MobileNetV3-L", "ssdlite320_mobilenet_v3_large_coco-a79551df.pth", size_mb=14.1,
+        params_m=3.4, gmacs=0.58, metric="21.3 AP on COCO val2017", trained_on="COCO 2017",
+        arch="ssdlite320_mobilenet_v3_large",
+        sha256="a79551df90c79834bcd3bb3845ef9d966b5449a3a9b2833ae8404778ca5d65d2"),
     # Segment
     Checkpoint("sam2.1-hiera-large", "segment", "transformers", "facebook/sam2.1-hiera-large",
         _APACHE, "SAM 2.1 Hiera-L", "model.safetensors", size_mb=897.9, params_m=216.9, gmacs=912,

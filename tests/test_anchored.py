@@ -18,9 +18,15 @@ from core import detect
 from core.errors import InputError
 from core.lessons import matching, nms, queries
 from core.nets import anchored, transforms
+from tests import published
 
 CLASSES = 6
-ARCHS = {"faster": "fasterrcnn_resnet50_fpn_v2", "retina": "retinanet_resnet50_fpn_v2"}
+THRESHOLD = 0.05  # Faster R-CNN and RetinaNet give no box below it
+ARCHS = {
+    "faster": "fasterrcnn_resnet50_fpn_v2",
+    "retina": "retinanet_resnet50_fpn_v2",
+    "ssd": "ssdlite320_mobilenet_v3_large",
+}
 
 
 def net(kind: str) -> Any:
@@ -33,6 +39,11 @@ def net(kind: str) -> Any:
             backbone, rpn_pre_nms_top_n_test=200, rpn_post_nms_top_n_test=60, **options
         )
         last = [made.roi_heads.box_predictor.cls_score, made.rpn.head.cls_logits]
+    elif kind == "ssd":
+        made = of_formula(
+            detection.ssdlite320_mobilenet_v3_large(weights_backbone=None, num_classes=CLASSES)
+        )
+        last = [block[-1] for block in made.head.classification_head.module_list]
     else:
         blocks = torchvision.ops.feature_pyramid_network.LastLevelP6P7(256, 256)
         backbone = resnet_fpn_backbone(
@@ -46,6 +57,15 @@ def net(kind: str) -> Any:
             layer.weight.normal_(std=0.3)
             layer.bias.fill_(-1.0)
     return made.eval()
+
+
+def of_formula(model: Any) -> Any:
+    """Weights that keep a signal through the many layers; the library's random ones do not."""
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            dtype = "F32" if value.is_floating_point() else "I64"
+            value.copy_(torch.from_numpy(published.tensor(name, tuple(value.shape), dtype)))
+    return model
 
 
 @pytest.fixture(scope="module", params=ARCHS)
@@ -67,13 +87,14 @@ def theirs(model: Any, image: Any) -> dict[str, np.ndarray]:
     x = torch.from_numpy(image.copy()).permute(2, 0, 1) / 255
     with torch.inference_mode():
         (found,) = model([x])
-    return {name: value.numpy() for name, value in found.items()}
+    sure = found["scores"] > THRESHOLD
+    return {name: value[sure].numpy() for name, value in found.items()}
 
 
 def test_boxes_are_torchvisions(made, key, picture):
     image = picture(120, 90)
     expected = theirs(made[1], image)
-    found = detect.predict(image, key, threshold=0.05)
+    found = detect.predict(image, key, threshold=THRESHOLD)
     assert 5 < len(expected["scores"]) == len(found.scores)
     np.testing.assert_allclose(found.scores, expected["scores"], atol=1e-4)
     np.testing.assert_allclose(found.boxes, expected["boxes"], atol=0.02)
@@ -93,12 +114,14 @@ def test_two_pictures_in_one_pass_are_those_of_two(made):
             torch.testing.assert_close(both[name][i], alone[i][name][0], atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("fixed", [None, (320, 224)])
 @pytest.mark.parametrize("size", [(60, 90), (1000, 700), (50, 301), (33, 32)])
-def test_input_is_torchvisions(size):
+def test_input_is_torchvisions(size, fixed):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     library = GeneralizedRCNNTransform(
         240, 400, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     ).eval()
+    library.fixed_size = fixed
     expected, _ = library([torch.from_numpy(image).permute(2, 0, 1) / 255])
     (h, w), found = expected.image_sizes[0], transforms.rcnn_transform(library)(image)
     assert found.shape == (1, 3, h, w)
@@ -114,10 +137,12 @@ def test_labels_are_those_of_the_weights():
 def test_proposals_are_those_of_the_library(made, key, picture):
     image = picture(120, 90)
     found = detect.inside(image, key).anchored
-    assert len(found.shapes) == 5
+    levels = len(found.shapes)
+    assert levels == {"ssd": 6}.get(made[0], 5)
+    assert found.per_place == {"faster": 3, "retina": 9, "ssd": 6}[made[0]]
     assert len(found.fired) == sum(rows * columns for rows, columns in found.shapes)
-    assert set(found.levels) <= set(range(5))
-    if made[0] == "retina":
+    assert set(found.levels) <= set(range(levels))
+    if made[0] != "faster":
         assert len(found.proposals) == 0 and set(found.rows) == {-1}
         return
     model, kept = made[1], []
@@ -139,7 +164,8 @@ def test_the_lessons_nms_is_torchvisions(made, key, picture):
         tensors = map(torch.from_numpy, (before.boxes, before.scores, before.classes))
         keep = batched_nms(*tensors, limit).numpy()
         assert sorted(keep) == np.flatnonzero(after.by < 0).tolist()
-    assert before.limit == before.inside.anchored.iou == 0.5
+    limit = 0.55 if made[0] == "ssd" else 0.5
+    assert before.limit == before.inside.anchored.iou == limit
     np.testing.assert_array_equal(before.levels, before.inside.anchored.levels[before.tokens])
 
 
@@ -149,3 +175,19 @@ def test_lessons_of_queries_refuse_anchors(key, picture):
         matching.look(image, None, key)
     with pytest.raises(InputError, match="choose a DETR"):
         queries.look(image, key)
+
+
+def test_ssds_boxes_are_the_librarys_down_to_its_own_limit(picture):
+    """The best of each class, and all that is left of them after NMS."""
+    model, image = net("ssd"), picture(120, 90)
+    x = transforms.rcnn_transform(model.transform)(image)
+    with torch.inference_mode():
+        logits, boxes, *more = (one[0].numpy() for one in anchored.AnchoredNet(model)(x))
+        found = anchored.read(logits, boxes, more, model)
+        (expected,) = model([torch.from_numpy(image.copy()).permute(2, 0, 1) / 255])
+    scores = 1 / (1 + np.exp(-found[0][0, :, 0]))
+    assert np.all(np.diff(scores) <= 0) and len(scores) <= 300 * (CLASSES - 1)
+    got = found[2].answers(found[0][0], found[1][0], 0.0, (120, 90))
+    assert len(got[1]) == len(expected["scores"]) > 100
+    for mine, name in zip(got, ("boxes", "scores", "labels"), strict=True):
+        np.testing.assert_allclose(mine, expected[name], atol=0.02)

@@ -2,8 +2,8 @@
 
 Of two boxes of one class that overlap much, the one with the lower score is probably the same
 object. NMS drops it; soft-NMS only lowers its score.
-What goes before it depends on the detector: anchors of a pyramid fire (RetinaNet), or a first stage
-proposes regions, which are cut out and read by a second one (Faster R-CNN).
+What goes before it depends on the detector: anchors of a pyramid fire (RetinaNet, SSD), or a first
+stage proposes regions, which are cut out and read by a second one (Faster R-CNN).
 Sources: Bodla et al., "Soft-NMS", 2017; Carion et al., "End-to-End Object Detection with
 Transformers", 2020.
 """
@@ -73,7 +73,7 @@ def candidates(found: detect.Inside, threshold: float = LOWEST) -> Candidates:
     """The pairs of query and class with a score above `threshold`, `CANDIDATES` of them at most.
 
     For softmax classes, each query has only its best class. A detector with anchors gives none
-    below `anchored.LOWEST`.
+    below its own limit, in torchvision 0.05, or 0.001 for SSD.
     """
     z = found.logits.astype(np.float64)
     if found.kind == "softmax":

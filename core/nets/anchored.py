@@ -1,16 +1,18 @@
-"""torchvision's detectors with anchors, Faster R-CNN and RetinaNet, before their last NMS.
+"""torchvision's detectors with anchors, Faster R-CNN, RetinaNet and SSD, before their last NMS.
 
-RetinaNet predicts classes and a box for each anchor of a pyramid. Faster R-CNN first predicts at
-the anchors only where something is; its best proposals are cut out of the pyramid (RoIAlign), and a
-second network gives each of them classes and a box. Both need non-maximum suppression at the end.
+RetinaNet and SSD predict classes and a box for each anchor of a pyramid. Faster R-CNN first
+predicts at the anchors only where something is; its best proposals are cut out of the pyramid
+(RoIAlign), and a second network gives each of them classes and a box. All need non-maximum
+suppression at the end.
 The steps are the library's own; only its last one is left to `Anchored.answers`.
 Sources: Ren et al., "Faster R-CNN", 2015; Lin et al., "Feature Pyramid Networks", 2017, and "Focal
-Loss for Dense Object Detection" (RetinaNet), 2017, through torchvision.
+Loss for Dense Object Detection" (RetinaNet), 2017; Liu et al., "SSD: Single Shot MultiBox
+Detector", 2016; Howard et al., "Searching for MobileNetV3" (SSDLite), 2019, through torchvision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +24,6 @@ from torch.nn import functional as F
 
 from core.nets import anchored_steps as steps
 from core.nets.postprocess import Found, corners
-
-LOWEST = 0.05  # torchvision drops pairs with a lower score before its NMS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class Anchored:
         objectness: (P,) scores of the proposals. proposal_levels: (P,) from which they are cut.
         crops: (P, 7, 7) float32, the length of the features that the second stage gets.
         fired: the best score at every place, finest level first, flattened into one.
-        shapes: (rows, columns) of each level.
+        shapes: (rows, columns) of each level. per_place: anchors at each place.
         iou, most: of the NMS at the end, and how many boxes it leaves.
     """
 
@@ -52,6 +52,7 @@ class Anchored:
     crops: NDArray[np.float32]
     fired: NDArray[np.float32]
     shapes: tuple[tuple[int, int], ...]
+    per_place: int
     iou: float
     most: int
 
@@ -79,15 +80,15 @@ class Anchored:
         from torchvision.ops import batched_nms
 
         scores = 1 / (1 + np.exp(-logits[:, 0]))
-        found = corners(boxes, size)
-        tensors = (torch.from_numpy(x) for x in (found, scores, self.classes))
+        above = scores > threshold  # a box is never dropped for one with a lower score
+        found, scores, classes = corners(boxes[above], size), scores[above], self.classes[above]
+        tensors = (torch.from_numpy(x) for x in (found, scores, classes))
         keep = batched_nms(*tensors, self.iou).numpy()[: self.most]
-        keep = keep[scores[keep] > threshold]
-        return found[keep], scores[keep], self.classes[keep]
+        return found[keep], scores[keep], classes[keep]
 
 
 class AnchoredNet(nn.Module):
-    """A detector of torchvision up to its last NMS; `net` is a FasterRCNN or a RetinaNet."""
+    """A detector of torchvision up to its last NMS; `net` is a FasterRCNN, RetinaNet or SSD."""
 
     def __init__(self, net: Any) -> None:
         super().__init__()
@@ -107,8 +108,7 @@ class AnchoredNet(nn.Module):
         padded = F.pad(x, (0, -w % step, 0, -h % step))
         shown = ImageList(padded, [(h, w)] * len(x))
         maps = {name: map_.float() for name, map_ in self.net.backbone(padded).items()}
-        of = steps.one_stage if _has_one_stage(self.net) else steps.two_stages
-        each = of(self.net, shown, maps)
+        each = _steps(self.net)(self.net, shown, maps)
         return tuple(torch.stack(parts) for parts in zip(*each, strict=True))
 
 
@@ -126,11 +126,11 @@ def build(arch: str, state: dict[str, torch.Tensor], name: str) -> AnchoredNet:
     with torch.device("meta"):
         net = models.get_model(arch, weights=None, weights_backbone=None)
     state_dicts.assign(net, state, name)
-    owner = net if _has_one_stage(net) else net.rpn
-    # It holds plain tensors, which would stay on `meta`.
-    owner.anchor_generator = AnchorGenerator(
-        owner.anchor_generator.sizes, owner.anchor_generator.aspect_ratios
-    )
+    owner = _owner(net)
+    old = owner.anchor_generator
+    if isinstance(old, AnchorGenerator):
+        # It holds plain tensors, which would stay on `meta`; SSD's are made on the processor.
+        owner.anchor_generator = AnchorGenerator(old.sizes, old.aspect_ratios)
     return AnchoredNet(net).eval()
 
 
@@ -146,6 +146,19 @@ def _has_one_stage(net: Any) -> bool:
     return hasattr(net, "head")
 
 
+def _owner(net: Any) -> Any:
+    """The part with the anchors."""
+    return net if _has_one_stage(net) else net.rpn
+
+
+def _steps(net: Any) -> Callable[[Any, Any, dict[str, torch.Tensor]], list[steps.Tensors]]:
+    from torchvision.models.detection import SSD
+
+    if isinstance(net, SSD):
+        return steps.single_shot
+    return steps.one_stage if _has_one_stage(net) else steps.two_stages
+
+
 def read(
     logits: NDArray[np.float32], boxes: NDArray[np.float32], more: Sequence[Any], net: Any
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], Anchored]:
@@ -154,13 +167,14 @@ def read(
     Pairs below the score at which torchvision stops, and empty boxes, are left out.
     """
     classes, levels, rows, proposals, objectness, of, crops, fired, shapes = more
-    enough = 1 / (1 + np.exp(-np.clip(logits[0, :, 0], -60, 60))) > LOWEST
+    end = net if _has_one_stage(net) else net.roi_heads
+    enough = 1 / (1 + np.exp(-np.clip(logits[0, :, 0], -60, 60))) > end.score_thresh
     kept = enough & np.all(boxes[0, :, 2:] > 0, -1)
     real = of >= 0
-    end = net if _has_one_stage(net) else net.roi_heads
     found = Anchored(
         classes[kept], levels[kept], rows[kept], proposals[real], objectness[real], of[real],
         crops[real], fired, tuple((int(r), int(c)) for r, c in shapes),
+        _owner(net).anchor_generator.num_anchors_per_location()[0],
         end.nms_thresh, end.detections_per_img,
     )  # fmt: skip
     return logits[:, kept], boxes[:, kept], found

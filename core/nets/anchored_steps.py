@@ -1,4 +1,4 @@
-"""The steps of torchvision's RetinaNet and Faster R-CNN up to their last NMS.
+"""The steps of torchvision's RetinaNet, SSD and Faster R-CNN up to their last NMS.
 
 For `core.nets.anchored`. Each function gives for every picture: logits (1, K, 1) and boxes
 (1, K, 4) cxcywh in 0..1 of pairs of box and class, their classes, levels and proposals (K,); the
@@ -26,7 +26,7 @@ def one_stage(net: Any, shown: Any, maps: dict[str, torch.Tensor]) -> list[Tenso
     logits, deltas = out["cls_logits"].float(), out["bbox_regression"].float()
     anchors = net.anchor_generator(shown, levels)
     per_place = net.anchor_generator.num_anchors_per_location()[0]
-    counts = [per_place * level.shape[2] * level.shape[3] for level in levels]
+    counts = _counts(levels, per_place)
     found = []
     for z, delta, anchor, size in zip(logits, deltas, anchors, shown.image_sizes, strict=True):
         parts = []
@@ -39,10 +39,30 @@ def one_stage(net: Any, shown: Any, maps: dict[str, torch.Tensor]) -> list[Tenso
             level = torch.full_like(row, number)
             parts.append((best, made, order % zs.shape[1], level, torch.full_like(row, -1)))
         pairs = _sorted(*(torch.cat(column) for column in zip(*parts, strict=True)))
-        none = z.new_zeros(0)
-        first = none.view(0, 4), none, none.long(), none.view(0, CROP, CROP)
         places = _fired(z.sigmoid().amax(1), levels, per_place, shown, size)
-        found.append(_flat(pairs, first, places, size))
+        found.append(_flat(pairs, _no_proposals(z), places, size))
+    return found
+
+
+def single_shot(net: Any, shown: Any, maps: dict[str, torch.Tensor]) -> list[Tensors]:
+    """SSD: the best anchors of each class, the classes with a softmax; the first is none."""
+    levels = list(maps.values())
+    out = net.head(levels)
+    logits, deltas = out["cls_logits"].float(), out["bbox_regression"].float()
+    anchors = net.anchor_generator(shown, levels)
+    per_place = net.anchor_generator.num_anchors_per_location()[0]
+    counts = torch.tensor(_counts(levels, per_place), device=logits.device)
+    level = torch.arange(len(levels), device=logits.device).repeat_interleave(counts)
+    found = []
+    for z, delta, anchor, size in zip(logits, deltas, anchors, shown.image_sizes, strict=True):
+        scores = z.softmax(-1)[:, 1:]
+        best, row = scores.topk(min(net.topk_candidates, len(scores)), 0)  # (k, C)
+        number = torch.arange(1, z.shape[1], device=row.device).expand_as(row)
+        made = net.box_coder.decode_single(delta, anchor)[row].flatten(0, 1)
+        numbers = (x.flatten() for x in (number, level[row], torch.full_like(row, -1)))
+        pairs = _sorted(best.flatten().logit(1e-30), made, *numbers)
+        places = _fired(scores.amax(1), levels, per_place, shown, size)
+        found.append(_flat(pairs, _no_proposals(z), places, size))
     return found
 
 
@@ -84,6 +104,16 @@ def _best_of(z: torch.Tensor, boxes: torch.Tensor, levels: torch.Tensor) -> Tens
     best, order = scores.flatten().topk(min(MOST_PAIRS, scores.numel()))
     row, column = order // scores.shape[1], order % scores.shape[1] + 1
     return _filled(MOST_PAIRS, best.logit(1e-30), boxes[row, column], column, levels[row], row)
+
+
+def _counts(levels: Sequence[torch.Tensor], per_place: int) -> list[int]:
+    """How many anchors each level has."""
+    return [per_place * level.shape[2] * level.shape[3] for level in levels]
+
+
+def _no_proposals(like: torch.Tensor) -> Tensors:
+    none = like.new_zeros(0)
+    return none.view(0, 4), none, none.long(), none.view(0, CROP, CROP)
 
 
 def _sorted(best: torch.Tensor, *others: torch.Tensor) -> Tensors:

@@ -104,14 +104,16 @@ def square_transform(
 def rcnn_transform(net: Any) -> Callable[[RGB], torch.Tensor]:
     """torchvision's `GeneralizedRCNNTransform`, without its padding.
 
-    (H, W, 3) uint8 -> (1, 3, h, w) float32, normalised: for COCO's detectors the shorter side
-    becomes 800 pixels, the longer one at most 1333.
+    (H, W, 3) uint8 -> (1, 3, h, w) float32, normalised: for COCO's Faster R-CNN and RetinaNet the
+    shorter side becomes 800 pixels, the longer one at most 1333; SSDLite squeezes the picture to
+    320 x 320.
     """
 
     def prepared(rgb: RGB) -> torch.Tensor:
         shorter, longer = sorted(rgb.shape[:2])
         scale = min(net.min_size[-1] / shorter, net.max_size / longer)
-        height, width = (int(side * scale) for side in rgb.shape[:2])
+        scaled = [int(side * scale) for side in rgb.shape[:2]]
+        height, width = net.fixed_size[::-1] if net.fixed_size else scaled
         return _sampled(rgb, height, width, net.image_mean, net.image_std)
 
     return prepared

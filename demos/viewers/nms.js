@@ -4,6 +4,7 @@ const root = element.querySelector(".nm");
 const find = (name, side = "") => root.querySelector(".nm-" + name + (side ? `[data-side="${side}"]` : ""));
 const SIDES = ["dense", "queries"];
 let model = null, image = null, shown = {}, limit = .6;
+const COUNTED = { 3: "three", 6: "six", 9: "nine" }; // anchors of a place
 const CROP = 7, MOST_CROPS = 12; // places of a proposal on each side; crops shown
 const PYRAMID = "The detector reads the picture at several sizes, its pyramid: one map below for each. ";
 const at = { score: .5, method: "hard", limit: .6, sigma: .5, colour: "class", count: 50, side: "dense", chosen: -1 };
@@ -162,7 +163,7 @@ find("count").addEventListener("input", (event) => { at.count = Number(event.tar
 Paint.follow(root, () => { model = null; }, (value, loaded) => {
   const { arrays } = loaded, four = (flat) => Array.from({ length: flat.length / 4 }, (_, i) => Array.from(flat.subarray(4 * i, 4 * i + 4)));
   image = loaded.image;
-  model = { levels: value.levels, fired: arrays.fired, anchors: Boolean(arrays.proposals), stage: null };
+  model = { levels: value.levels, fired: arrays.fired, anchors: value.anchors, stage: null };
   if (arrays.proposals && arrays.proposals.length) model.stage = {
     boxes: four(arrays.proposals), scores: arrays.objectness, levels: arrays.proposal_levels, crops: arrays.crops, from: arrays.from,
   };
@@ -171,9 +172,10 @@ Paint.follow(root, () => { model = null; }, (value, loaded) => {
     ...value[side], boxes: four(arrays[side + "_boxes"]), scores: Array.from(arrays[side + "_scores"]),
     classes: Array.from(arrays[side + "_classes"]), levels: arrays[side + "_levels"],
   };
+  const several = `a place with ${COUNTED[model.anchors] || model.anchors} anchors (boxes of set shapes)`;
   find("about-levels").textContent = model.stage
-    ? PYRAMID + "Each cell is a place with three anchors (boxes of set shapes); the first stage says how probably each holds an object. Proposals have the colour of the level that they are cut from."
-    : `${PYRAMID}Each cell is ${model.anchors ? "a place with nine anchors (boxes of set shapes), each of which" : "one token, the numbers that describe a place, and"} predicts classes and one box. Fine levels see small objects, coarse ones large objects. Brighter is a better best class.`;
+    ? PYRAMID + "Each cell is " + several + "; the first stage says how probably each holds an object. Proposals have the colour of the level that they are cut from."
+    : `${PYRAMID}Each cell is ${model.anchors ? several + ", each of which" : "one token, the numbers that describe a place, and"} predicts classes and one box. Fine levels see small objects, coarse ones large objects. Brighter is a better best class.`;
   find("levels").replaceChildren(...model.levels.map((_, n) => {
     const figure = document.createElement("figure"), canvas = document.createElement("canvas");
     canvas.setAttribute("role", "img");

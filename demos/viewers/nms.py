@@ -52,7 +52,9 @@ def packed(
         for (side, found), title in zip(pair.items(), titles, strict=True)
     }
     levels = [list(level) for level in dense.inside.levels]
-    more = {"picture": shown(rgb), "levels": levels, "limit": dense.limit}
+    pairs = dense.inside.anchored
+    anchors = pairs.per_place if pairs else 0
+    more = {"picture": shown(rgb), "levels": levels, "anchors": anchors, "limit": dense.limit}
     return {**view.packed("nms", arrays), **facts, **more}
 
 

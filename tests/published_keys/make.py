@@ -307,6 +307,7 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
     "detr-r101": lambda: detr("resnet101"),
     "fasterrcnn-r50": lambda: anchored("fasterrcnn_resnet50_fpn_v2"),
     "retinanet-r50": lambda: anchored("retinanet_resnet50_fpn_v2"),
+    "ssdlite-mobilenetv3": lambda: anchored("ssdlite320_mobilenet_v3_large"),
     "yolos-tiny": lambda: yolos(
         hidden_size=192,
         intermediate_size=768,
