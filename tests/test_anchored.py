@@ -91,15 +91,24 @@ def theirs(model: Any, image: Any) -> dict[str, np.ndarray]:
     return {name: value[sure].numpy() for name, value in found.items()}
 
 
+def same_boxes(found: tuple[Any, Any], expected: tuple[Any, Any]) -> None:
+    """Each box has its own among the expected; those of almost equal scores may change places."""
+    (boxes, labels), (wanted, names) = found, expected
+    apart = np.abs(boxes[:, None] - wanted[None]).max(-1)  # pixels
+    apart[np.array(labels)[:, None] != np.array(names)[None]] = np.inf
+    assert sorted(apart.argmin(1)) == list(range(len(wanted)))
+    assert apart.min(1).max() < 0.02
+
+
 def test_boxes_are_torchvisions(made, key, picture):
     image = picture(120, 90)
     expected = theirs(made[1], image)
     found = detect.predict(image, key, threshold=THRESHOLD)
     assert 5 < len(expected["scores"]) == len(found.scores)
     np.testing.assert_allclose(found.scores, expected["scores"], atol=1e-4)
-    np.testing.assert_allclose(found.boxes, expected["boxes"], atol=0.02)
     names = anchored.labels(ARCHS[made[0]])
-    assert found.labels == tuple(names[int(i)] if i else "class 0" for i in expected["labels"])
+    labels = [names[int(i)] if i else "class 0" for i in expected["labels"]]
+    same_boxes((found.boxes, found.labels), (expected["boxes"], labels))
     assert detect.predict(image, key, threshold=0.4).info.cache["output"] == "hit"
 
 
@@ -189,5 +198,5 @@ def test_ssds_boxes_are_the_librarys_down_to_its_own_limit(picture):
     assert np.all(np.diff(scores) <= 0) and len(scores) <= 300 * (CLASSES - 1)
     got = found[2].answers(found[0][0], found[1][0], 0.0, (120, 90))
     assert len(got[1]) == len(expected["scores"]) > 100
-    for mine, name in zip(got, ("boxes", "scores", "labels"), strict=True):
-        np.testing.assert_allclose(mine, expected[name], atol=0.02)
+    np.testing.assert_allclose(got[1], expected["scores"], atol=1e-4)
+    same_boxes((got[0], got[2]), (expected["boxes"].numpy(), expected["labels"].numpy()))

@@ -152,7 +152,7 @@ def _owner(net: Any) -> Any:
 
 
 def _steps(net: Any) -> Callable[[Any, Any, dict[str, torch.Tensor]], list[steps.Tensors]]:
-    from torchvision.models.detection import SSD
+    from torchvision.models.detection.ssd import SSD
 
     if isinstance(net, SSD):
         return steps.single_shot
