@@ -407,6 +407,7 @@ def check_stages(page: Any, view: Any) -> None:
     joins = requests_of(page)
     found = nms.look(EXAMPLES / "chelsea.jpg", "faster", 0.5)
     assert len(found.scores) == drawn(view)["dense"]["count"]
+    assert "a place with three anchors" in view.locator(".nm-about-levels").inner_text()
     view.locator(".nm-count").fill("7")
     assert drawn(view)["proposals"] == 7
     assert "7 of 60 proposals" in view.locator(".nm-stage").inner_text()
