@@ -17,6 +17,7 @@ from core.types import Detections, Mask, Masks
 RGB = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 Stack = Masks | NDArray[np.bool_] | Sequence[NDArray[np.bool_]] | Sequence[Mask]
+_HUES = 48  # tried around the colour circle
 Rect = tuple[int, int, int, int]  # x1, y1, x2, y2; x2 and y2 are outside
 
 # Pillow's bundled font has Latin letters only. These fonts are looked up on the system, and only
@@ -207,19 +208,25 @@ def _hue(label: str) -> tuple[float, float]:
 
 
 def label_colours(labels: Sequence[str]) -> dict[str, Colour]:
-    """A colour for each of the labels of one picture: that of `label_colour`, moved on around the
-    colour circle where another label has nearly the same."""
+    """A colour for each of the labels of one picture: that of `label_colour`, or where another
+    label has nearly the same, the hue that is farthest from the others."""
     taken: list[float] = []
     colours: dict[str, Colour] = {}
     names = sorted(set(labels))
     apart = min(0.07, 0.6 / max(1, len(names)))
     for name in names:
         hue, lightness = _hue(name)
-        while any(abs((hue - other + 0.5) % 1 - 0.5) < apart for other in taken):
-            hue = (hue + apart) % 1
+        if _distance(hue, taken) < apart:
+            around = ((hue + step / _HUES) % 1 for step in range(_HUES))
+            hue = max(around, key=lambda one: _distance(one, taken))
         taken.append(hue)
         colours[name] = _hls(hue, lightness)
     return colours
+
+
+def _distance(hue: float, taken: Sequence[float]) -> float:
+    """To the nearest of the hues, in turns of the colour circle."""
+    return min((abs((hue - other + 0.5) % 1 - 0.5) for other in taken), default=1.0)
 
 
 def text_colour(background: Colour) -> Colour:
