@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import sys
 from typing import Any
 
+from benchmarks import hub_page
+
 GOAL_MS = 50.0
-LIMIT_MS = 120_000
 MOVE = """stage => new Promise((done) => {
   const slider = document.querySelector('#lesson-queries .qy-stage');
   const root = document.querySelector('#lesson-queries .qy');
@@ -32,22 +32,8 @@ MOVE = """stage => new Promise((done) => {
 
 def by_page(moves: int) -> list[float]:
     """Milliseconds of each move on the served page."""
-    os.environ.setdefault("VISION_HUB_OFFLINE", "1")
-    from playwright.sync_api import sync_playwright
-
-    import app
-
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    with app.served() as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.set_default_timeout(LIMIT_MS)
-        page.goto(url)
-        times = measure(page, moves)
-        browser.close()
-    return times
+    with hub_page.opened() as page:
+        return measure(page, moves)
 
 
 def measure(page: Any, moves: int) -> list[float]:

@@ -7,7 +7,6 @@ The text between the markers is generated; everything else on that page is writt
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import json
 import re
@@ -22,6 +21,7 @@ from demos import _page, discover, lessons_of
 from demos.shell import docstrings
 from demos.shell.file_in import FileIn
 from demos.shell.image import ImageIn
+from scripts import generated
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/api.md"
 TABLE, DETAILS = "table", "details"
@@ -147,25 +147,13 @@ def page(found: list[Described]) -> str:
     """docs/api.md with the current text between its markers."""
     text = PAGE.read_text("utf-8")
     for name, made in ((TABLE, table(found)), (DETAILS, details(found))):
-        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
-        before, _, rest = text.partition(begin)
-        text = before + begin + made + end + rest.partition(end)[2]
+        text = generated.between(text, name, made)
     return text
 
 
 def main() -> int:
-    """Write the page; with --check only report whether it is up to date (exit status 1 if not)."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing")
-    check = parser.parse_args().check
-    wanted = page(endpoints())
-    if PAGE.read_text("utf-8") == wanted:
-        return 0
-    if check:
-        print("docs/api.md is out of date: run python -m scripts.api_docs")
-        return 1
-    PAGE.write_text(wanted, "utf-8")
-    return 0
+    """Write the page, or check it: `scripts.generated.main`."""
+    return generated.main(PAGE, page(endpoints()), "scripts.api_docs", __doc__)
 
 
 if __name__ == "__main__":

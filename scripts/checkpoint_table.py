@@ -5,14 +5,13 @@ Usage: python -m scripts.checkpoint_table [--check]
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from core.checkpoints import CATALOGUE, TASKS, Checkpoint
+from scripts import generated
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/checkpoints.md"
-BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 HEADINGS = ("Key", "Model", "Tier", "MB", "Parameters", "Licence", "Metric", "Trained on", "Pinned")
 
 
@@ -67,23 +66,12 @@ def table() -> str:
 
 def page() -> str:
     """docs/checkpoints.md with the current table between its markers."""
-    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    return before + BEGIN + table() + END + rest.partition(END)[2]
+    return generated.between(PAGE.read_text("utf-8"), "table", table())
 
 
 def main() -> int:
-    """Write the page; with --check only report whether it is up to date (exit status 1 if not)."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing")
-    check = parser.parse_args().check
-    wanted = page()
-    if PAGE.read_text("utf-8") == wanted:
-        return 0
-    if check:
-        print("docs/checkpoints.md is out of date: run python -m scripts.checkpoint_table")
-        return 1
-    PAGE.write_text(wanted, "utf-8")
-    return 0
+    """Write the page, or check it: `scripts.generated.main`."""
+    return generated.main(PAGE, page(), "scripts.checkpoint_table", __doc__)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,11 @@ from scipy.special import softmax
 
 from core import checks, classify, images
 from core.checkpoints import CATALOGUE, Checkpoint
-from core.errors import InputError
 from core.nets import cam, cost, whole
-from core.sources import resolver
+from core.sources import resolver, several
 from core.sources.resolver import Progress
 from core.types import RunInfo
 
-FEWEST, MOST = 2, 4
 # ViT and CNN of about the same accuracy, the best pair first: 79.9 and 80.4 % top-1 on ImageNet-1k,
 # then the starter and the CNN that it was made from.
 PAIRS = (("deit-small", "resnet50"), ("classify-starter", "efficientnet-lite0"))
@@ -97,22 +95,13 @@ def look(
         CheckpointError, OutOfMemory.
     """
     top_k = checks.whole(top_k, "The number of classes (top_k)", low=1)
-    if not all(isinstance(key, str) for key in checkpoints):
-        raise InputError("Name each checkpoint by its key, as text.")
-    keys = [named(key) for key in checkpoints] or list(default_pair())
-    if not FEWEST <= len(keys) <= MOST or len(set(keys)) < len(keys):
-        raise InputError("Choose two to four different checkpoints to compare.")
+    keys = several.chosen(checkpoints, "classify", default_pair(), "checkpoints")
     picture = images.picture(image)
     found = [_answer(picture, key, progress) for key in keys]
     tables = [dict(zip(one.labels, one.scores.tolist(), strict=True)) for one in found]
     shared = [[_shared(a, b) for b in tables] for a in tables]
     answers = tuple(_first(one, top_k) for one in found)
     return Comparison(answers, np.array(shared, dtype=np.float32))
-
-
-def named(key: str) -> str:
-    """The key of the checkpoint that "auto" stands for; any other as it is."""
-    return resolver.resolve(key, "classify").checkpoint.key if key == "auto" else key
 
 
 def _shared(a: dict[str, float], b: dict[str, float]) -> float:

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from core import checks, detect, images
-from core.errors import InputError
 from core.imaging import overlaps
-from core.sources import resolver
+from core.sources import resolver, several
 from core.sources.resolver import Progress
 from core.types import RunInfo
 
-FEWEST, MOST = 2, 4
 DENSE, QUERIES = "detect-cnn-starter", "detect-starter"
 LOWEST = 0.05  # a box with a lower score is noise
 # Data sets spell some classes in two ways.
@@ -82,11 +80,6 @@ def other(key: str) -> str:
     return QUERIES if resolver.find(key, "detect").loader == "torchvision" else DENSE
 
 
-def named(key: str) -> str:
-    """The key of the checkpoint that "auto" stands for; any other as it is."""
-    return resolver.resolve(key, "detect").checkpoint.key if key == "auto" else key
-
-
 def look(
     image: images.ImageLike,
     checkpoints: Sequence[str] = (),
@@ -109,11 +102,7 @@ def look(
     """
     threshold = checks.number(threshold, "The threshold", 0, 1)
     iou = checks.number(iou, "The IoU", 0, 1)
-    if not all(isinstance(key, str) for key in checkpoints):
-        raise InputError("Name each checkpoint by its key, as text.")
-    keys = [named(key) for key in checkpoints] or [DENSE, QUERIES]
-    if not FEWEST <= len(keys) <= MOST or len(set(keys)) < len(keys):
-        raise InputError("Choose two to four different detectors to compare.")
+    keys = several.chosen(checkpoints, "detect", (DENSE, QUERIES), "detectors")
     picture = images.picture(image)
     answers = tuple(_answer(picture, key, progress).above(threshold) for key in keys)
     height, width = picture.size

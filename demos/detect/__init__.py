@@ -119,8 +119,8 @@ def _files(
     classes = tuple(dict.fromkeys((*task.classes(checkpoint), *found.labels)))
     name = image.name or "picture.png"
     inside = export_boxes.files(image.load(), found, classes, name)
-    crops = tuple(path for path in inside if path.startswith("crops/"))  # as many as boxes
-    alone = {PurePath(path).name: made for path, made in inside.items() if path not in crops}
+    # Not the crops: there are as many as boxes.
+    alone = {PurePath(p).name: made for p, made in inside.items() if not p.startswith("crops/")}
     return "", result.written({"boxes.zip": export.zipped(inside), **alone})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from core.errors import HubError, InputError
 from core.imaging import draw
 from core.types import Detections
 from demos.shell import picture, result, ui
-from demos.shell.pictures_in import PicturesIn
+from demos.shell.file_in import PICTURE_ENDINGS, PicturesIn
 
 MOST = 100  # pictures in one run
 SHOWN_SIDE = 640  # pixels of the longer side in the gallery
@@ -29,7 +30,7 @@ class Several:
                 "All of them get the same checkpoint and threshold. The zip is one data set: COCO "
                 "JSON, CSV and YOLO labels."
             )
-            self.pictures = PicturesIn(elem_id="detect-pictures")
+            self.pictures = PicturesIn(PICTURE_ENDINGS, label="Pictures", elem_id="detect-pictures")
             with gr.Row():
                 self.run = gr.Button("Detect in all", size="sm", elem_id="detect-several-run")
                 self.stop = gr.Button("Cancel", size="sm", elem_id="detect-several-stop")
@@ -102,9 +103,7 @@ def _drawn(one: images.Picture, found: Detections) -> str:
 
 def _counted(found: Detections) -> str:
     """For example "2 x cat, 1 x dog"."""
-    counts: dict[str, int] = {}
-    for name in found.labels:
-        counts[name] = counts.get(name, 0) + 1
+    counts = Counter(found.labels)
     return ", ".join(f"{count} x {name}" for name, count in counts.items()) or "nothing found"
 
 

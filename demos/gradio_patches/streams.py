@@ -84,8 +84,11 @@ class _Stream:
             if self._send is None:
                 self._waiting.append(one)
             else:
-                self._recent.add(one)
-                await self._send(_copy(one))
+                await self._give(one, self._send)
+
+    async def _give(self, message: Message, send: Send) -> None:
+        self._recent.add(message)
+        await send(_copy(message))
 
     def left_over(self) -> list[Message]:
         """What nobody has read, or perhaps not, for the stream that follows this one."""
@@ -115,9 +118,7 @@ class _Stream:
             await send(_copy(self.start))
         self._waiting[:0] = self._recent.unseen()
         while self._waiting and not replaced.is_set():
-            message = self._waiting.pop(0)
-            self._recent.add(message)
-            await send(_copy(message))
+            await self._give(self._waiting.pop(0), send)
         if not replaced.is_set():
             self._send = send
         ends = [asyncio.ensure_future(one) for one in (_left(receive), replaced.wait())]

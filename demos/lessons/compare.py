@@ -5,22 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from core import images
-from core.checkpoints import CATALOGUE
-from core.errors import InputError
-from demos.shell import ui
-from demos.shell.lesson import Choice, Endpoint, Lesson, Show, code_of
+from demos.shell import side_by_side, ui
+from demos.shell.lesson import Endpoint, Lesson, Show, code_of
 from demos.viewers.compare import CompareView, packed
-
-OTHER, NONE = "other", "none"
-_NAMES = [(one.title, one.key) for one in CATALOGUE if one.task == "classify"]
-
-
-def _keys(checkpoint: str, *more: str) -> list[str]:
-    from core.lessons import compare as lesson
-
-    first = lesson.named(checkpoint)
-    others = [lesson.other(first) if key == OTHER else key for key in more if key != NONE]
-    return [first, *others]
 
 
 def _run(
@@ -28,7 +15,9 @@ def _run(
 ) -> tuple[Any, ...]:
     from core.lessons import compare as lesson
 
-    found = lesson.look(picture, _keys(checkpoint, second, third, fourth))
+    found = lesson.look(
+        picture, side_by_side.keys("classify", lesson.other, checkpoint, second, third, fourth)
+    )
     infos = "".join(ui.info_html(one.info) for one in found.answers)
     return packed(picture.load(), found), infos
 
@@ -36,7 +25,7 @@ def _run(
 def _code(picture: images.Picture, checkpoint: str, second: str, third: str, fourth: str) -> str:
     from core.lessons import compare as lesson
 
-    keys = tuple(_keys(checkpoint, second, third, fourth))
+    keys = side_by_side.keys("classify", lesson.other, checkpoint, second, third, fourth)
     return code_of(lesson.look, picture.name or "picture.png", checkpoints=keys)
 
 
@@ -55,9 +44,7 @@ def compare(image: images.RGB, checkpoints: str = "", top_k: int = 5) -> dict[st
     """
     from core.lessons import compare as lesson
 
-    if not isinstance(checkpoints, str):
-        raise InputError("The checkpoints must be one text with commas between the keys.")
-    keys = [key.strip() for key in str(checkpoints or "").split(",") if key.strip()]
+    keys = side_by_side.listed(checkpoints)
     found = lesson.look(ui.required(image), keys, top_k)
     return {
         "answers": [
@@ -92,10 +79,8 @@ LESSON = Lesson(
         Show("component", "view", make=lambda elem_id: CompareView(elem_id=elem_id)),
         Show("html", "facts"),
     ),
-    controls=(
-        Choice("second", "Beside it", [("A model of the other kind", OTHER), *_NAMES], OTHER),
-        Choice("third", "Third", [("None", NONE), *_NAMES], NONE),
-        Choice("fourth", "Fourth", [("None", NONE), *_NAMES], NONE),
+    controls=side_by_side.controls(
+        "classify", ("Beside it", "Third", "Fourth"), "A model of the other kind"
     ),
     order=60,
     code=_code,

@@ -5,23 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from core import images
-from core.checkpoints import CATALOGUE
-from core.errors import InputError
-from demos.shell import ui
-from demos.shell.lesson import Choice, Endpoint, Lesson, Show, code_of
+from demos.shell import side_by_side, ui
+from demos.shell.lesson import Endpoint, Lesson, Show, code_of
 from demos.shell.lesson_parts import compared
 from demos.viewers.detectors import DetectorsView, packed
-
-OTHER, NONE = "other", "none"
-_NAMES = [(one.title, one.key) for one in CATALOGUE if one.task == "detect"]
-
-
-def _keys(checkpoint: str, *more: str) -> list[str]:
-    from core.lessons import detectors as lesson
-
-    first = lesson.named(checkpoint)
-    others = [lesson.other(first) if key == OTHER else key for key in more if key != NONE]
-    return [first, *others]
 
 
 def _run(
@@ -29,7 +16,7 @@ def _run(
 ) -> tuple[Any, ...]:
     from core.lessons import detectors as lesson
 
-    keys = _keys(checkpoint, second, third, fourth)
+    keys = side_by_side.keys("detect", lesson.other, checkpoint, second, third, fourth)
     found = lesson.look(picture, keys, lesson.LOWEST)
     infos = "".join(ui.info_html(one.info) for one in found.answers)
     which = compared(checkpoint, [one.info.checkpoint for one in found.answers], "detect")
@@ -39,7 +26,7 @@ def _run(
 def _code(picture: images.Picture, checkpoint: str, second: str, third: str, fourth: str) -> str:
     from core.lessons import detectors as lesson
 
-    keys = tuple(_keys(checkpoint, second, third, fourth))
+    keys = side_by_side.keys("detect", lesson.other, checkpoint, second, third, fourth)
     return code_of(lesson.look, picture.name or "picture.png", checkpoints=keys, threshold=0.5)
 
 
@@ -61,9 +48,7 @@ def compare_detectors(
     """
     from core.lessons import detectors as lesson
 
-    if not isinstance(checkpoints, str):
-        raise InputError("The checkpoints must be one text with commas between the keys.")
-    keys = [key.strip() for key in checkpoints.split(",") if key.strip()]
+    keys = side_by_side.listed(checkpoints)
     found = lesson.look(ui.required(image), keys, threshold, iou)
     return {
         "image_size": list(found.size),
@@ -106,15 +91,10 @@ LESSON = Lesson(
         Show("component", "view", make=lambda elem_id: DetectorsView(elem_id=elem_id)),
         Show("html", "facts"),
     ),
-    controls=(
-        Choice(
-            "second",
-            "Second detector",
-            [("A starter that works differently", OTHER), *_NAMES],
-            OTHER,
-        ),
-        Choice("third", "Third detector", [("None", NONE), *_NAMES], NONE),
-        Choice("fourth", "Fourth detector", [("None", NONE), *_NAMES], NONE),
+    controls=side_by_side.controls(
+        "detect",
+        ("Second detector", "Third detector", "Fourth detector"),
+        "A starter that works differently",
     ),
     order=60,
     code=_code,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from core import images
-from core.checkpoints import by_key
 from demos.shell import ui
 from demos.shell.lesson import Endpoint, Lesson, Show, code_of
-from demos.shell.lesson_parts import compared
+from demos.shell.lesson_parts import compared, title_of
 from demos.viewers.nms import NmsView, packed
 
 
@@ -17,7 +16,7 @@ def _run(picture: images.Picture, checkpoint: str) -> tuple[Any, ...]:
 
     dense, queries = lesson.compare(picture, checkpoint)
     infos = dense.inside.info, queries.inside.info
-    one, two = (_title(info.checkpoint) for info in infos)
+    one, two = (title_of(info.checkpoint) for info in infos)
     counts = _counted(dense.inside), f"{len(queries.inside.boxes)} queries"
     facts = "".join(ui.info_html(info, said) for info, said in zip(infos, counts, strict=True))
     which = compared(checkpoint, [info.checkpoint for info in infos], "detect")
@@ -30,11 +29,6 @@ def _counted(inside: Any) -> str:
     pairs = f"{len(inside.boxes)} pairs of box and class"
     proposals = len(inside.anchored.proposals)
     return f"{proposals} proposals, {pairs}" if proposals else pairs
-
-
-def _title(key: str) -> str:
-    known = by_key(key)
-    return (known.title if known else "") or key
 
 
 def _code(picture: images.Picture, checkpoint: str) -> str:

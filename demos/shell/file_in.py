@@ -1,4 +1,4 @@
-"""An input for a file that is no picture to look at, such as a clip."""
+"""Inputs for files: one that is no picture to look at, such as a clip, or several pictures."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from typing import Any
 
 import gradio as gr
 
+from core import images
 from core.errors import HubError
 from core.imaging.decoding import data_urls
+from demos.shell import picture
 from demos.shell.image import upload_path
 
+PICTURE_ENDINGS = ("image", ".heic", ".heif", ".avif", ".tif", ".tiff")
 
-class FileIn(gr.File):
-    """Passes the handler the path of an uploaded file, its bytes if they came in a `data:` URL, or
-    None while it is empty. It reads only files that were uploaded to this server."""
+
+class _Files(gr.File):
+    """What both have in common: the page draws them as gr.File, and they take uploads alone."""
 
     is_template = True  # the page uses gr.File's own front end
+    many = False
+    shown = 120  # height in pixels
 
     def __init__(
         self,
@@ -31,18 +36,27 @@ class FileIn(gr.File):
         super().__init__(
             label=label,
             file_types=list(endings) or None,
-            file_count="single",
+            file_count="multiple" if self.many else "single",
             type="filepath",
-            height=120,
+            height=self.shown,
             elem_id=elem_id,
             visible=visible,
             render=render,
             interactive=True,
         )
 
+    def get_block_name(self) -> str:
+        """The name of the front-end component; Gradio would use the parent class's name."""
+        return "file"
+
     def get_config(self, cls: type | None = None) -> dict[str, Any]:
         """The configuration of gr.File, since the page draws that component."""
         return super().get_config(gr.File)
+
+
+class FileIn(_Files):
+    """Passes the handler the path of an uploaded file, its bytes if they came in a `data:` URL, or
+    None while it is empty. It reads only files that were uploaded to this server."""
 
     def example_payload(self) -> Any:
         """The file in the page's own API documentation: one on the reader's machine."""
@@ -65,3 +79,20 @@ class FileIn(gr.File):
             return upload_path(payload.path)
         except HubError as error:
             raise gr.Error(str(error), print_exception=False) from None
+
+
+class PicturesIn(_Files):
+    """Passes the handler a list of `core.images.Picture`, empty while nothing is chosen.
+
+    It reads only files that were uploaded to this server. A file that cannot be read becomes a
+    picture for which `demos.shell.picture.refusal` has the reason.
+    """
+
+    many = True
+    shown = 220
+
+    def preprocess(self, payload: Any) -> list[images.Picture]:  # type: ignore[override]
+        """The pictures in the order in which they were chosen."""
+        chosen = getattr(payload, "root", payload)
+        listed = chosen if isinstance(chosen, list) else [chosen] if chosen else []
+        return [picture.of_upload(one) for one in listed]

@@ -62,7 +62,7 @@ def other_model(asked: str, used: str, task: Task, reason: str) -> str:
     if above.key == used:
         return ""
     return (
-        f"This lesson looks inside {_title(used)}, since the model above, "
+        f"This lesson looks inside {title_of(used)}, since the model above, "
         f"{above.title or above.key}, {reason}; so the scores differ from those above."
     )
 
@@ -72,14 +72,15 @@ def compared(asked: str, used: Sequence[str], task: Task) -> str:
     above = resolver.resolve(asked, task).checkpoint
     if above.key not in used:  # it could not be loaded, and the chip says so
         return ""
-    others = [_title(key) for key in used if key != above.key]
+    others = [title_of(key) for key in used if key != above.key]
     named = " and ".join(filter(None, (", ".join(others[:-1]), others[-1])))
     verb = "is" if len(others) == 1 else "are"
     first = above.title or above.key
     return f"{first} is the model of the answer above; {named} {verb} here to compare."
 
 
-def _title(key: str) -> str:
+def title_of(key: str) -> str:
+    """The title of a checkpoint, or its key where it has none."""
     known = by_key(key)
     return (known.title if known else "") or key
 
