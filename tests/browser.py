@@ -157,8 +157,16 @@ def watch_errors(page: Any) -> list[str]:
     """A list that fills with the console errors and uncaught exceptions of the page."""
     errors: list[str] = []
     ended: list[str] = []  # uploads
+    left: list[str] = []  # streams of answers that ended because the page was left
 
     def heard(message: Any) -> None:
+        # Gradio ends its stream when a page is left, and reports its own doing as an error: once
+        # for the stream, and once for each answer that was still to come.
+        if "AbortError: signal is aborted" in message.text and ".close (" in message.text:
+            left.append(message.text)
+            return
+        if left and "Connection errored out" in message.text:
+            return
         # Gradio asks how an upload goes on; a short one has ended by then. The browser reports
         # that, and then Gradio once more.
         late = "404" in message.text and "/upload_progress?" in str(message.location)
@@ -170,6 +178,7 @@ def watch_errors(page: Any) -> list[str]:
             errors.append(f"{message.text} ({message.location.get('url', '')})")
 
     page.on("console", heard)
+    page.on("domcontentloaded", lambda _: left.clear())  # the next page has streams of its own
     page.on("pageerror", lambda error: errors.append(str(error)))
     return errors
 
