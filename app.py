@@ -43,7 +43,7 @@ from core.sources import downloads, resolver
 from demos import _page
 from demos.gradio_patches import queue, sessions, share
 from demos.server import basic, gate, guard, http, mcp, pages
-from demos.shell import owner, preview, ui, zero
+from demos.shell import elsewhere, owner, preview, ui, zero
 
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _log = logging.getLogger("vision-hub")
@@ -187,7 +187,7 @@ def use_replicas() -> None:
     from scale import environment, page
 
     try:
-        backends.use(page.Ray())
+        backends.use(page.Ray(), elsewhere.modules())
     except ImportError as error:
         if error.name != "ray":
             raise

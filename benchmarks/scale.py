@@ -25,6 +25,8 @@ import numpy as np
 from benchmarks import collage, driver, standin
 from benchmarks.goals import Goal, Section, machine, with_part
 from benchmarks.startup import ROOT
+from core.serving import backends
+from demos.shell import elsewhere
 
 PAGE = ROOT / "docs" / "scaling.md"
 STAND_IN = "benchmarks.standin.install"
@@ -76,17 +78,12 @@ def settled() -> None:
     """Wait until this process knows the replicas, and each has loaded its model."""
     import ray
 
-    from core.serving import backends
     from scale import cluster, page
 
-    backends.use(page.Ray())
+    backends.use(page.Ray(), [*elsewhere.modules(), standin])
     given = {"image": fresh(0), "checkpoint": "classify-starter"}
-    ray.get(
-        [
-            ray.get_actor(name).call.remote("core.classify.predict", given)
-            for name in cluster.names()
-        ]
-    )
+    call = backends.Call("core.classify.predict", given)
+    ray.get([ray.get_actor(name).answer.remote(call) for name in cluster.names()])
 
 
 def death(replicas: int, seconds: float) -> Death:
@@ -131,12 +128,11 @@ def clicks(replicas: int) -> tuple[int, int]:
     """(clicks, encodes): `PICTURES` people click on a picture each, at the same time, with the real
     starter of Segment."""
     from core import images, segment
-    from core.serving import backends
     from scale import cluster, page
 
     cluster.scale_to(0)
     cluster.scale_to(replicas, cpus=0.1)
-    backends.use(page.Ray())
+    backends.use(page.Ray(), elsewhere.modules())
     files = collage.jpegs(PICTURES, 320, 240)
     found: Counter[str] = Counter()
 
@@ -158,14 +154,15 @@ def clicks(replicas: int) -> tuple[int, int]:
 def hop(requests: int = 60) -> tuple[float, float]:
     """Median milliseconds of a kept answer: here, and on a replica; by turns."""
     from core import classify
-    from core.serving import backends
     from scale import page
 
     there = page.Ray()
     picture = fresh(0)
 
     def timed(backend: Any) -> float:
-        backends.use(backend)
+        backends.stop()
+        if backend is not None:
+            backends.use(backend, elsewhere.modules())
         started = time.perf_counter()
         classify.predict(picture, "classify-starter")
         return 1000 * (time.perf_counter() - started)

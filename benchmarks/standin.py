@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from core import images
-from core.serving import backends
 
 PASS_SECONDS, PICTURE_SECONDS, BATCH = 0.020, 0.0025, 8
 IDEAL = BATCH / (PASS_SECONDS + BATCH * PICTURE_SECONDS)  # pictures a second
@@ -28,7 +27,6 @@ def busy(pictures: int) -> None:
         time.sleep(PASS_SECONDS + pictures * PICTURE_SECONDS)
 
 
-@backends.anywhere()
 def occupy(image: images.ImageLike) -> float:
     """Take the device for one picture; its mean, 0 to 255. No network and no preparation."""
     found = float(images.picture(image).pixels().mean())

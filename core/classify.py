@@ -19,7 +19,7 @@ from core.nets import heads, transforms, trunk, whole
 from core.nets.classifiers import build as _build
 from core.nets.heads import Maps
 from core.nets.trunk import Classifier
-from core.serving import backends, runtime
+from core.serving import runtime
 from core.sources.resolver import Progress
 from core.types import Classification, RunInfo
 
@@ -63,7 +63,6 @@ class Together:
     info: RunInfo
 
 
-@backends.anywhere()
 def predict(
     image: images.ImageLike,
     checkpoint: str = "auto",
@@ -135,7 +134,6 @@ def _answered(
     return maps.serve(request)
 
 
-@backends.anywhere()
 def classes(checkpoint: str = "auto", progress: Progress | None = None) -> tuple[str, ...]:
     """The names of all classes that a checkpoint knows, in its own order.
 

@@ -22,7 +22,7 @@ from core.nets.detectors import Detector, Kind
 from core.nets.heads import Maps
 from core.nets.postprocess import Found, postprocess, postprocess_nms, postprocess_sigmoid
 from core.nets.timed import timed
-from core.serving import backends, runtime
+from core.serving import runtime
 from core.sources.resolver import Progress
 from core.types import Detections, RunInfo
 
@@ -72,7 +72,6 @@ class Inside:
         return _POSTPROCESS[self.kind](self.logits, self.boxes, threshold, self.size)
 
 
-@backends.anywhere()
 def predict(
     image: images.ImageLike,
     checkpoint: str = "auto",
@@ -130,7 +129,6 @@ def recorded(
     return _inside(picture, checkpoint, progress, name, compute, accepts)
 
 
-@backends.anywhere()
 def classes(checkpoint: str = "auto") -> tuple[str, ...]:
     """The names of the classes that a checkpoint knows.
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from core import checks, images
 from core.imaging.sizes import fitted
 from core.nets import transforms
-from core.serving import backends, runtime
+from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
 from core.sources.resolver import Progress, Resolved
@@ -43,7 +43,6 @@ class Mae:
     ratio_lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-@backends.anywhere()
 def predict(
     image: images.ImageLike,
     checkpoint: str = "auto",

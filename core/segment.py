@@ -32,7 +32,7 @@ from core.sam.everything import everything, everything_defaults, everything_step
 from core.sam.grid import POINTS_PER_BATCH, points_per_batch
 from core.sam.insight import ClickGain, Part
 from core.sam.models import build as _build
-from core.serving import backends, runtime
+from core.serving import runtime
 from core.sources.resolver import Progress
 from core.types import GridStep, Mask, Masks, RunInfo
 
@@ -57,7 +57,6 @@ __all__ = [
 MAX_REFINING = 64  # the longest chain of refining clicks
 
 
-@backends.anywhere(sticky=True)
 def embed(
     image: images.ImageLike, checkpoint: str = "auto", progress: Progress | None = None
 ) -> RunInfo:
@@ -72,7 +71,6 @@ def embed(
         return run.info()
 
 
-@backends.anywhere(sticky=True)
 def predict(
     image: images.ImageLike,
     points: Points = (),

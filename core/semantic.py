@@ -17,7 +17,7 @@ from core.errors import CheckpointError
 from core.nets import heads, semantic, transforms
 from core.nets.heads import Maps
 from core.nets.trunk import View
-from core.serving import backends, runtime
+from core.serving import runtime
 from core.serving.runtime import Built
 from core.sources import state_dicts
 from core.sources.resolver import Progress, Resolved
@@ -34,7 +34,6 @@ class Semantic:
     classes: tuple[str, ...]
 
 
-@backends.anywhere()
 def predict(
     image: images.ImageLike, checkpoint: str = "auto", progress: Progress | None = None
 ) -> ClassMap:

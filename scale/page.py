@@ -10,18 +10,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import random
 import threading
 import time
+import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from cachetools import LRUCache
 
 from core import images
 from core.errors import Busy
-from core.serving.backends import Function
+from core.serving.backends import Call, Outcome
 from scale import cluster
 from scale.replica import Sent
 
@@ -87,52 +91,78 @@ class Ray:
         self._look_again = 0.0
         self._sent: LRUCache[str, tuple[Any, int]] = LRUCache(SENT_BYTES, lambda kept: kept[1])
 
-    def call(self, function: Function, arguments: dict[str, Any]) -> Any:
+    def answer(self, call: Call) -> Any:
         """Run a function on a replica; another one, or the same after a pause, if it dies.
 
         Raises:
             Busy: no replica answered for a minute.
             HubError: the function's own.
         """
-        arguments.pop("progress", None)
-        picture = images.picture(arguments["image"]) if "image" in arguments else None
-        end, pause = time.monotonic() + GIVE_UP_SECONDS, FIRST_PAUSE
+        for attempt in self._attempts(call):
+            with attempt as (replica, given):
+                outcome: Outcome = self._ray.get(replica.answer.remote(given))
+                return outcome.value()
+
+    def steps(self, call: Call) -> Generator[Any, None, Any]:
+        """As `answer`, step by step. If its replica dies, the job begins again on another."""
+        for attempt in self._attempts(call):
+            with attempt as (replica, given):
+                return (yield from self._job(replica, given))
+
+    def _job(self, replica: Any, call: Call) -> Generator[Any, None, Any]:
+        job, ended = uuid.uuid4().hex, False
+        outcomes = replica.steps.options(num_returns="streaming").remote(call, job)
+        try:
+            for one in outcomes:
+                outcome: Outcome = self._ray.get(one)
+                ended = outcome.last
+                value = outcome.value()
+                if ended:
+                    return value
+                yield value
+        finally:
+            if not ended:  # cancelled, or lost
+                replica.stop.remote(job)
+
+    def _attempts(self, call: Call) -> Iterator[AbstractContextManager[tuple[Any, Call]]]:
+        """A replica and what to send it, until one has answered."""
+        given = {key: value for key, value in call.arguments.items() if key != "progress"}
+        picture = images.picture(given["image"]) if "image" in given else None
+        end, pause = math.inf, FIRST_PAUSE
         while True:
-            try:
-                return self._try(function, arguments, picture)
-            except self._lost as error:
-                _log.warning("a call of %s was lost (%s)", function.name, type(error).__name__)
-                if picture is not None:
-                    self._forget(picture.digest)
-            if time.monotonic() > end:
+            yield self._attempt(replace(call, arguments=given), picture)
+            end = min(end, time.monotonic() + GIVE_UP_SECONDS)  # counted from the first loss
+            if time.monotonic() >= end:
                 raise Busy(GONE)
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _try(
-        self, function: Function, arguments: dict[str, Any], picture: images.Picture | None
-    ) -> Any:
-        given = arguments if picture is None else {**arguments, "image": self._send(picture)}
-        key = picture.digest if picture is not None else None
-        with self._lock:
-            replicas = self._look()
-            if not replicas:
-                raise Busy(GONE)
-            name = self._router.choose(list(replicas), key, function.sticky)
-            self._router.busy[name] += 1
+    @contextlib.contextmanager
+    def _attempt(self, call: Call, picture: images.Picture | None) -> Iterator[tuple[Any, Call]]:
+        """A replica, busy meanwhile. If it is lost, so is what was sent, and others come first."""
+        name = ""
         try:
-            well, result = self._ray.get(replicas[name].call.remote(function.name, given))
-        except self._lost:
+            if picture is not None:
+                call = replace(call, arguments={**call.arguments, "image": self._send(picture)})
+            with self._lock:
+                replicas = self._look()
+                if not replicas:
+                    raise Busy(GONE)
+                key = picture.digest if picture is not None else None
+                name = self._router.choose(list(replicas), key, call.sticky)
+                self._router.busy[name] += 1
+            yield replicas[name], call
+        except self._lost as error:
+            _log.warning("a call of %s was lost (%s)", call.name, type(error).__name__)
             with self._lock:
                 self._router.avoid(name)
-                self._look_again = 0.0
-            raise
+                self._look_again = 0.0  # at once
+            if picture is not None:
+                self._forget(picture.digest)
         finally:
             with self._lock:
-                self._router.busy[name] -= 1
-        if not well:
-            raise result
-        return result
+                if name:
+                    self._router.busy[name] -= 1
 
     def status(self) -> list[dict[str, Any]]:
         """The meter of every replica that answers within some seconds."""

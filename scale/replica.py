@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core import images
 from core.checkpoints import TASK_SPECS
-from core.errors import HubError
+from core.serving import backends
+from core.serving.backends import Call, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,13 @@ class Sent:
         return images.Picture(self.digest, self.size, load, self.name)
 
 
+def _received(call: Call) -> Call:
+    given = call.arguments
+    return replace(
+        call, arguments={k: v.picture() if isinstance(v, Sent) else v for k, v in given.items()}
+    )
+
+
 class Replica:
     """One process with its own models. Calls come in several threads, as they do on the page."""
 
@@ -44,6 +54,7 @@ class Replica:
         from core.settings import get_settings
         from core.start import warm
 
+        self._jobs: set[str] = set()
         allocator.tune()  # as the page does without replicas
         if not get_settings().expects_gpu:
             compute_threads.dedicate()
@@ -56,24 +67,32 @@ class Replica:
         else:
             threading.Thread(target=warm.everything, name="warm-up", daemon=True).start()
 
-    def call(self, name: str, arguments: dict[str, Any]) -> tuple[bool, Any]:
-        """(True, the result) of a marked function, or (False, its error if that is for the user).
+    def answer(self, call: Call) -> Outcome:
+        """Run the function of a call. Its error comes back as a value: Ray would turn it into one
+        with the traceback as its text."""
+        return backends.answer(_received(call))
 
-        Ray would turn an error into one with the traceback as its text.
-        """
-        from core.serving import backends
-
-        given = {key: v.picture() if isinstance(v, Sent) else v for key, v in arguments.items()}
+    def steps(self, call: Call, job: str) -> Iterator[Outcome]:
+        """Run the function of a call step by step, until `stop` ends the job."""
+        self._jobs.add(job)
         try:
-            return True, backends.marked(name).run(**given)
-        except HubError as error:
-            return False, error
+            with contextlib.closing(backends.steps(_received(call))) as outcomes:
+                for outcome in outcomes:
+                    yield outcome
+                    if job not in self._jobs:
+                        return
+        finally:
+            self._jobs.discard(job)
+
+    def stop(self, job: str) -> None:
+        """End a job after its step; nobody waits for the rest."""
+        self._jobs.discard(job)
 
     def status(self) -> dict[str, object]:
-        """The meter of this process."""
+        """The meter of this process, with the number of jobs that run."""
         from core.serving import runtime
 
-        return runtime.status()
+        return {**runtime.status(), "jobs": len(self._jobs)}
 
     def pid(self) -> int:
         """The number of this process."""

@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from types import SimpleNamespace
 
@@ -15,12 +16,15 @@ import numpy as np
 import pytest
 
 from benchmarks import capacity
-from core import classify, detect, images, reconstruct, segment, semantic
+from core import classify, detect, images, reconstruct, restore, segment, semantic
 from core.errors import Busy, InputError
-from core.serving import backends
+from core.lessons import attention
+from core.serving import backends, runtime
 from core.settings import get_settings
+from demos.shell import elsewhere
 from scale import environment, page
-from scale.replica import Sent
+from scale.replica import Replica
+from tests.conftest import PATIENCE
 from tests.live import EXAMPLES
 
 CAT = EXAMPLES / "chelsea.jpg"
@@ -37,7 +41,7 @@ CALLS = [
 @pytest.fixture(autouse=True)
 def _here_again():
     yield
-    backends.use(None)
+    backends.stop()
 
 
 class Elsewhere:
@@ -46,11 +50,17 @@ class Elsewhere:
     def __init__(self):
         self.called = []
 
-    def call(self, function, arguments):
-        self.called.append(function.name)
-        picture = images.picture(arguments.pop("image"))
-        assert pickle.loads(pickle.dumps(arguments)) == arguments
-        return pickle.loads(pickle.dumps(function.run(image=picture, **arguments)))
+    def answer(self, call):
+        self.called.append(call.name)
+        return pickle.loads(pickle.dumps(backends.answer(pickle.loads(pickle.dumps(call))))).value()
+
+    def steps(self, call):
+        self.called.append(call.name)
+        for outcome in backends.steps(pickle.loads(pickle.dumps(call))):
+            value = pickle.loads(pickle.dumps(outcome)).value()
+            if outcome.last:
+                return value
+            yield value
 
     def status(self):
         return [{"name": "replica-0"}]
@@ -73,20 +83,22 @@ def same(one, other):
 def test_a_result_survives_the_way(function, options):
     here = function(CAT, **options)
     away = Elsewhere()
-    backends.use(away)
+    backends.use(away, elsewhere.modules())
+    function = getattr(sys.modules[function.__module__], function.__name__)
     assert same(here, function(CAT, **options))
     assert away.called == [f"{function.__module__}.{function.__name__}"]
 
 
 def test_without_a_backend_there_are_no_others():
     assert backends.elsewhere() == []
-    backends.use(Elsewhere())
+    backends.use(Elsewhere(), [])
     assert backends.elsewhere() == [{"name": "replica-0"}]
 
 
 def test_only_segment_stays_with_its_picture():
-    assert backends.marked("core.segment.predict").sticky
-    assert not backends.marked("core.classify.predict").sticky
+    assert backends.Call("core.segment.predict", {}).sticky
+    assert backends.Call("core.lessons.prompt_to_mask.look", {}).sticky
+    assert not backends.Call("core.classify.predict", {}).sticky
 
 
 # --- which replica
@@ -133,23 +145,31 @@ class Lost(Exception):
     pass
 
 
-class Actor:
-    """A replica; `fails` calls are lost before it answers."""
+class Actor(Replica):
+    """A replica in this process; `fails` calls are lost before it answers, or after two steps."""
 
     def __init__(self, fails=0):
-        self.fails, self.calls = fails, []
-        self.call = SimpleNamespace(remote=self._call)
+        self._jobs, self.fails, self.calls, self.stopped = set(), fails, [], []
+        self.answer = SimpleNamespace(remote=self._answered)
+        self.steps = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._stepped))
+        self.stop = SimpleNamespace(remote=self._stop)
 
-    def _call(self, name, arguments):
-        self.calls.append((name, arguments))
-        if self.fails:
-            self.fails -= 1
-            return Lost()
-        given = {k: v.picture() if isinstance(v, Sent) else v for k, v in arguments.items()}
-        try:
-            return True, backends.marked(name).run(**given)
-        except InputError as error:
-            return False, error
+    def _lost(self, call):
+        self.calls.append(call)
+        self.fails -= 1
+        return self.fails >= 0
+
+    def _answered(self, call):
+        return Lost() if self._lost(call) else Replica.answer(self, call)
+
+    def _stepped(self, call, job):
+        lost = self._lost(call)
+        for number, outcome in enumerate(Replica.steps(self, call, job)):
+            yield Lost() if lost and number == 2 else outcome
+
+    def _stop(self, job):
+        self.stopped.append(job)
+        Replica.stop(self, job)
 
 
 @pytest.fixture
@@ -176,17 +196,21 @@ def cluster_of(monkeypatch):
         monkeypatch.setattr(page.cluster, "names", lambda: list(actors))
         monkeypatch.setattr(page, "FIRST_PAUSE", 0.001)
         made = page.Ray()
-        backends.use(made)
+        backends.use(made, [sys.modules[__name__]])
         return made
 
     return make
 
 
-@backends.anywhere()
-def mean(image, add=0.0, progress=None):
+def mean(image: images.ImageLike, add=0.0, progress=None):
     if add < 0:
         raise InputError("Add 0 or more.")
     return float(images.picture(image).pixels().mean()) + add
+
+
+def halves(image: images.ImageLike):
+    yield from (0.25, 0.5, 0.75)
+    return float(images.picture(image).pixels().mean()) / 2
 
 
 def grey(value):
@@ -198,7 +222,36 @@ def test_a_lost_call_is_sent_to_another_replica(cluster_of):
     cluster_of(**{"replica-0": one, "replica-1": other})
     assert mean(grey(7), add=1, progress=print) == 8
     assert len(one.calls) + len(other.calls) == 3 and one.calls and other.calls
-    assert all("progress" not in arguments for _, arguments in one.calls + other.calls)
+    assert all("progress" not in call.arguments for call in one.calls + other.calls)
+
+
+def test_a_job_whose_replica_dies_begins_again_on_another(cluster_of):
+    one, other = Actor(fails=1), Actor(fails=1)
+    cluster_of(**{"replica-0": one, "replica-1": other})
+    seen = []
+    result = runtime.finish(noted(halves(grey(8)), seen))
+    assert result == 4
+    assert seen == [0.25, 0.5] * 2 + [0.25, 0.5, 0.75]
+
+
+def noted(steps, seen):
+    """The same steps, which are also put into a list."""
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as end:
+            return end.value
+        yield seen[-1]
+
+
+def test_a_cancelled_job_ends_after_its_step(cluster_of):
+    only = Actor()
+    backend = cluster_of(**{"replica-0": only})
+    steps = halves(grey(8))
+    assert next(steps) == 0.25
+    steps.close()
+    assert len(only.stopped) == 1 and not only._jobs
+    assert backend._router.busy["replica-0"] == 0
 
 
 def test_pixels_are_sent_once_and_fetched_only_where_needed(cluster_of):
@@ -206,7 +259,7 @@ def test_pixels_are_sent_once_and_fetched_only_where_needed(cluster_of):
     backend = cluster_of(**{"replica-0": only})
     picture = images.Picture(images.digest(grey(3)), (40, 50), lambda: grey(3), "a.png")
     assert mean(picture) == mean(picture, add=0) == 3
-    sent = [arguments["image"] for _, arguments in only.calls]
+    sent = [call.arguments["image"] for call in only.calls]
     assert sent[0].pixels[0] is sent[1].pixels[0] and sent[0].name == "a.png"
     assert backend._router.busy["replica-0"] == 0
 
@@ -299,7 +352,7 @@ def ray():
 @pytest.mark.slow
 def test_replicas_answer_as_this_process_does(ray):
     here = detect.predict(CAT, threshold=0.3)
-    backends.use(page.Ray())
+    backends.use(page.Ray(), elsewhere.modules())
     there = detect.predict(CAT, threshold=0.3)
     assert there.labels == here.labels
     assert np.allclose(there.boxes, here.boxes, atol=2)
@@ -307,6 +360,25 @@ def test_replicas_answer_as_this_process_does(ray):
     with pytest.raises(InputError, match="threshold"):
         detect.predict(CAT, threshold=3)
     assert [one["name"] for one in backends.elsewhere()] == ["replica-0", "replica-1"]
+
+
+@pytest.mark.slow
+def test_a_job_and_a_lesson_run_on_a_replica(ray):
+    here, seen = restore.denoise(CAT), []
+    loads = runtime.models().stats()["loads"]
+    backends.use(page.Ray(), elsewhere.modules())
+    there = runtime.finish(noted(restore.steps("denoise", CAT), seen))
+    assert seen == sorted(seen) and len(seen) > 1
+    assert np.abs(there.image.astype(int) - here.image).mean() < 1
+    maps = attention.look(CAT).weights
+    assert maps.shape[-1] == maps.shape[-2] and runtime.models().stats()["loads"] == loads
+    steps = restore.steps("denoise", CAT)
+    next(steps)
+    steps.close()
+    deadline = time.monotonic() + PATIENCE
+    while any(one["jobs"] for one in backends.elsewhere()):  # ends after its tile
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.slow
@@ -334,7 +406,7 @@ def test_it_listens_on_this_machine_only(ray):
 
 @pytest.mark.slow
 def test_clicks_of_several_people_encode_each_picture_once(ray):
-    backends.use(page.Ray())
+    backends.use(page.Ray(), elsewhere.modules())
     found: Counter[str] = Counter()
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 256, (64, 96, 3), np.uint8) for _ in range(4)]
@@ -354,7 +426,7 @@ def test_clicks_of_several_people_encode_each_picture_once(ray):
 
 @pytest.mark.slow
 def test_a_killed_replica_loses_no_call(ray):
-    backends.use(page.Ray())
+    backends.use(page.Ray(), elsewhere.modules())
     failed, answered = [], []
 
     def client(number):

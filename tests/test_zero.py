@@ -23,9 +23,9 @@ from core import classify, detect, images, reconstruct, restore, segment
 from core.checkpoints import TASK_SPECS
 from core.errors import HubError, InputError
 from core.lessons import attention, nms, positions
-from core.serving import runtime
+from core.serving import backends, runtime
 from core.settings import get_settings
-from demos.shell import zero
+from demos.shell import elsewhere, zero
 from tests.conftest import PATIENCE
 from tests.live import EXAMPLES
 from tests.test_packaging import ROOT
@@ -42,13 +42,13 @@ class Forked:
         self.inside = False  # only a copy of this, in a forked process, is ever True
 
     def __call__(self, task: Callable[..., Any], duration: Callable[..., int]) -> Any:
-        def answer(call: zero.Call) -> Any:
+        def answer(call: backends.Call) -> Any:
             if self.inside:
                 return task(call)
             self.seconds.append(duration(call))
             return next(self._from_process(lambda sent: [task(sent)], call))
 
-        def steps(call: zero.Call) -> Iterator[Any]:
+        def steps(call: backends.Call) -> Iterator[Any]:
             if self.inside:
                 yield from task(call)
                 return
@@ -57,7 +57,7 @@ class Forked:
 
         return answer if task is zero._answer else steps
 
-    def _from_process(self, task: Callable[..., Any], call: zero.Call) -> Iterator[Any]:
+    def _from_process(self, task: Callable[..., Any], call: backends.Call) -> Iterator[Any]:
         fork = multiprocessing.get_context("fork")
         ours, theirs = fork.Pipe(duplex=False)
         sent = pickle.dumps(call)
@@ -89,11 +89,11 @@ class Forked:
 @pytest.fixture
 def gpu() -> Iterator[Forked]:
     stand_in = Forked()
-    zero.wrap(stand_in)
+    backends.use(zero.ZeroGpu(stand_in), elsewhere.modules())
     try:
         yield stand_in
     finally:
-        zero.unwrap()
+        backends.stop()
 
 
 def same(one: Any, other: Any) -> None:
@@ -144,7 +144,7 @@ def test_results_come_back_as_they_are(gpu: Forked, name: str):
     there = ask()
     assert runtime.models().stats() == before
     assert gpu.seconds == [seconds]
-    zero.unwrap()
+    backends.stop()
     same(there, ask())
 
 
@@ -182,17 +182,18 @@ def test_a_picture_of_the_page_can_be_sent(tmp_path, monkeypatch):
 
 def test_every_function_that_runs_a_model_is_behind_the_gpu():
     """All that the tabs and lessons call; those that take functions only build others."""
-    zero.wrap(lambda task, duration: task)
+    backends.use(zero.ZeroGpu(lambda task, duration: task), elsewhere.modules())
     try:
-        wrapped = set(zero._functions)
+        wrapped = {name.removeprefix("core.") for name in backends.sent()}
     finally:
-        zero.unwrap()
+        backends.stop()
     for spec in TASK_SPECS.values():
         assert any(name.startswith(f"{spec.module}.") for name in wrapped), spec.module
     lessons = {path.stem for path in (ROOT / "core/lessons").glob("[!_]*.py")}
     without = lessons - {name.split(".")[1] for name in wrapped if name.startswith("lessons.")}
     assert without == {"motion"}  # which has no model
     assert not wrapped & {"classify.inside", "classify.through", "classify.of_model"}
+    assert {f"core.{name.rpartition('.')[0]}" for name in wrapped} >= backends.STICKY
     assert classify.predict.__module__ == "core.classify"
 
 
@@ -202,7 +203,7 @@ def test_elsewhere_nothing_is_wrapped(monkeypatch):
     before = classify.predict
     zero.install()
     assert classify.predict is before
-    assert not zero._functions
+    assert not backends.sent()
     get_settings.cache_clear()
 
 

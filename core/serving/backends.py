@@ -1,50 +1,113 @@
-"""Where the functions of the tasks run: in this process, or where a backend sends them.
+"""Where the functions of `core` that run a model run: here, in a process forked for each call
+(ZeroGPU), or on other machines (Ray).
 
-A task marks its functions with `anywhere`. Without a backend that costs one comparison a call. With
-one (`scale/page.py`), a call from the page runs the same function in another process; what that
-process calls stays there, since it has no backend.
+Such functions are pure: they take a picture and plain values, and return values. `use` puts those
+of some modules behind a backend, which sends a `Call` to where `answer` or `steps` of this module
+carry it out. Without a backend nothing is wrapped.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, Protocol, TypeVar
+from types import ModuleType
+from typing import Any, Protocol
 
-P = ParamSpec("P")
-T = TypeVar("T")
+from core.errors import HubError
+
+#: A function with one of these parameters runs a model.
+RUNS = {("image", "images.ImageLike"), ("checkpoint", "str")}
+#: What these modules compute for a picture is costly and kept, so that all calls for a picture
+#: should run in one place.
+STICKY = {
+    f"core.{name}"
+    for name in (
+        "segment",
+        *(f"lessons.{name}" for name in ("encoder_features", "prompt_to_mask")),
+        "lessons.which_click_helped",
+    )
+}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
-    """A marked function. `sticky`: what it computes for a picture is costly and kept, so that all
-    calls for a picture should run in one place."""
+class Call:
+    """A call that can be pickled: the function's name with its module, and arguments by name."""
 
     name: str
-    run: Callable[..., Any]
-    sticky: bool = False
+    arguments: dict[str, Any]
+
+    @property
+    def sticky(self) -> bool:
+        """Whether it should run where other calls for its picture run."""
+        return self.name.rpartition(".")[0] in STICKY
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a call, or of one of its steps: a value, or the error to raise."""
+
+    result: Any = None
+    error: Exception | None = None
+    last: bool = True
+
+    def value(self) -> Any:
+        """The value.
+
+        Raises:
+            Exception: the error, if it is one.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.result
 
 
 class Backend(Protocol):
-    """Runs a marked function somewhere else."""
+    """Carries calls out somewhere else, without `progress`, which cannot be pickled."""
 
-    def call(self, function: Function, arguments: dict[str, Any]) -> Any:
-        """The result of `function(**arguments)`, or its error."""
+    def answer(self, call: Call) -> Any:
+        """The result of a call, or its error."""
+
+    def steps(self, call: Call) -> Generator[Any, None, Any]:
+        """The steps of a job, and its result; closing it cancels the rest."""
 
     def status(self) -> list[dict[str, Any]]:
-        """The meter of every process that runs functions."""
+        """The meter of every process that carries out calls."""
 
 
-_marked: dict[str, Function] = {}
+_originals: dict[str, tuple[ModuleType, Callable[..., Any]]] = {}
 _backend: Backend | None = None
 
 
-def use(backend: Backend | None) -> None:
-    """Send marked functions to a backend from now on; None runs them here."""
+def use(backend: Backend, modules: Iterable[ModuleType]) -> None:
+    """Put the functions of these modules that run a model behind a backend."""
     global _backend  # noqa: PLW0603
+    stop()
     _backend = backend
+    for module in modules:
+        for name, function in vars(module).copy().items():
+            if _runs_a_model(name, function):
+                full = f"{module.__name__}.{name}"
+                _originals[full] = module, function
+                setattr(module, name, _sent(full, function, backend))
+
+
+def stop() -> None:
+    """Run all functions here again."""
+    global _backend  # noqa: PLW0603
+    _backend = None
+    for name, (module, function) in _originals.items():
+        setattr(module, name.rpartition(".")[2], function)
+    _originals.clear()
+
+
+def sent() -> set[str]:
+    """The names of the functions that a backend carries out."""
+    return set(_originals)
 
 
 def elsewhere() -> list[dict[str, Any]]:
@@ -52,31 +115,62 @@ def elsewhere() -> list[dict[str, Any]]:
     return _backend.status() if _backend is not None else []
 
 
-def anywhere(sticky: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Mark a function of a task. Its arguments and its result must survive pickling, except for a
-    picture named `image`, and `progress`, which is not called elsewhere."""
-
-    def mark(fn: Callable[P, T]) -> Callable[P, T]:
-        function = Function(f"{fn.__module__}.{fn.__name__}", fn, sticky)
-        signature = inspect.signature(fn)
-        _marked[function.name] = function
-
-        @functools.wraps(fn)
-        def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            if _backend is None:
-                return fn(*args, **kwargs)
-            found: T = _backend.call(function, dict(signature.bind(*args, **kwargs).arguments))
-            return found
-
-        return call
-
-    return mark
+def _runs_a_model(name: str, function: Any) -> bool:
+    """Public functions of plain values; those that take functions are for others to build on."""
+    if name.startswith("_") or not inspect.isfunction(function):
+        return False
+    given = {(p.name, p.annotation) for p in inspect.signature(function).parameters.values()}
+    takes_functions = any(str(annotation).startswith("Callable") for _, annotation in given)
+    return not RUNS.isdisjoint(given) and not takes_functions
 
 
-def marked(name: str) -> Function:
-    """A marked function by its name; its module has to be imported.
+def _sent(name: str, function: Callable[..., Any], backend: Backend) -> Callable[..., Any]:
+    signature, job = inspect.signature(function), inspect.isgeneratorfunction(function)
 
-    Raises:
-        KeyError: there is none of that name.
-    """
-    return _marked[name]
+    @functools.wraps(function)
+    def send(*args: Any, **kwargs: Any) -> Any:
+        call = Call(name, dict(signature.bind(*args, **kwargs).arguments))
+        return backend.steps(call) if job else backend.answer(call)
+
+    return send
+
+
+# ---- where a call is carried out
+def answer(call: Call) -> Outcome:
+    """Run the function of a call."""
+    try:
+        return Outcome(_function(call.name)(**call.arguments))
+    except Exception as error:
+        return _failed(call, error)
+
+
+def steps(call: Call) -> Generator[Outcome, None, None]:
+    """Run the function of a call step by step; the last outcome is its result or its error."""
+    running = None
+    try:
+        running = _function(call.name)(**call.arguments)
+        while True:
+            yield Outcome(next(running), last=False)
+    except StopIteration as end:
+        yield Outcome(end.value)
+    except Exception as error:
+        yield _failed(call, error)
+    finally:
+        if running is not None:
+            running.close()
+
+
+def _failed(call: Call, error: Exception) -> Outcome:
+    if not isinstance(error, HubError):
+        _log.error("%s failed", call.name, exc_info=error)
+    return Outcome(error=error)
+
+
+def _function(name: str) -> Callable[..., Any]:
+    if name in _originals:
+        return _originals[name][1]
+    module, _, own = name.rpartition(".")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), own)
+    if not _runs_a_model(own, function):
+        raise LookupError(f"{name} is not carried out for others.")
+    return function
