@@ -16,7 +16,7 @@ from demos.gradio_patches import check, light
 from demos.gradio_patches import queue as _queue
 from demos.server import answer, mcp
 from demos.shell import api as _api
-from demos.shell import examples, offers, owner, picker, result, ui
+from demos.shell import examples, offers, owner, picker, result, ui, words
 from demos.shell import tools as _tools
 from demos.shell.shared import SharedPicture, about
 
@@ -107,6 +107,8 @@ def build() -> Page:
         shared.wire(page)
         owner.build(page)
         _own()
+        with gr.Accordion("Words", open=False, elem_id="words"):
+            gr.HTML(words.all_words())
         picker.refresh_pickers_on_load(page)
         offers.follow_on_load(page)
         api.add("checkpoints", checkpoints, (), ("json",))

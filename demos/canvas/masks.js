@@ -30,7 +30,7 @@ function receive(answer) {
   if (answer.flush && wanted().length) send("refresh");
 }
 function keepMask(found) { // resolves when the mask can be painted
-  const kept = { ...found, image: null };
+  const kept = { ...found, image: null, spot: null };
   masks.delete(found.rev);
   masks.set(found.rev, kept);
   layers.delete(found.rev);
@@ -40,7 +40,11 @@ function keepMask(found) { // resolves when the mask can be painted
     if (!needed.has(rev)) masks.delete(rev);
   }
   if (!found.mask) return Promise.resolve();
-  return load(found.mask).then((loaded) => { kept.image = loaded; draw(); });
+  return load(found.mask).then((loaded) => {
+    kept.image = loaded;
+    kept.spot = loaded && insideOf(loaded);
+    draw();
+  });
 }
 function load(source) {
   return new Promise((resolve) => {
@@ -49,6 +53,25 @@ function load(source) {
     loading.onerror = () => resolve(null);
     loading.src = source.startsWith("data:") ? source : fileAddress(source);
   });
+}
+
+const GLANCE = 48; // pixels a side
+function insideOf(mask) { // [x, y] in 0..1: the middle of the longest row of the mask
+  const small = document.createElement("canvas");
+  [small.width, small.height] = [GLANCE, GLANCE];
+  const pen = small.getContext("2d", { willReadFrequently: true });
+  pen.drawImage(mask, 0, 0, GLANCE, GLANCE);
+  const { data } = pen.getImageData(0, 0, GLANCE, GLANCE);
+  let run = 0, longest = 0, spot = null;
+  for (let i = 0; i < GLANCE * GLANCE; i += 1) {
+    if (i % GLANCE === 0) run = 0;
+    run = data[4 * i + 3] > 127 ? run + 1 : 0;
+    if (run > longest) {
+      longest = run;
+      spot = [((i % GLANCE) - run / 2 + 1) / GLANCE, (Math.floor(i / GLANCE) + 0.5) / GLANCE];
+    }
+  }
+  return spot;
 }
 
 // ---- the mask in colour with its outline, at the resolution of the screen

@@ -22,6 +22,7 @@ function paint() {
   for (const object of [...others, active()]) paintLayer(layerOf(object), ratio);
   if (preview) context.drawImage(preview, 0, 0);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  paintNumbers();
   paintPrompts();
 }
 function paintPicture(ratio) {
@@ -56,6 +57,27 @@ function paintPrompts() {
   if (rubber) paintBox(onScreen(rubber), object.color);
   object.points.forEach(([x, y, label]) => paintPoint(...toScreen([x + 0.5, y + 0.5]), label));
   if (cross && document.activeElement === canvas) paintCross(...toScreen(cross));
+}
+function paintNumbers() { // those of the list, so that objects with the same name can be told apart
+  if (scene.objects.length < 2) return;
+  context.font = "700 12px system-ui, sans-serif";
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  scene.objects.forEach((object, index) => {
+    const spot = (maskOf(object) || {}).spot;
+    if (!spot) return;
+    const [x, y] = toScreen([spot[0] * picture.w, spot[1] * picture.h]), disc = new Path2D();
+    disc.arc(x, y, 10, 0, 2 * Math.PI);
+    twice(disc, 1.5);
+    context.fillStyle = object.color;
+    context.fill(disc);
+    context.fillStyle = inkOn(object.color);
+    context.fillText(String(index + 1), x, y + 0.5);
+  });
+}
+function inkOn(color) { // black or white, whichever contrasts more
+  const linear = [1, 3, 5].map((i) => (parseInt(color.slice(i, i + 2), 16) / 255) ** 2.2);
+  return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.18 ? "#000" : "#fff";
 }
 function twice(path, line, color = "#fff") { // a light line on a dark one is visible on any picture
   for (const [style, more] of [["rgba(0,0,0,0.65)", 2], [color, 0]]) {

@@ -1,5 +1,5 @@
 // The parts around the canvas: tools, the list of objects, the masks to choose from, texts.
-let sayTimer = 0, busyTimer = 0, busyMotion = null, shownChoices = null;
+let sayTimer = 0, busyTimer = 0, busyMotion = null, shownChoices = null, listed = 0;
 
 function say(text, delay = 0) { // for screen readers; delayed while a key repeats
   clearTimeout(sayTimer);
@@ -73,7 +73,11 @@ function listObjects() {
     const chosen = object.id === scene.active, found = maskOf(object);
     row.style.setProperty("--object", object.color);
     row.querySelector(".pp-pick-object").setAttribute("aria-pressed", String(chosen));
-    row.querySelector(".pp-pick-object").setAttribute("aria-label", "Work on " + object.name);
+    row.querySelector(".pp-pick-object")
+      .setAttribute("aria-label", `Work on object ${index + 1}, ${object.name}`);
+    const swatch = row.querySelector(".pp-swatch");
+    swatch.textContent = String(index + 1);
+    swatch.style.color = inkOn(object.color);
     const field = row.querySelector(".pp-name");
     if (document.activeElement !== field) field.value = object.name;
     field.size = clamp(object.name.length, 6, 18);
@@ -81,6 +85,10 @@ function listObjects() {
     row.querySelector(".pp-remove").setAttribute("aria-label", "Remove " + object.name);
   });
   for (const row of rows.values()) row.remove();
+  const row = list.querySelector('li:has([aria-pressed="true"])');
+  if (!row || scene.active === listed) return;
+  listed = scene.active; // a long list scrolls by itself, and not the page
+  list.scrollTop = clamp(list.scrollTop, row.offsetTop + row.offsetHeight - list.clientHeight, row.offsetTop);
 }
 function objectRow(id) {
   const row = document.createElement("li");

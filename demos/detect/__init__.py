@@ -56,6 +56,7 @@ def build(shared: SharedPicture) -> None:
             several = many.Several()
         with ui.area("set"):
             checkpoint = picker.checkpoint_picker("detect", "detect")
+        with ui.area("quick"):
             threshold = gr.Slider(
                 0,
                 1,
@@ -64,6 +65,7 @@ def build(shared: SharedPicture) -> None:
                 label="Threshold",
                 info="Boxes below this score are left out; moving it does not run the model again.",
             )
+        with ui.area("rest"):
             button = gr.Button("Detect", variant="primary", elem_id="detect-run")
             ui.hint(HINT)
     chosen = [shared.picture, checkpoint, threshold, shown]

@@ -57,8 +57,24 @@ def build(
             )
         own = gr.Checkbox(True, label="Use checkpoint defaults", elem_id="everything-own")
         with gr.Row():
-            iou = gr.Slider(0, 1, 0.88, step=0.01, label="Minimum predicted IoU", visible=False)
-            stable = gr.Slider(0, 1, 0.95, step=0.01, label="Minimum stability", visible=False)
+            iou = gr.Slider(
+                0,
+                1,
+                0.88,
+                step=0.01,
+                label="Minimum predicted IoU",
+                info="The model's guess of how well each mask fits, as overlap from 0 to 1.",
+                visible=False,
+            )
+            stable = gr.Slider(
+                0,
+                1,
+                0.95,
+                step=0.01,
+                label="Minimum stability",
+                info="How little a mask changes when its threshold moves, 0 to 1.",
+                visible=False,
+            )
         only = gr.Checkbox(
             True,
             label="Objects only, best first",

@@ -158,6 +158,7 @@
       if (item) item.style.order = place < 0 ? mine.length : place;
     }
     rove();
+    sayMore();
   }
   const strip = () => [...document.querySelectorAll("#picture-examples .gallery button")].sort(
     (one, other) => one.style.order - other.style.order, // as they are seen; the sort is stable
@@ -167,14 +168,25 @@
     for (const one of all) one.tabIndex = one === (focused || all[0]) ? 0 : -1;
   }
   document.addEventListener("keydown", (event) => {
-    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!by) return;
     const all = strip(), at = all.indexOf(event.target);
     if (at < 0) return;
+    const row = all.filter((one) => one.offsetTop === all[0].offsetTop).length;
+    const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: row, ArrowUp: -row }[event.key];
+    if (!by) return;
     event.preventDefault();
     all[(at + by + all.length) % all.length].focus();
     rove();
   });
+  function sayMore() { // whether the strip continues at either side, for its fade
+    const place = document.getElementById("picture-examples"), list = place && place.querySelector(".gallery");
+    if (!list) return;
+    const left = list.scrollLeft > 4, right = list.scrollLeft + list.clientWidth < list.scrollWidth - 4;
+    place.dataset.more = [left && "left", right && "right"].filter(Boolean).join(" ");
+  }
+  document.addEventListener("scroll", (event) => {
+    if (event.target instanceof Element && event.target.closest("#picture-examples")) sayMore();
+  }, true);
+  window.addEventListener("resize", sayMore);
   const fileOf = (image) => decodeURIComponent(image.src.split("/").pop());
   new MutationObserver(sortExamples).observe(
     document.getElementById("picture-examples") || document.body, { childList: true, subtree: true },

@@ -22,6 +22,10 @@ from demos.shell.picture import PictureIn
 
 Objects = Sequence[dict[str, Any]]
 _SCRIPT = Path(__file__).with_name("shared.js").read_text(encoding="utf-8")
+_START = (
+    '<p class="start">Pick an example, or choose, photograph or paste your own picture. Every tab '
+    "works on it.</p>"
+)
 _ADDRESS = (
     '<details class="address"><summary>From an address</summary>'
     '<form id="address"><input type="url" required aria-label="Address of a picture" '
@@ -51,6 +55,7 @@ class SharedPicture:
         self._tabs = {key: list(inner) for key, inner in tabs.items()}
         keys = [one for key, inner in tabs.items() for one in inner or (key,)]
         self.picture = PictureIn(elem_id="picture", height=None, value=examples.first())
+        gr.HTML(_START, padding=False)
         examples.place(self.picture)
         gr.HTML(_ADDRESS, padding=False)
         self.turns = {

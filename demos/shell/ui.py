@@ -21,6 +21,7 @@ from core.errors import HubError, InputError
 from core.settings import get_settings
 from core.types import RunInfo
 from demos.server import files
+from demos.shell import words
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -159,7 +160,8 @@ def lab() -> gr.Row:
 
 
 def area(name: str) -> gr.Column:
-    """One area of `lab`: "out" or "set"."""
+    """One area of `lab`: "out" or "set"; also "quick", above the results on narrow screens, and
+    "rest", below "set"."""
     return gr.Column(min_width=0, elem_classes=f"lab-{name}")
 
 
@@ -204,10 +206,10 @@ def info_html(info: RunInfo, *more: str) -> str:
 
 
 def chip(head: str, rest: str) -> str:
-    """One line of HTML that expands to the `rest`."""
+    """One line of HTML that expands to the `rest`, and to what its words mean."""
     return (
         f'<details class="info"><summary>{head} · <span class="more">details</span></summary>'
-        f"<p>{rest}</p></details>"
+        f"<p>{rest}</p>{words.explained(head + ' ' + rest)}</details>"
     )
 
 
