@@ -45,8 +45,8 @@ def build(shared: SharedPicture) -> None:
                 1,
                 step=0.1,
                 label="Temperature",
-                info="Divides the logits, the model's raw scores, before softmax turns them into "
-                "probabilities: above 1 flattens, below 1 sharpens.",
+                info="Divides the logits (raw scores) before softmax: above 1 flattens, below 1 "
+                "sharpens.",
             )
             button = gr.Button("Classify", variant="primary", elem_id="classify-run")
             with ui.more():

@@ -63,7 +63,7 @@ def build(shared: SharedPicture) -> None:
                 0.5,
                 step=0.01,
                 label="Threshold",
-                info="Boxes below this score are left out; moving it does not run the model again.",
+                info="Boxes that score less are left out.",
             )
         with ui.area("rest"):
             button = gr.Button("Detect", variant="primary", elem_id="detect-run")

@@ -22,10 +22,7 @@ from demos.shell.picture import PictureIn
 
 Objects = Sequence[dict[str, Any]]
 _SCRIPT = Path(__file__).with_name("shared.js").read_text(encoding="utf-8")
-_START = (
-    '<p class="start">Pick an example, or choose, photograph or paste your own picture. Every tab '
-    "works on it.</p>"
-)
+_START = '<p class="start">Pick an example or your own picture. Every tab works on it.</p>'
 _ADDRESS = (
     '<details class="address"><summary>From an address</summary>'
     '<form id="address"><input type="url" required aria-label="Address of a picture" '
