@@ -63,10 +63,14 @@ function paintNumbers() { // those of the list, so that objects with the same na
   context.font = "700 12px system-ui, sans-serif";
   context.textAlign = "center";
   context.textBaseline = "middle";
+  const taken = [];
   scene.objects.forEach((object, index) => {
     const spot = (maskOf(object) || {}).spot;
     if (!spot) return;
-    const [x, y] = toScreen([spot[0] * picture.w, spot[1] * picture.h]), disc = new Path2D();
+    const at = toScreen([spot[0] * picture.w, spot[1] * picture.h]);
+    if (at[0] < 0 || at[1] < 0 || at[0] > width || at[1] > height) return;
+    const [x, y] = freePlace(at, taken), disc = new Path2D();
+    taken.push([x, y]);
     disc.arc(x, y, 10, 0, 2 * Math.PI);
     twice(disc, 1.5);
     context.fillStyle = object.color;
@@ -74,6 +78,17 @@ function paintNumbers() { // those of the list, so that objects with the same na
     context.fillStyle = inkOn(object.color);
     context.fillText(String(index + 1), x, y + 0.5);
   });
+}
+function freePlace([x, y], taken) { // there, or as near as no other number is: in rings around it
+  for (let i = 0; i < 40; i += 1) {
+    const ring = Math.ceil(i / 8), angle = (i * Math.PI) / 4 + ring;
+    const found = [
+      clamp(x + 22 * ring * Math.cos(angle), 11, width - 11),
+      clamp(y + 22 * ring * Math.sin(angle), 11, height - 11),
+    ];
+    if (taken.every((one) => Math.hypot(one[0] - found[0], one[1] - found[1]) >= 21)) return found;
+  }
+  return [x, y];
 }
 function inkOn(color) { // black or white, whichever contrasts more
   const linear = [1, 3, 5].map((i) => (parseInt(color.slice(i, i + 2), 16) / 255) ** 2.2);
