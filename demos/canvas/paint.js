@@ -64,7 +64,7 @@ function paintNumbers() { // those of the list, so that objects with the same na
   context.textAlign = "center";
   context.textBaseline = "middle";
   const taken = [];
-  scene.objects.forEach((object, index) => {
+  scene.objects.forEach((object) => {
     const spot = (maskOf(object) || {}).spot;
     if (!spot) return;
     const at = toScreen([spot[0] * picture.w, spot[1] * picture.h]);
@@ -76,7 +76,7 @@ function paintNumbers() { // those of the list, so that objects with the same na
     context.fillStyle = object.color;
     context.fill(disc);
     context.fillStyle = inkOn(object.color);
-    context.fillText(String(index + 1), x, y + 0.5);
+    context.fillText(String(object.id), x, y + 0.5);
   });
 }
 function freePlace([x, y], taken) { // there, or as near as no other number is: in rings around it

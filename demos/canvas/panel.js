@@ -74,9 +74,9 @@ function listObjects() {
     row.style.setProperty("--object", object.color);
     row.querySelector(".pp-pick-object").setAttribute("aria-pressed", String(chosen));
     row.querySelector(".pp-pick-object")
-      .setAttribute("aria-label", `Work on object ${index + 1}, ${object.name}`);
+      .setAttribute("aria-label", `Work on object ${object.id}, ${object.name}`);
     const swatch = row.querySelector(".pp-swatch");
-    swatch.textContent = String(index + 1);
+    swatch.textContent = String(object.id);
     swatch.style.color = inkOn(object.color);
     const field = row.querySelector(".pp-name");
     if (document.activeElement !== field) field.value = object.name;

@@ -33,7 +33,8 @@ NAMES = {
 }
 # Examples that come first while a tab is open, by tab key; tabs add theirs with `suits`.
 BY_TAB: dict[str, list[str]] = {}
-# Gradio leaves the alt text of its thumbnails and output pictures empty.
+# Gradio leaves the alt text of its thumbnails and output pictures empty, and one button without a
+# translation of its name.
 NAME_THUMBNAILS = (
     "() => { const names = "
     + json.dumps(NAMES)
@@ -42,6 +43,10 @@ NAME_THUMBNAILS = (
     document.querySelectorAll('#picture-examples img[alt=""]').forEach((image) => {
       const file = decodeURIComponent(image.src.split("/").pop());
       image.alt = "Example: " + (names[file] || file);
+    });
+    document.querySelectorAll('[aria-label="common.upload"]').forEach((button) => {
+      button.title = "Add files";
+      button.setAttribute("aria-label", button.title);
     });
     document.querySelectorAll('.image-frame img[alt=""]').forEach((image) => {
       const label = image.closest(".block")?.querySelector('[data-testid="block-label"]');
