@@ -145,7 +145,7 @@ def test_a_double_click_adds_one_point(pad: Pad) -> None:
 
 
 def test_keyboard_alone(pad: Pad) -> None:
-    pad.page.locator("#pp [data-act=full]").focus()
+    pad.page.locator("#pp [data-act=clear]").focus()
     pad.press("Tab")
     assert pad.page.evaluate("document.activeElement.className") == "pp-canvas"
     assert pad.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
