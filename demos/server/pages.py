@@ -36,6 +36,8 @@ _CARD = (
         b'assets/img/header-image.jpg"',
         b'content=""',
     ),
+    (b'<meta property="og:url" content="{url}" />', b""),
+    (b'<meta property="og:url" content="https://gradio.app/" />', b""),
     (b'content="@Gradio"', b'content=""'),
     (b'content="@teamGradio"', b'content=""'),
 )

@@ -33,8 +33,8 @@ NAMES = {
 }
 # Examples that come first while a tab is open, by tab key; tabs add theirs with `suits`.
 BY_TAB: dict[str, list[str]] = {}
-# Gradio leaves the alt text of its thumbnails and output pictures empty, and one button without a
-# translation of its name.
+# Gradio leaves the alt text of its thumbnails and output pictures empty. Its list of files has a
+# button without a name around the one that works, and lists of choices catch the Tab key.
 NAME_THUMBNAILS = (
     "() => { const names = "
     + json.dumps(NAMES)
@@ -47,6 +47,11 @@ NAME_THUMBNAILS = (
     document.querySelectorAll('[aria-label="common.upload"]').forEach((button) => {
       button.title = "Add files";
       button.setAttribute("aria-label", button.title);
+      button.setAttribute("role", "group");
+      button.tabIndex = -1;
+    });
+    document.querySelectorAll('ul.options:not([tabindex])').forEach((list) => {
+      list.tabIndex = -1;
     });
     document.querySelectorAll('.image-frame img[alt=""]').forEach((image) => {
       const label = image.closest(".block")?.querySelector('[data-testid="block-label"]');
