@@ -50,7 +50,7 @@ NAME_THUMBNAILS = (
       button.setAttribute("role", "group");
       button.tabIndex = -1;
     });
-    document.querySelectorAll('ul.options:not([tabindex])').forEach((list) => {
+    document.querySelectorAll('ul[role="listbox"]:not([tabindex])').forEach((list) => {
       list.tabIndex = -1;
     });
     document.querySelectorAll('.image-frame img[alt=""]').forEach((image) => {
