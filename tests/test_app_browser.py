@@ -190,6 +190,10 @@ def test_the_list_and_the_picture_of_detect_show_each_other(page):
     field = page.get_by_label("number input for Threshold")
     field.fill("0.1")
     field.press("Enter")
+    if page.viewport_size == PHONE:  # both in sight at once
+        top = page.locator(".lab-quick").bounding_box()["y"]
+        bottom = page.locator("#detect-result .dv-stage").bounding_box()
+        assert bottom["y"] + bottom["height"] - top < 0.6 * PHONE["height"]
     view, rows = page.locator("#detect-result .dv"), page.locator("#detect-result .dv-list li")
     page.wait_for_function("document.querySelectorAll('#detect-result .dv-list li').length > 3")
     count = rows.count()

@@ -314,6 +314,8 @@ def test_eight_objects_with_names_and_colours(pad: Pad) -> None:
     assert [one["points"] for one in objects(pad)] == [[[x, y, 1]] for x, y in spots]
     assert len({one["color"] for one in objects(pad)}) == 8
     assert all(pad.masked(x + 20, y) for x, y in spots), "all are painted"
+    numbers = pad.page.locator("#pp .pp-swatch").all_inner_texts()
+    assert numbers == [str(i + 1) for i in range(8)]
     names = pad.page.locator("#pp .pp-name")
     names.nth(2).fill("Left cup")  # which also selects it
     names.nth(2).press("Enter")

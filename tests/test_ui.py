@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -12,13 +13,13 @@ import pytest
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
 import app
-from core.checkpoints import by_key
+from core.checkpoints import CATALOGUE, by_key
 from core.errors import InputError
 from core.settings import get_settings
 from core.types import Classification, RunInfo
 from demos import _page, classify, segment
 from demos.server.guard import Guard
-from demos.shell import api, picker, ui
+from demos.shell import api, picker, ui, words
 
 GREY = np.full((8, 10, 3), 127, np.uint8)
 
@@ -253,6 +254,17 @@ def test_classes_are_searched_and_their_number_is_said():
     assert "1 class with dog in the name" in found and "&lt;b&gt;Dog&lt;/b&gt;" in found
     none = classify.chips_html(names, "<zebra>")
     assert none.startswith("<p>0 classes with &lt;zebra&gt; in the name</p>")
+
+
+def test_the_details_of_an_answer_explain_its_words():
+    info = RunInfo("segment-starter", "starter", "cpu", "fp32", metric="mean IoU 0.5 & more <b>")
+    said = ui.info_html(info)
+    for word in ("starter", "IoU", "bf16, fp32"):
+        assert said.count(f"<dt>{word}</dt>") == 1, word
+    assert "<dt>PSNR</dt>" not in said and "<dt>full</dt>" not in said
+    known = {*words.TIERS, *words.TERMS}
+    assert {tier for c in CATALOGUE if (tier := c.tier)} <= known
+    assert all(f"<dt>{html.escape(word)}</dt>" in words.all_words() for word in known)
 
 
 def test_a_doubt_stands_above_the_bars_and_is_part_of_the_answer():
