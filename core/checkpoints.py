@@ -25,6 +25,8 @@ Task = Literal[
 Loader = Literal["timm", "torchvision", "trunk", "transformers", "sam", "head", "spandrel"]
 Tier = Literal["full", "package", "starter", "own"]
 
+WORDS = "grounding-dino"  # the architecture that finds what a text names
+
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
@@ -53,10 +55,10 @@ TASK_SPECS: dict[Task, TaskSpec] = {
         "detect",
         "predict",
         "transformers",
-        model_types=("detr", "rt_detr", "rt_detr_v2", "d_fine", "rf_detr", "yolos"),
+        model_types=("detr", "rt_detr", "rt_detr_v2", "d_fine", "rf_detr", "yolos", WORDS),
     ),
     "segment": TaskSpec("segment", "embed", "sam", model_types=("sam", "sam2", "sam2_video")),
-    "semantic": TaskSpec("semantic", "predict", "head", half=False),
+    "semantic": TaskSpec("semantic", "predict", "head", half=False, model_types=("eomt",)),
     "reconstruct": TaskSpec("reconstruct", "predict", "transformers", model_types=("vit_mae",)),
     "denoise": TaskSpec("restore", "denoise", "spandrel", half=False, folders=("denoise",)),
     "super_resolve": TaskSpec(
@@ -81,11 +83,11 @@ class Checkpoint:
     millions of parameters. `encode` is what the image encoder of a SAM costs: its processor time
     over that of SAM ViT-B, as `python -m benchmarks.encoders` measures it; 0 where it was not
     measured. `gmacs` are thousand millions of multiply-adds for one picture: of the size that the
-    model fixes, of 800 x 1066 for DETR, of 512 x 672 for YOLOS and of 512 x 512 pixels for
-    restoration. A picture whose best probability is below `unsure` probably shows none of the
-    classes (0: not measured; `python -m benchmarks.unknown`). With `features` it has no classes:
-    lessons use it, and no picker lists it. One `by_name_only` answers only where it is picked: not
-    for "auto", and not in the place of another.
+    model fixes, of 800 x 1066 for DETR and Grounding DINO, of 512 x 672 for YOLOS and of 512 x 512
+    pixels for restoration. A picture whose best probability is below `unsure` probably shows none
+    of the classes (0: not measured; `python -m benchmarks.unknown`). With `features` it has no
+    classes: lessons use it, and no picker lists it. One `by_name_only` answers only where it is
+    picked: not for "auto", and not in the place of another.
     """
 
     key: str
@@ -116,6 +118,11 @@ class Checkpoint:
     def cost(self) -> str:
         """`encode` in a few words; "" where it was not measured."""
         return f"encode {self.encode:g} x ViT-B" if self.encode else ""
+
+    @property
+    def words(self) -> bool:
+        """Whether it finds what the user types, and has no classes of its own."""
+        return self.arch == WORDS
 
     @property
     def non_commercial(self) -> bool:
@@ -279,6 +286,16 @@ CATALOGUE: tuple[Checkpoint, ...] = (
         metric="56.5 % top-1 on ImageNet-1k", trained_on="ImageNet-1k", arch="alexnet",
         sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"),
     # Detect
+    Checkpoint("rf-detr-medium", "detect", "transformers", "Roboflow/rf-detr-medium", _APACHE,
+        "RF-DETR medium", "model.safetensors", size_mb=134.8, params_m=33.7, gmacs=39.3,
+        metric="54.7 AP on COCO val2017", trained_on="Objects365, then COCO 2017",
+        extra_files=_CONFIGS, revision="1b5b672408f86dd38e05dd3cf3f2e0834e545a59",
+        sha256="e52098adc46969794fbdd16e0548a62b81ba0c0f4b14392676edba50be9a69f6"),
+    Checkpoint("rf-detr-small", "detect", "transformers", "Roboflow/rf-detr-small", _APACHE,
+        "RF-DETR small", "model.safetensors", size_mb=128.5, params_m=32.1, gmacs=29.8,
+        metric="53.0 AP on COCO val2017", trained_on="Objects365, then COCO 2017",
+        extra_files=_CONFIGS, revision="3bdc465063270f99769da5a1b4c00c68bd2d439d",
+        sha256="2bfab2fa5f5fcc4870e756c8dc8d2d5acca3a68ffcc0f7e84972661873eb5a1d"),
     Checkpoint("dfine-small", "detect", "transformers", "ustc-community/dfine-small-coco", _APACHE,
         "D-FINE-S", "model.safetensors", size_mb=41.5, params_m=10.3, gmacs=12.5,
         metric="48.5 AP on COCO val2017", trained_on="COCO 2017", extra_files=_CONFIGS),
@@ -297,6 +314,15 @@ CATALOGUE: tuple[Checkpoint, ...] = (
         metric="42.8 AP on COCO val2017", trained_on="COCO 2017", extra_files=_CONFIGS,
         revision="066438d3d8f0da137a37b38fdf3368fd4afceced",
         sha256="19e06bdc873da819920a8d373b879721a5b9759d822f8213220bb09abbdab58b"),
+    Checkpoint("grounding-dino-tiny", "detect", "transformers", "IDEA-Research/grounding-dino-tiny",
+        _APACHE, "Grounding DINO tiny (what you type)", "model.safetensors", size_mb=689.4,
+        params_m=172.2, gmacs=330, arch=WORDS, by_name_only=True,
+        metric="48.4 AP on COCO val2017, never trained on it",
+        trained_on="Objects365, GoldG, Cap4M",
+        note="Finds the words that you type instead of fixed classes.",
+        extra_files=(*_CONFIGS, "tokenizer.json", "tokenizer_config.json"),
+        revision="a2bb814dd30d776dcf7e30523b00659f4f141c71",
+        sha256="1a2412ef99bd74bcd3c2a246fa1e48581f8889a1300c9051974741314fc042f3"),
     Checkpoint("detr-r101", "detect", "transformers", "facebook/detr-resnet-101", _APACHE,
         "DETR ResNet-101", "model.safetensors", size_mb=242.8, params_m=60.7, gmacs=145,
         metric="43.5 AP on COCO val2017", trained_on="COCO 2017",

@@ -8,7 +8,7 @@ needed: the queries divide the objects among themselves. A convolutional detecto
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,15 @@ import torch
 from numpy.typing import NDArray
 
 from core import checks, images
-from core.nets import anchored, detector, detectors, transforms, trunk
+from core.errors import InputError
+from core.nets import anchored, detector, detectors, phrases, transforms, trunk
 from core.nets.anchored import Anchored, AnchoredNet
 from core.nets.detectors import Detector, Kind
 from core.nets.heads import Maps
 from core.nets.postprocess import Found, postprocess, postprocess_nms, postprocess_sigmoid
 from core.nets.timed import timed
 from core.serving import runtime
+from core.sources import resolver
 from core.sources.resolver import Progress
 from core.types import Detections, RunInfo
 
@@ -38,11 +40,12 @@ class Inside:
     `layers_logits` (L, Q, C) and `layers_boxes` (L, Q, 4) cxcywh in 0..1 are those after each of L
     decoder layers, the last of which is the answer; L is 1 where the model gives no others.
     `kind` tells how to read the logits: "softmax" with "no object" as the last class, "sigmoid",
-    or "dense", sigmoids at every token of a pyramid, whose maps have `levels` (rows, columns),
-    finest first. A dense detector with anchors has `anchored`; its logits (1, K, 1) and boxes
-    are those of pairs of box and class. `labels` are the names of the classes by their number.
-    `size` is (W, H). `seconds` are those of the pass when it ran, the trunk's included; preparing
-    the picture is not.
+    "dense", sigmoids at every token of a pyramid, whose maps have `levels` (rows, columns), finest
+    first, or "words". A dense detector with anchors has `anchored`; its logits (1, K, 1) and boxes
+    are those of pairs of box and class. `labels` are the names of the classes by their number. One
+    of kind "words" has none: its logits (1, Q, T) are of the tokens of what the user `said`, which
+    its `reader` makes names of. `size` is (W, H). `seconds` are those of the pass when it ran, the
+    trunk's included; preparing the picture is not.
     """
 
     layers_logits: NDArray[np.float32]
@@ -54,6 +57,8 @@ class Inside:
     info: RunInfo
     seconds: float = 0.0
     anchored: Anchored | None = None
+    reader: phrases.Reader | None = None
+    said: tuple[str, ...] = ()
 
     @property
     def logits(self) -> NDArray[np.float32]:
@@ -71,14 +76,28 @@ class Inside:
             return self.anchored.answers(self.logits, self.boxes, threshold, self.size)
         return _POSTPROCESS[self.kind](self.logits, self.boxes, threshold, self.size)
 
+    def named(self, threshold: float) -> phrases.Named:
+        """As `answers`, with the name of each class instead of its number."""
+        if self.reader is not None:
+            given = self.logits, self.boxes, self.said, threshold, self.size
+            return self.reader.answers(*given)
+        boxes, scores, numbers = self.answers(threshold)
+        names = tuple(self.labels.get(int(c), f"class {c}") for c in numbers)
+        return boxes, scores, names
+
 
 def predict(
     image: images.ImageLike,
     checkpoint: str = "auto",
     threshold: float = 0.7,
     progress: Progress | None = None,
+    words: str = "",
 ) -> Detections:
     """Objects in one picture, best first, with scores above `threshold` (0..1).
+
+    Args:
+        words: what to look for, with commas between, such as "a cat, a red cup". A checkpoint that
+            finds what is typed needs them; others have fixed classes and do not use them.
 
     Raises:
         InputError, CheckpointError, OutOfMemory.
@@ -86,10 +105,16 @@ def predict(
     threshold = checks.number(threshold, "The threshold", 0, 1)
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
-    found, _ = _inside(picture, checkpoint, progress)
-    boxes, scores, numbers = found.answers(threshold)
-    labels = tuple(found.labels.get(int(c), f"class {c}") for c in numbers)
-    return Detections(boxes, scores, labels, found.size, found.info)
+    said = phrases.words(words)
+    if not said and _finds_words(checkpoint):
+        raise phrases.no_words()  # before anything is downloaded
+    found, _ = _inside(picture, checkpoint, progress, said=said)
+    boxes, scores, labels = found.named(threshold)
+    info = found.info
+    if said and not found.said:
+        unused = "This checkpoint has fixed classes and did not use the words."
+        info = replace(info, note=f"{info.note} {unused}".strip())
+    return Detections(boxes, scores, labels, found.size, info)
 
 
 def inside(
@@ -100,6 +125,7 @@ def inside(
     Raises:
         InputError, CheckpointError, OutOfMemory.
     """
+    _refuse_words(checkpoint)
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
     return _inside(picture, checkpoint, progress)[0]
@@ -124,13 +150,25 @@ def recorded(
     Raises:
         InputError, CheckpointError, OutOfMemory.
     """
+    _refuse_words(checkpoint)
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
     return _inside(picture, checkpoint, progress, name, compute, accepts)
 
 
+def _finds_words(checkpoint: str) -> bool:
+    return checkpoint != "auto" and resolver.find(checkpoint, "detect").words
+
+
+def _refuse_words(checkpoint: str) -> None:
+    if _finds_words(checkpoint):
+        raise InputError(
+            "This checkpoint finds what you type, and has no classes to look into; choose another."
+        )
+
+
 def classes(checkpoint: str = "auto") -> tuple[str, ...]:
-    """The names of the classes that a checkpoint knows.
+    """The names of the classes that a checkpoint knows; none if it finds what is typed.
 
     Raises:
         InputError, CheckpointError, OutOfMemory.
@@ -161,6 +199,7 @@ def _inside(
     name: str = "queries",
     compute: Compute = detector.by_layer,
     accepts: Callable[[Any], object] | None = None,
+    said: tuple[str, ...] = (),
 ) -> tuple[Inside, Arrays]:
     """The prediction by layer, and what else `compute` returns, kept under `name`."""
     maps = Maps(picture.pixels, progress)
@@ -170,13 +209,16 @@ def _inside(
             if accepts is not None:
                 accepts(run.model)
             view, kind, (h, w) = run.extra.view, run.extra.kind, picture.size
+            reader = run.extra.reader
+            tokens = () if reader is None else (reader.tokens(said),)
 
             def passed() -> Arrays:
                 if view is not None:
                     return _tokens(run, maps.of(run, view), name, compute)
-                return _queries(run, picture.pixels(), name, compute)
+                return _queries(run, picture.pixels(), name, compute, *tokens)
 
-            logits, boxes, *more, spent = run.output((name, picture.digest), passed)
+            asked = said if tokens else ()
+            logits, boxes, *more, spent = run.output((name, picture.digest, *asked), passed)
             maps.note(run)
             seconds, labels = float(spent[0]), run.extra.labels
             if isinstance(run.model, AnchoredNet):
@@ -186,7 +228,10 @@ def _inside(
             dense = view is not None and kind == "dense"
             sides = [view.size // stride for stride in detector.LEVELS] if view and dense else []
             levels = tuple((side, side) for side in sides)
-            found = Inside(logits, boxes, kind, labels, levels, (w, h), run.info(), seconds)
+            found = Inside(
+                logits, boxes, kind, labels, levels, (w, h), run.info(), seconds,
+                reader=reader, said=asked,
+            )  # fmt: skip
             return found, tuple(more)
 
     return maps.serve(request)
@@ -206,14 +251,20 @@ def _tokens(
     return (*arrays, spent + maps.seconds)
 
 
-def _queries(run: runtime.Run[Detector], rgb: images.RGB, name: str, compute: Compute) -> Arrays:
+def _queries(
+    run: runtime.Run[Detector],
+    rgb: images.RGB,
+    name: str,
+    compute: Compute,
+    *tokens: torch.Tensor,
+) -> Arrays:
     with run.watch.stage("prepare"):
         assert run.extra.transform is not None  # only networks on the trunk have none
         x = run.extra.transform(rgb)  # (1, 3, h, w)
-    passed = timed(lambda batch: compute(run.model, batch))
+    passed = timed(lambda *batch: (phrases.read if tokens else compute)(run.model, *batch))
     with run.watch.stage("forward"):
         # Only pictures of one size share a pass: padding to a common size would move the boxes.
-        return _checked(run.batched(passed, x, same=name))
+        return _checked(run.batched(passed, x, *tokens, same=name))
 
 
 def _checked(out: tuple[torch.Tensor, ...]) -> Arrays:

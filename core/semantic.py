@@ -1,4 +1,5 @@
-"""Semantic segmentation: a class for every pixel, by an FCN or a U-Net on the trunk's maps.
+"""Semantic segmentation: a class for every pixel, by an FCN or a U-Net on the trunk's maps, or by
+the user's own EoMT of transformers (`core.nets.eomt`).
 
 Other than Detect and Segment it does not tell two things of one class apart.
 Sources: as `core.nets.semantic`.
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from core import checks, images
 from core.errors import CheckpointError
-from core.nets import heads, semantic, transforms
+from core.nets import eomt, heads, semantic, transforms
 from core.nets.heads import Maps
 from core.nets.trunk import View
 from core.serving import runtime
@@ -28,10 +29,13 @@ BAND = 2**22  # logits at a time while they are enlarged, 16 MB
 
 @dataclass(frozen=True, slots=True)
 class Semantic:
-    """What a network needs beside its weights: its view of the picture, and its classes."""
+    """What a network needs beside its weights: its classes, and how it sees the picture: by its
+    view of the trunk's maps, or in squares. One that sees squares has no background: 0 is unused.
+    """
 
-    view: View
+    view: View | None
     classes: tuple[str, ...]
+    squares: eomt.Squares | None = None
 
 
 def predict(
@@ -53,10 +57,12 @@ def predict(
 
     def request() -> ClassMap:
         with runtime.run("semantic", checkpoint, _build, progress) as run:
-            logits = run.output(("logits", picture.digest), lambda: _logits(run, maps))
+            logits = run.output(("logits", picture.digest), lambda: _logits(run, maps, picture))
             maps.note(run)
             with run.watch.stage("decode"):
                 labels = enlarged(logits, picture.size)
+                if run.extra.squares is not None:
+                    labels += 1
             return ClassMap(labels, run.extra.classes, run.info())
 
     return maps.serve(request)
@@ -87,9 +93,12 @@ def enlarged(logits: torch.Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
     return labels
 
 
-def _logits(run: runtime.Run[Semantic], maps: Maps) -> torch.Tensor:
+def _logits(run: runtime.Run[Semantic], maps: Maps, picture: images.Picture) -> torch.Tensor:
     """(C, h, w) on the CPU."""
-    module, found = run.model, maps.of(run, run.extra.view)
+    module, view = run.model, run.extra.view
+    if view is None:
+        return _scores(run, picture.pixels())
+    found = maps.of(run, view)
     with run.watch.stage("forward"):
         (logits,) = run.batched(
             lambda *parts: (module(*parts).float(),), found.head, found.stride16, found.stride8
@@ -99,9 +108,26 @@ def _logits(run: runtime.Run[Semantic], maps: Maps) -> torch.Tensor:
     return logits[0]
 
 
+def _scores(run: runtime.Run[Semantic], rgb: images.RGB) -> torch.Tensor:
+    """As `_logits`, of a network that sees squares."""
+    squares, module = run.extra.squares, run.model
+    assert squares is not None
+    with run.watch.stage("prepare"):
+        x, places, size = squares.of(rgb)
+    with run.watch.stage("forward"):
+        parts = [run.batched(lambda batch: eomt.read(module, batch), one[None])[0] for one in x]
+    scores = squares.joined(torch.cat(parts), places, size)
+    if not bool(torch.isfinite(scores).all()):
+        raise checks.not_numbers()
+    return scores
+
+
 def _build(resolved: Resolved) -> Built[Semantic]:
     name = resolved.path.name
     config = state_dicts.starter_config(resolved.path, "semantic")
+    if config is None and state_dicts.json_beside(resolved.path, "config.json"):
+        model, classes, squares = eomt.build(resolved)
+        return Built(model, Semantic(None, ("nothing", *classes), squares))
     view = heads.view_of(config or {}, name)
     if config is None or view is None or config.get("kind") not in semantic.NETWORKS:
         raise CheckpointError(f"{name} is no network that gives every pixel a class.")

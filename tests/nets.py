@@ -331,3 +331,14 @@ def deformable_detr(kind: str) -> tuple[Any, dict[str, Any]]:
                 torch.nn.init.normal_(module.weight, std=0.3)
     side = {"height": 64, "width": 64}
     return model, {"detr": config.to_dict(), "size": side, "mean": [0.0] * 3, "std": [1.0] * 3}
+
+
+def bert_tokenizer() -> Any:
+    """BERT's, with the marks at its own numbers, which Grounding DINO has in its code, and a few
+    words."""
+    from transformers import BertTokenizer
+
+    marks = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"}
+    words = ("a", "red", "cup", "cat", "dog", "##s", "face")
+    marks |= {1012: ".", 1029: "?", **dict(enumerate(words, 1040))}
+    return BertTokenizer(vocab={marks.get(i, f"[unused{i}]"): i for i in range(1050)})

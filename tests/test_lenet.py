@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from core import classify
-from core.checkpoints import CATALOGUE, by_key, by_preference, of_task
+from core.checkpoints import by_key, by_preference, of_task
 from core.errors import CheckpointError, InputError
 from core.lessons import (
     attention,
@@ -128,7 +128,7 @@ def test_it_answers_only_where_it_is_picked(monkeypatch):
     monkeypatch.setattr(resolver, "is_ready", lambda c: c.key == KEY)  # nothing else is there
     with pytest.raises(CheckpointError, match="No checkpoint for classify is ready"):
         resolver.resolve("auto", "classify")
-    assert [c.key for c in CATALOGUE if c.by_name_only] == [KEY]
+    assert [c.key for c in of_task("classify") if c.by_name_only] == [KEY]
 
 
 def test_the_lessons_look_into_it():

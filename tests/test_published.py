@@ -22,12 +22,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import encoders
 from core import classify, detect, reconstruct, restore
-from core.checkpoints import CATALOGUE, Checkpoint, by_key
+from core.checkpoints import CATALOGUE, WORDS, Checkpoint, by_key
 from core.errors import CheckpointError
 from core.sam import models
 from core.sources import state_dicts
 from core.sources.resolver import Resolved
-from tests import published
+from tests import nets, published
 
 BUILD = {
     "classify": classify._build,
@@ -77,6 +77,8 @@ def file_of(
             content = told.get(field)
             if content:
                 (path.parent / name).write_text(json.dumps(content))
+        if checkpoint.words:
+            nets.bert_tokenizer().save_pretrained(folder)
         if path.suffix == ".safetensors":
             by_name = bool(told.get("by_name"))
             header = _header(keys, told.get("metadata"), by_name)
@@ -227,6 +229,10 @@ def outputs(task: str, module: Any) -> dict[str, torch.Tensor]:
         return {"logits": module(given("picture", 1, 3, 224, 224))}
     if task == "detect" and hasattr(module, "net"):
         return anchored(module.net)
+    if task == "detect" and module.config.model_type == WORDS:
+        tokens = torch.tensor([[101, 2000, 1012, 3000, 3001, 1012, 102]])
+        out = module(pixel_values=given("picture", 1, 3, 256, 256), input_ids=tokens)
+        return {"logits": out.logits[..., :7], "boxes": out.pred_boxes}
     if task == "detect":
         size = (96, 128) if module.config.model_type in ("detr", "yolos") else (640, 640)
         out = module(pixel_values=given("picture", 1, 3, *size))

@@ -66,6 +66,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--temperature", type=float, default=1.0, help="of the softmax (default 1)")
     one = task("detect", detect, "boxes with labels")
     one.add_argument("--threshold", type=float, default=0.7, help="lowest score (default 0.7)")
+    one.add_argument(
+        "--words",
+        default="",
+        help='what to look for, such as "a cat, a red cup", for grounding-dino-tiny',
+    )
     one = task("segment", segment, "the mask of points and a box")
     one.add_argument(
         "--point", type=numbers, action="append", default=[], metavar="X,Y[,LABEL]",
@@ -139,7 +144,7 @@ def detect(options: Options) -> dict[str, object]:
     from core.imaging import draw
 
     rgb = images.from_any(options.picture)
-    found = task.predict(rgb, options.checkpoint, options.threshold)
+    found = task.predict(rgb, options.checkpoint, options.threshold, words=options.words)
     if options.output is not None:
         save(draw.boxes(rgb, found), options.output)
     return {**found.to_dict(), "info": found.info.to_dict()}

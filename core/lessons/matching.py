@@ -222,6 +222,7 @@ def look(
             "This detector answers at every place of the picture, so a true box is not matched "
             "with one query; choose a DETR, such as the starter DETR."
         )
+    assert found.kind != "words"  # `inside` refuses those
     kind: Kind = found.kind
     chosen = checked_weights(WEIGHTS[kind] if weights is None else weights)
     if unmatched is not None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from core.errors import CheckpointError
-from core.nets import anchored, detector, transforms, trunk
+from core.nets import anchored, detector, phrases, transforms, trunk
 from core.serving.runtime import Built
 from core.sources import state_dicts
 from core.sources.resolver import Resolved
@@ -17,7 +17,7 @@ from core.types import RGB
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-Kind = Literal["softmax", "sigmoid", "dense"]
+Kind = Literal["softmax", "sigmoid", "dense", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,14 @@ class Detector:
     `labels` are its classes by their number; `kind` tells how to read the logits
     (`core.detect.Inside`).
     `transform` makes (1, 3, h, w) of (H, W, 3) uint8; a network on the trunk has a `view` instead.
+    One of kind "words" has no classes but a `reader` of what the user types.
     """
 
     labels: dict[int, str]
     kind: Kind
     transform: Callable[[RGB], torch.Tensor] | None = None
     view: trunk.View | None = None
+    reader: phrases.Reader | None = None
 
 
 def build(resolved: Resolved) -> Built[Detector]:
@@ -58,8 +60,11 @@ def build(resolved: Resolved) -> Built[Detector]:
     config.auxiliary_loss = False  # for training only, and it changes the forward pass
     state = state_dicts.read(resolved.path, mapped=resolved.tier != "own")
     model = state_dicts.from_pretrained(model_class, config, state, resolved.path.name)
-    labels = {int(i): name for i, name in (config.id2label or {}).items()}
     transform = _transform(settings)
+    if answers == "words":
+        reader = phrases.reader(resolved.path, config.max_text_len)
+        return Built(model, Detector({}, answers, transform, reader=reader))
+    labels = {int(i): name for i, name in (config.id2label or {}).items()}
     return Built(model, Detector(labels, answers, transform))
 
 
@@ -103,7 +108,7 @@ def _config(resolved: Resolved) -> dict[str, Any]:
     size = processor.get("size")
     kind = config.get("model_type", "detr")
     # DETR's successors squeeze the picture and do not normalise it.
-    squared = kind not in ("detr", "yolos")
+    squared = kind not in ("detr", "yolos", phrases.KIND)
     if squared and not (isinstance(size, dict) and "height" in size):
         size = {"height": 640, "width": 640}
     if not isinstance(size, dict) or not {"shortest_edge", "height"} & set(size):
@@ -127,4 +132,5 @@ _KINDS: dict[str, tuple[str, Kind]] = {
     "d_fine": ("DFine", "sigmoid"),
     "rf_detr": ("RfDetr", "sigmoid"),
     "yolos": ("Yolos", "softmax"),
+    phrases.KIND: ("GroundingDino", "words"),
 }

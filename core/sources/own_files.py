@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints import TASK_SPECS, TASKS, Checkpoint, Loader, Task
+from core.checkpoints import TASK_SPECS, TASKS, WORDS, Checkpoint, Loader, Task
 from core.cpu import compute_threads
 from core.settings import get_settings
 
@@ -179,7 +179,8 @@ def _from_config(config: dict[str, Any]) -> tuple[Task, Loader, str]:
             raise _Unclear(f"is a {architecture}, which this version of timm does not know.")
         return "classify", "timm", architecture
     if kind in _MODEL_TYPES:
-        arch = kind.removesuffix("_video") if _MODEL_TYPES[kind] == "segment" else ""
+        named = _MODEL_TYPES[kind] == "segment" or kind == WORDS
+        arch = kind.removesuffix("_video") if named else ""
         return _MODEL_TYPES[kind], "transformers", arch
     known = ", ".join(_MODEL_TYPES)
     raise _Unclear(f"is a {kind or 'nameless'} model; of transformers this program shows {known}.")

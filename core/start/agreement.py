@@ -106,8 +106,11 @@ def _best_class(picture: Any, key: str) -> str:
     return classify.predict(picture, key, top_k=1).labels[0]
 
 
+_WORDS = "a person, a cat, a cup"  # for a detector that finds what is typed
+
+
 def _boxes(picture: Any, key: str) -> Detections:
-    return detect.predict(picture, key, threshold=0.0)
+    return detect.predict(picture, key, threshold=0.0, words=_WORDS)
 
 
 def _mask(picture: Any, key: str) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ import gradio as gr
 from core import export, export_boxes, images
 from core.errors import InputError
 from core.imaging import draw
+from core.sources import resolver
 from demos import Tab
 from demos.canvas.answers import canvas_object
 from demos.detect import many
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = ("chelsea.jpg", "astronaut.jpg", "hopper.jpg", "coffee.jpg")
 WORTH_A_LOOK = 0.05  # a box with a lower score is noise
+MOST_LETTERS = 1000  # of the words to look for
 LISTED = 24  # classes shown at once; more are folded
 HINT = (
     "The starters know 20 everyday classes: people, animals, vehicles, furniture, bottles, plants "
-    "and TVs. Full checkpoints know the 80 of COCO."
+    "and TVs. Full checkpoints know the 80 of COCO; Grounding DINO finds what you type."
 )
 
 
@@ -56,6 +58,15 @@ def build(shared: SharedPicture) -> None:
             several = many.Several()
         with ui.area("set"):
             checkpoint = picker.checkpoint_picker("detect", "detect")
+            words = gr.Textbox(
+                "",  # else the page would send null
+                label="What to look for",
+                info="Words with commas between. Press Enter to look for them.",
+                placeholder="a cat, a red cup",
+                max_length=MOST_LETTERS,
+                visible=False,
+                elem_id="detect-words",
+            )
         with ui.area("quick"):
             threshold = gr.Slider(
                 0,
@@ -64,42 +75,54 @@ def build(shared: SharedPicture) -> None:
                 step=0.01,
                 label="Threshold",
                 info="Boxes that score less are left out.",
+                elem_id="detect-threshold",
             )
         with ui.area("rest"):
             button = gr.Button("Detect", variant="primary", elem_id="detect-run")
             ui.hint(HINT)
-    chosen = [shared.picture, checkpoint, threshold, shown]
+    asked = [checkpoint, threshold, words]
+    chosen = [shared.picture, *asked, shown]
+    # Before the tab runs with it, which hides what the last checkpoint found.
+    checkpoint.change(
+        ui.guarded(_words_field),
+        [checkpoint],
+        [words],
+        api_visibility="private",
+        show_progress="hidden",
+    )
     shared.send(send, _boxes, chosen, "segment", js=SHOWN)
     result.on_demand([make.click], _files, chosen, [made, files], js=SHOWN)
-    several.wire(checkpoint, threshold)
+    several.wire(asked)
     offer.wire(checkpoint)
     lesson_view.render("detect", shared.picture, shared.turns["detect"], checkpoint)
     answer.wire(
         shared,
-        [button.click, checkpoint.input, offer.ready.change, threshold.change],
+        [button.click, checkpoint.input, words.submit, offer.ready.change, threshold.change],
         _run,
-        [shared.picture, checkpoint, threshold],
+        [shared.picture, *asked],
         [view, none, info, download, send, made, files],
         hides=[view, none, info, download, send],
     )
-    api.endpoint("detect", detect, ("image", "text", "number"), ("picture", "json", "json"))
+    api.endpoint("detect", detect, ("image", "text", "number", "text"), ("picture", "json", "json"))
 
 
 def _run(
     image: images.Picture,
     checkpoint: str,
     threshold: float,
+    words: str,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio finds it by its default)
 ) -> tuple[Any, ...]:
     from core import detect as task
 
-    found = task.predict(image, checkpoint, threshold, ui.download_progress(progress))
+    found = task.predict(image, checkpoint, threshold, ui.download_progress(progress), words)
     path = ui.result_path("detections.json")
     path.write_text(json.dumps({**found.to_dict(), "info": found.info.to_dict()}, indent=1))
     button = gr.DownloadButton(value=str(path), interactive=True)
     none = ""
     if not found.labels:
-        none = _none_html(task.predict(image, checkpoint, 0.0), task.classes(checkpoint))
+        every = task.predict(image, checkpoint, 0.0, words=words)
+        none = _none_html(every, task.classes(checkpoint))
     return (
         packed(image, found),
         none,
@@ -111,13 +134,18 @@ def _run(
     )
 
 
+def _words_field(checkpoint: str) -> Any:
+    """Shown for a checkpoint that finds what is typed."""
+    return gr.Textbox(visible=checkpoint != "auto" and resolver.find(checkpoint, "detect").words)
+
+
 def _files(
-    image: images.Picture | None, checkpoint: str, threshold: float, shown: str
+    image: images.Picture | None, checkpoint: str, threshold: float, words: str, shown: str
 ) -> tuple[str, list[str]]:
     """The files of the boxes that are shown."""
     from core import detect as task
 
-    image, found = _shown(image, checkpoint, threshold, shown)
+    image, found = _shown(image, checkpoint, threshold, words, shown)
     classes = tuple(dict.fromkeys((*task.classes(checkpoint), *found.labels)))
     name = image.name or "picture.png"
     inside = export_boxes.files(image.load(), found, classes, name)
@@ -127,7 +155,7 @@ def _files(
 
 
 def _shown(
-    image: images.Picture | None, checkpoint: str, threshold: float, shown: str
+    image: images.Picture | None, checkpoint: str, threshold: float, words: str, shown: str
 ) -> tuple[images.Picture, Detections]:
     """The picture, and those of its boxes whose numbers are in `shown`, a JSON list; the answer is
     cached, so no model runs."""
@@ -135,7 +163,7 @@ def _shown(
 
     if image is None:
         raise InputError("Choose a picture and run Detect first.")
-    found = task.predict(image, checkpoint, threshold)
+    found = task.predict(image, checkpoint, threshold, words=words)
     if not found.labels:
         raise InputError("There is no box above the threshold; lower it first.")
     try:
@@ -148,9 +176,11 @@ def _shown(
     return image, found.only(kept)
 
 
-def _boxes(image: images.Picture | None, checkpoint: str, threshold: float, shown: str) -> Prompts:
+def _boxes(
+    image: images.Picture | None, checkpoint: str, threshold: float, words: str, shown: str
+) -> Prompts:
     """The boxes that are shown, as prompts for the Segment tab."""
-    image, found = _shown(image, checkpoint, threshold, shown)
+    image, found = _shown(image, checkpoint, threshold, words, shown)
     boxes = [
         canvas_object(label, box=[round(float(v), 1) for v in box])
         for label, box in zip(found.labels, found.boxes, strict=True)
@@ -166,9 +196,11 @@ def _none_html(every_box: Detections, classes: tuple[str, ...]) -> str:
         said = (
             f"The best box, {name}, scores {best:.2f}, below the threshold: lower it to see more."
         )
-    else:
+    elif classes:
         said = "The picture shows none of the classes that this checkpoint knows."
-    return f'<p class="about">{said}</p>{classes_html(classes)}'
+    else:
+        said = "The picture shows nothing that fits these words."
+    return f'<p class="about">{said}</p>{classes_html(classes) if classes else ""}'
 
 
 def classes_html(classes: tuple[str, ...]) -> str:
@@ -188,7 +220,7 @@ def _drawn(image: images.RGB, found: Detections) -> str:
 
 
 def detect(
-    image: images.RGB, checkpoint: str = "auto", threshold: float = 0.7
+    image: images.RGB, checkpoint: str = "auto", threshold: float = 0.7, words: str = ""
 ) -> tuple[str, dict[str, object], dict[str, object]]:
     """Detect objects in a picture.
 
@@ -196,13 +228,15 @@ def detect(
         image: The picture.
         checkpoint: A key of /checkpoints, or "auto" for the best one available.
         threshold: Boxes with a lower score are left out.
+        words: What to look for, with commas between, such as "a cat, a red cup". Only a checkpoint
+            that finds what is typed uses it, grounding-dino-tiny.
 
     Returns:
         The picture with boxes drawn, the boxes as JSON, and how the answer was made.
     """
     from core import detect as task
 
-    found = task.predict(image, checkpoint, threshold)
+    found = task.predict(image, checkpoint, threshold, words=words)
     return _drawn(ui.required(image), found), found.to_dict(), found.info.to_dict()
 
 

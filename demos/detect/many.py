@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -41,12 +41,12 @@ class Several:
             )  # fmt: skip
             self.file = gr.File(label="Data set", interactive=False, elem_id="detect-several-file")
 
-    def wire(self, checkpoint: gr.Dropdown, threshold: gr.Slider) -> None:
-        """Run on a click, with the tab's own checkpoint and threshold."""
+    def wire(self, asked: Sequence[Any]) -> None:
+        """Run on a click, with the tab's own checkpoint, threshold and words."""
         event = result.on_demand(
             [self.run.click],
             _run,
-            [self.pictures, checkpoint, threshold],
+            [self.pictures, *asked],
             [self.said, self.gallery, self.file],
             trigger_mode="once",
             queue=ui.LONG_QUEUE,
@@ -63,7 +63,7 @@ class Several:
 
 
 def _run(
-    pictures: list[images.Picture], checkpoint: str, threshold: float
+    pictures: list[images.Picture], checkpoint: str, threshold: float, words: str
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the pictures so far, and finally the data set."""
     from core import detect as task
@@ -80,7 +80,7 @@ def _run(
         try:
             if reason := picture.refusal(one):
                 raise InputError(reason)
-            found = task.predict(one, checkpoint, threshold)
+            found = task.predict(one, checkpoint, threshold, words=words)
         except HubError as error:
             refused.append(f"{name}: {error}")
         else:

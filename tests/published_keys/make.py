@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -41,8 +42,10 @@ def kept(model: Any) -> dict[str, torch.Tensor]:
     """What the file holds: heads that some detectors have under two names stand there once."""
     state = model.state_dict()
     shared = type(model).__name__.startswith(("DFine", "RTDetrV2"))
-    twice = ("class_embed.", "bbox_embed.") if shared else ()
-    return {name: t for name, t in state.items() if not name.startswith(twice or ("\0",))}
+    twice = r"(class|bbox)_embed\." if shared else r"\0"
+    if type(model).__name__.startswith("GroundingDino"):
+        twice = r"(bbox_embed\.[1-9]|model\.decoder\.bbox_embed)\."
+    return {name: t for name, t in state.items() if not re.match(twice, name)}
 
 
 def upstream(module: str, name: str) -> Any:
@@ -133,6 +136,33 @@ def rt_detr_v2(**config: Any) -> tuple[Any, Callable[[Any], Answer]]:
 def boxes(m: Any) -> Answer:
     out = m(pixel_values=given("picture", 1, 3, 640, 640))
     return answers(logits=out.logits, boxes=out.pred_boxes)
+
+
+def rf_detr(side: int, layers: int) -> tuple[Any, None]:
+    from transformers import RfDetrConfig, RfDetrForObjectDetection
+
+    backbone = {"model_type": "rf_detr_dinov2", "hidden_size": 384, "num_attention_heads": 6}
+    backbone |= {"image_size": side, "patch_size": 16, "num_windows": 2}
+    backbone |= {"out_features": ["stage3", "stage6", "stage9", "stage12"]}
+    config = RfDetrConfig(
+        backbone_config=backbone, decoder_layers=layers, decoder_n_points=2, num_labels=91
+    )
+    return RfDetrForObjectDetection(config), None
+
+
+def grounding_dino() -> tuple[Any, Callable[[Any], Answer]]:
+    from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection, SwinConfig
+
+    sizes = {"depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24], "out_indices": [2, 3, 4]}
+    model = GroundingDinoForObjectDetection(GroundingDinoConfig(SwinConfig(**sizes)))
+
+    def answer(m: Any) -> Answer:
+        # [CLS], two words with a full stop after each, [SEP]
+        tokens = torch.tensor([[101, 2000, 1012, 3000, 3001, 1012, 102]])
+        out = m(pixel_values=given("picture", 1, 3, 256, 256), input_ids=tokens)
+        return answers(logits=out.logits[..., :7], boxes=out.pred_boxes)
+
+    return model, answer
 
 
 def mae(**config: int) -> tuple[Any, Callable[[Any], Answer]]:
@@ -315,6 +345,9 @@ ENTRIES: dict[str, Callable[[], tuple[Any, Callable[[Any], Answer] | None]]] = {
         image_size=[800, 1333],
         use_mid_position_embeddings=False,
     ),
+    "rf-detr-medium": lambda: rf_detr(576, 4),
+    "rf-detr-small": lambda: rf_detr(512, 3),
+    "grounding-dino-tiny": grounding_dino,
     "vit-mae-base": mae,
     "vit-mae-large": lambda: (mae(**LARGE)[0], None),
     "slimsam-50": slimsam,
