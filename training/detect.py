@@ -5,8 +5,8 @@ detectors learn on those. First the convolutional one learns alone; then the RT-
 on the same pyramid. The rate is constant, and falls to nothing at the end. A run that is given more
 minutes goes on from `steady.pt`, before the fall.
 
-`--start FOLDER` begins a run from the two starters in FOLDER. Both then learn from the first step, and
-the rate only falls: while it is high the decoder stays much worse than it is at the end.
+`--start FOLDER` begins a run from the two starters in FOLDER. Both then learn from the first step,
+and the rate only falls: while it is high the decoder stays much worse than it is at the end.
 
 `--evaluate` scores the exported files on the held-out pictures, from the pictures themselves.
 """
