@@ -61,6 +61,11 @@ def test_an_exported_detector_answers_as_the_trained_one(lean, tmp_path):
                 pair = ours[0].sort(0)[0], theirs[0].sort(0)[0]
                 torch.testing.assert_close(*pair, atol=0.03, rtol=0.03)
     assert state_dicts.read_header(paths["cnn"])[1]["classes"][0] == "airplane"
+    again = detectors_export.lean(*(state_dicts.read(paths[k]) for k in ("rt-detr", "cnn")), basis)
+    moved = {"model.many_score_head.bias": 0.5, "model.decoder.class_embed.2.bias": -0.5}
+    for name, value in lean.state_dict().items():
+        expected = value.float() + moved.get(name, 0.0)
+        torch.testing.assert_close(again[name], expected, atol=0.03, rtol=0.01, msg=name)
 
 
 def targets():

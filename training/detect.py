@@ -5,6 +5,9 @@ detectors learn on those. First the convolutional one learns alone; then the RT-
 on the same pyramid. The rate is constant, and falls to nothing at the end. A run that is given more
 minutes goes on from `steady.pt`, before the fall.
 
+`--start FOLDER` begins a run from the two starters in FOLDER. Both then learn from the first step,
+and the rate only falls: while it is high the decoder stays much worse than it is at the end.
+
 `--evaluate` scores the exported files on the held-out pictures, from the pictures themselves.
 """
 
@@ -13,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ import numpy as np
 import torch
 
 from core.nets import detector
+from core.sources import state_dicts
 from training import common, detectors_export, detectors_judge, detectors_maps
 from training import detectors_data as data
 from training import detectors_net as net
@@ -51,6 +55,10 @@ class Config:
     measure_every: float = 3.0  # minutes
 
 
+#: Of a run that begins from starters.
+GOING_ON = Config(decoder_from=0.0, fall_from=0.0, lr=0.003, ema=0.998)
+
+
 class Run:
     """A run that resumes: `last.pt` after every half minute, `best.pt` by the sum of both AP50."""
 
@@ -65,7 +73,21 @@ class Run:
         loop = LoopConfig(lr=config.lr, plain_lr=config.plain, weight_decay=0.01)
         self.optimizer = muon(self.model, loop, PLAIN)
         self.step, self.minutes, self.decoding, self.best = 0, 0.0, False, 0.0
+        if options.start is not None:
+            self._begin_from(options.start)
         self.resume()
+
+    def _begin_from(self, starters: Path) -> None:
+        full, many = (
+            state_dicts.read(starters / f"{key}.safetensors")
+            for key in (detectors_export.KEYS["rt-detr"], detectors_export.KEYS["cnn"])
+        )
+        basis = torch.load(self.folder / "basis.pt", weights_only=True)
+        state = detectors_export.lean(full, many, basis)
+        own = {name: state[name] for name in self.model.state_dict()}
+        self.model.load_state_dict(own)
+        self.ema.load_state_dict(own)
+        self.decoding = True
 
     @property
     def progress(self) -> float:
@@ -162,14 +184,17 @@ def _lean() -> Any:
 
 def main() -> None:
     """Train and export, or measure the exported starters."""
-    options = common.read_options(common.arguments(__doc__ or "", 40.0))
+    parser = common.arguments(__doc__ or "", 40.0)
+    parser.add_argument("--start", type=Path, help="folder of two starters to begin from")
+    options = common.read_options(parser)
     folder, pictures = options.runs / "detect", options.data / "voc"
     if not any((pictures / "JPEGImages").glob("*.jpg")):
         raise SystemExit(f"No pictures in {pictures / 'JPEGImages'}: see training/DATA.md.")
     files = [common.measured_file(options, key) for key in detectors_export.KEYS.values()]
     if not options.evaluate:
         detectors_maps.store(pictures, folder)
-        run = Run(options, Config(lr=options.lr or Config.lr), folder)
+        config = GOING_ON if options.start else Config()
+        run = Run(options, replace(config, lr=options.lr or config.lr), folder)
         view, names, rows = data.load(folder / "cache", "A")
         held = [i for i in rows if data.held_out(names[i])]
         run.fit(data.Sampler([(view, sorted({*rows} - {*held}))]), view, held)

@@ -54,6 +54,26 @@ def whole(state: State, basis: State) -> State:
     return full
 
 
+def lean(full: State, many: State, basis: State) -> State:
+    """The lean model's weights of an exported RT-DETR, as the inverse of `whole`; `many` are those
+    of the convolutional detector that was exported with it."""
+    state = {name: value.float() for name, value in full.items()}
+    back = torch.linalg.pinv(basis["P"])
+    for level in (0, 1):
+        prefix = f"model.encoder_input_proj.{level}"
+        weight = state[f"{prefix}.0.weight"][..., 0, 0]
+        head, rest = weight[:, : detector.HEAD], weight[:, detector.HEAD :]
+        constant = head @ basis["mu"]
+        if level == 0:
+            constant = constant + rest @ basis["lm"]
+            rest = rest * basis["ls"]
+        state[f"{prefix}.0.weight"] = torch.cat([head @ back.T, rest], 1)[..., None, None]
+        state[f"{prefix}.1.running_mean"] = state[f"{prefix}.1.running_mean"] - constant
+    for part in ("weight", "bias"):
+        state[f"model.many_score_head.{part}"] = many[f"enc_score_head.{part}"].float()
+    return state
+
+
 def export(
     state: State, basis: State, folder: Path, shifts: dict[str, float] | None = None
 ) -> dict[str, Path]:
