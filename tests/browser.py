@@ -55,7 +55,10 @@ def chromium() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = executable()
     if path is None:
-        reason = "no Chromium here: install the chromium package or set CHROMIUM to its path"
+        reason = (
+            "no Chromium here: install the package chromium-headless-shell, or chromium, or set "
+            "CHROMIUM to its path"
+        )
         # Continuous integration sets this, so that a missing browser hides no fault there.
         if os.environ.get("VISION_HUB_REQUIRE_BROWSER"):
             pytest.fail(reason)
