@@ -31,11 +31,21 @@ _windows: dict[tuple[Any, ...], tuple[Any, list[str]]] = {}  # those of `page_ag
 
 
 def executable() -> str | None:
-    """Path of the browser: $CHROMIUM, or what the system has; None where there is none."""
+    """Path of the browser: $CHROMIUM, or what the system has; None where there is none.
+
+    The headless shell is Chromium without the windows of a desktop, and takes a quarter less of the
+    processor for the same pages.
+    """
     asked = os.environ.get("CHROMIUM")
     if asked:
         return shutil.which(asked)
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    names = (
+        "chromium-headless-shell",
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+    )
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
@@ -45,7 +55,10 @@ def chromium() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = executable()
     if path is None:
-        reason = "no Chromium here: install the chromium package or set CHROMIUM to its path"
+        reason = (
+            "no Chromium here: install the package chromium-headless-shell, or chromium, or set "
+            "CHROMIUM to its path"
+        )
         # Continuous integration sets this, so that a missing browser hides no fault there.
         if os.environ.get("VISION_HUB_REQUIRE_BROWSER"):
             pytest.fail(reason)
@@ -190,8 +203,8 @@ def tab(page: Any, name: str) -> None:
 
 def without_picture(page: Any) -> None:
     """Remove the page's picture, and close its messages, for a test that finds the page in use."""
-    for toast in page.locator(".toast-close").all():
-        toast.click()
+    # At once: some close by themselves meanwhile, and a click would wait for the next one.
+    page.evaluate("document.querySelectorAll('.toast-close').forEach((toast) => toast.click())")
     page.wait_for_function("!document.querySelector('.toast-body')")
     remove = page.locator('#picture [aria-label="Remove Image"]')
     if remove.count():

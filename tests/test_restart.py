@@ -22,13 +22,13 @@ from tests.conftest import PATIENCE, wait_for
 @pytest.mark.slow
 def test_a_short_soak_leaves_nobody_out_and_a_killed_hub_gives_the_same_answers(tmp_path):
     """Also with a home that cannot be written."""
-    port, uploads, soaked = free_port(), tmp_path / "uploads", soak_report.Report(8)
+    port, uploads, soaked = free_port(), tmp_path / "uploads", soak_report.Report(4)
     # Where nothing can be remembered, a processor with bf16 measures anew after the second start
     # whether it may use it, and answers in fp32 until then; here both are to do the same sums.
     same = {"VISION_HUB_PRECISION": "fp32"}
     unwritable = {"HOME": "/dev/null/home", "HF_HOME": "/dev/null/hub", **same}
     with soak.running(port, uploads, **same) as process:
-        soak.beside_long_jobs(port, 2, soaked)
+        soak.beside_long_jobs(port, 1, soaked)
         soak.soak(port, process.pid, uploads, soaked)
         own = next(uploads.iterdir())
         cut = own / "tmp_cut_off"
