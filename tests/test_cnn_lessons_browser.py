@@ -88,6 +88,41 @@ def measured(page, view):
     assert len({before, moved, pressed}) == 3
 
 
+def test_any_unit_is_measured(page):
+    """By its layer, a click and arrow keys; the chain that is edited stays as it is."""
+    with opened(page, "receptive-field", "rf", again=True) as view:
+        found = receptive_field.measure(PHOTO)
+        one = next(x for x in found.units if x.name not in {y.name for y in found.layers})
+        chain = drawn(view)
+
+        def waits_for(row, column):
+            page.wait_for_function(
+                "wanted => document.querySelector('#lesson-receptive-field .rf').dataset.measured "
+                "=== wanted", arg=f"{one.name} {row} {column}",
+            )  # fmt: skip
+            (mine,) = receptive_field.measure(PHOTO, layer=one.name, row=row, column=column).layers
+            said = view.locator(".rf-found").inner_text()
+            assert f"row {row + 1}, column {column + 1} of {one.name} (" in said
+            assert f"a square of {mine.side} pixels" in said
+
+        rows, columns = one.grid
+        view.locator(".rf-any").select_option(one.name)
+        waits_for(rows // 2, columns // 2)
+        canvas = view.locator(".rf-measured")
+        side = canvas.bounding_box()["width"]
+        canvas.click(position={"x": 2.5 * side / columns, "y": 1.5 * side / rows})
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowDown")
+        waits_for(2, 3)
+        assert drawn(view) == chain
+        view.locator(".rf-layers button").nth(1).click()
+        first = found.layers[1]
+        page.wait_for_function(
+            "name => document.querySelector('#lesson-receptive-field .rf').dataset.measured"
+            ".startsWith(name)", arg=first.name,
+        )  # fmt: skip
+
+
 # --- feature maps ---
 
 

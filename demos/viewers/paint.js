@@ -166,10 +166,18 @@ const Paint = (() => {
       draw();
     }).observe(node);
   }
+  // Puts a text into a box of the lesson around `node`, and runs the lesson with it.
+  function ask(node, key, box, text) {
+    const lesson = node.closest(`#lesson-${key}`) || document;
+    const input = lesson.querySelector(`#lesson-${key}-${box} :is(input, textarea)`);
+    input.value = text;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    setTimeout(() => lesson.querySelector(`#lesson-${key}-refresh`).click(), 50); // once Gradio has the text
+  }
   const share = (value) => (value >= 0.1 ? Math.round(100 * value) : (100 * value).toFixed(1)) + " %";
   const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
   return {
     WARM, SIGNED, colour, sized, picture, cells, lines, mark, ends, cellAt, pick, smalls, pressed, load, follow, player, heads,
-    onResize, share, capital,
+    onResize, ask, share, capital,
   };
 })();
