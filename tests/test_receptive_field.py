@@ -10,12 +10,12 @@ import timm
 import torch
 from torch import nn
 
-from core.checkpoints import CATALOGUE
 from core.errors import InputError
 from core.lessons import receptive_field
 from core.nets import chains, layers
 from core.nets.chain_presets import PRESETS, parsed, preset
 from core.nets.chains import Step
+from tests.classifiers import PUBLISHED, hollow
 
 
 def real(key: str) -> Any:
@@ -267,19 +267,14 @@ def test_a_transformer_sees_all_after_one_block():
     assert [s.kind for s in chains.chain_of(model)] == ["conv", "attention", "attention"]
 
 
-FULL = [c for c in CATALOGUE if c.task == "classify" and c.loader in ("timm", "trunk") and c.arch]
-
-
-@pytest.mark.parametrize("one", FULL, ids=lambda one: one.key)
+@pytest.mark.parametrize("one", PUBLISHED, ids=lambda one: one.key)
 def test_the_chain_of_every_checkpoint_ends_where_its_maps_end(one):
     """The maps of each layer are as large as the arithmetic says, without any weight."""
-    with torch.device("meta"):
-        model = timm.create_model(one.arch).eval()
+    model, side = hollow(one)
     listed, steps = layers.listed(model), chains.chain_of(model)
     if steps is None:
         pytest.skip(f"the paths of {type(model).__name__} are not known, and the view says so")
     counts = receptive_field._counts(model, listed, steps)
-    side = model.pretrained_cfg["input_size"][-1]
     fields, sizes = chains.fields(steps, side), {}
     with torch.no_grad(), layers.watched(model, lambda n, maps: sizes.update({n: maps.shape[2]})):
         model(torch.empty(1, 3, side, side, device="meta"))
