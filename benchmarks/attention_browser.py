@@ -21,9 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import hub_page, networks
+from core.sources import resolver
+from demos.shell import picker
 
 CLICK_MS, MOVE_MS = 150.0, 50.0
 _VIEW = "#lesson-attention .at"
+_PATCHES = "14 x 14 patches"
 # What each kind of move does with a number that is new every time.
 ACTS = {
     "patch click to all maps": """
@@ -57,11 +60,13 @@ def by_page(moves: int, folder: Path) -> list[hub_page.Timed]:
 
 def _choose_own(page: Any) -> None:
     """The only checkpoint of the owner's folder, when the lesson has drawn its attention."""
-    before = page.evaluate(f"document.querySelector('{_VIEW} .at-heads').children.length")
+    own = next(c for c in resolver.of_task("classify") if c.tier == "own")
+    label = next(name for name, key in picker.choices("classify") if key == own.key)
     page.locator("#classify-checkpoint input").click()
-    page.locator("li[role=option]").filter(has_text="own").first.click()
-    changed = f"document.querySelector('{_VIEW} .at-heads').children.length !== {before}"
-    page.wait_for_function(f"{changed} && document.querySelector('{_VIEW}').dataset.drawn")
+    page.get_by_role("option", name=label, exact=True).click()
+    facts = f"document.querySelector('#lesson-attention-facts').innerText.includes('{_PATCHES}')"
+    page.wait_for_function(facts)
+    page.wait_for_timeout(2000)  # until the view has fetched its numbers and drawn them
 
 
 def measure(page: Any, network: str, moves: int) -> Iterator[hub_page.Timed]:

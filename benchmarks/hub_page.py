@@ -72,6 +72,9 @@ def opened(checkpoints: Path | None = None) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     import app
+    from core.settings import get_settings
+
+    get_settings.cache_clear()
 
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with app.served() as url, sync_playwright() as playwright:

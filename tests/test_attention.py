@@ -19,6 +19,7 @@ from core.lessons import attention
 from core.nets import tokens
 from core.types import RunInfo
 from demos.viewers.attention import packed
+from tests.accessible import faults
 from tests.browser import chromium, page_of
 from tests.classifiers import PUBLISHED, hollow
 from tests.classifiers import small as small_one
@@ -210,6 +211,7 @@ def test_click_keys_head_layer_and_temperature_need_no_request(url):
         assert "The answer is read here" in said
         assert f"{100 * row.max():.0f} %" in said or f"{100 * row.max():.1f} %" in said
         assert joins == []
+        assert faults(page, "#lesson-attention") == []
 
 
 def test_the_readout_is_the_class_attention_that_the_answer_is_made_with():
