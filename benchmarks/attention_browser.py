@@ -26,7 +26,12 @@ from demos.shell import picker
 
 CLICK_MS, MOVE_MS = 150.0, 50.0
 _VIEW = "#lesson-attention .at"
-_PATCHES = "14 x 14 patches"
+# The facts tell how many heads there are; the view has as many when it has drawn them.
+_DRAWN = f"""() => {{
+  const facts = document.querySelector('#lesson-attention-facts').innerText;
+  const heads = /14 x 14 patches, \\d+ layers of (\\d+) heads/.exec(facts);
+  return heads && document.querySelector('{_VIEW} .at-heads').children.length === Number(heads[1]);
+}}"""
 # What each kind of move does with a number that is new every time.
 ACTS = {
     "patch click to all maps": """
@@ -49,13 +54,15 @@ ACTS = {
 }
 
 
-def by_page(moves: int, folder: Path) -> list[hub_page.Timed]:
-    """The times on the served page, with the starter and with the network in `folder`."""
+def by_page(moves: int, folder: Path, name: str) -> list[hub_page.Timed]:
+    """The times on the served page, with the starter and with the network `name` in `folder`."""
     with hub_page.opened(folder) as page:
         hub_page.open_lesson(page, "Classify", "attention", "at")
         found = [*measure(page, "starter", moves)]
         _choose_own(page)
-        return [*found, *measure(page, "ViT-B/16", moves)]
+        found += measure(page, name, moves)
+        page.locator(f"{_VIEW} .at-all > summary").click()
+        return [*found, *measure(page, f"{name} with its whole matrix", moves)]
 
 
 def _choose_own(page: Any) -> None:
@@ -64,9 +71,7 @@ def _choose_own(page: Any) -> None:
     label = next(name for name, key in picker.choices("classify") if key == own.key)
     page.locator("#classify-checkpoint input").click()
     page.get_by_role("option", name=label, exact=True).click()
-    facts = f"document.querySelector('#lesson-attention-facts').innerText.includes('{_PATCHES}')"
-    page.wait_for_function(facts)
-    page.wait_for_timeout(2000)  # until the view has fetched its numbers and drawn them
+    page.wait_for_function(_DRAWN)
 
 
 def measure(page: Any, network: str, moves: int) -> Iterator[hub_page.Timed]:
@@ -102,7 +107,7 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         networks.write(Path(folder), small=asked.small, tasks=("classify",))
-        rows = by_page(asked.moves, Path(folder))
+        rows = by_page(asked.moves, Path(folder), "ViT-Ti/16" if asked.small else "ViT-B/16")
     print("no request, no forward pass")
     return hub_page.report(rows)
 

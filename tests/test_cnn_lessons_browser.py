@@ -11,7 +11,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 from core import classify
-from core.lessons import cnn_family, compare, feature_maps, receptive_field
+from core.lessons import attention, cnn_family, compare, feature_maps, receptive_field
 from tests.browser import PHONE, page_of
 from tests.lesson_views import begun, drawn, opened
 from tests.live import EXAMPLES
@@ -192,6 +192,7 @@ def test_they_fit_on_a_phone(browser, url):
     with page_of(browser, viewport=PHONE, touch=True) as phone:
         begun(phone, url)
         for key, root in (
+            ("attention", "at"),
             ("receptive-field", "rf"),
             ("compare", "cp"),
             ("cnn-family", "family"),
@@ -200,6 +201,10 @@ def test_they_fit_on_a_phone(browser, url):
             with opened(phone, key, root) as view:
                 fits = "document.documentElement.scrollWidth <= window.innerWidth"
                 assert phone.evaluate(fits), key
+                if key == "attention":
+                    view.locator(".at-picture").tap(position={"x": 2, "y": 2})
+                    token = int(drawn(view).split()[2])
+                    assert token == len(attention.look(PHOTO).special)
                 if key == "feature-maps":
                     side = view.locator(".fm-sheet").bounding_box()["width"] / 8
                     view.locator(".fm-sheet").tap(position={"x": 4.5 * side, "y": 0.5 * side})
