@@ -19,6 +19,7 @@ def faults(page: Any, where: str) -> list[Any]:
     """
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
+        page.add_style_tag(content="* { transition: none !important }")  # of colours, to the other
     found = []
     for _ in range(2):
         found += page.evaluate(_RUN, [where, GRAVE])

@@ -60,7 +60,7 @@ function table(title, values, rows, pairs, unit) {
       if (pairs[t] === q) cell.dataset.pair = "true";
     });
   }
-  const scroll = node("div", "", { className: "mt-scroll" });
+  const scroll = node("div", "", { className: "mt-scroll", tabIndex: 0 });
   scroll.append(body);
   figure.append(node("figcaption", title + unit), scroll);
   return figure;
