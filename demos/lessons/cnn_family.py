@@ -88,7 +88,8 @@ def _chart(members: Sequence[Member]) -> str:
     label = "Accuracy over multiply-adds; the area of each circle is its number of parameters"
     return (
         '<h3 class="family-chart">Accuracy and cost</h3><div class="scroll" tabindex="0">'
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 {WIDTH} {HEIGHT}" font-size="12" fill="currentColor">'
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 {WIDTH} {HEIGHT}" font-size="12" '
+        'fill="currentColor">'
         f'{"".join(parts)}</svg></div><p class="about">{label}.</p>'
     )
 
