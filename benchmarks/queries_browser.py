@@ -3,31 +3,27 @@
     python -m benchmarks.queries_browser [--moves 30]
 
 Serves the app on this machine, opens *What each query looks at* in a headless Chromium, moves the
-slider, and reads the time from the page itself: from the slider's event to the frame after all has
-been drawn. The boxes then glide to their places, which is not counted. Run it on an idle machine.
-Needs Chromium (the `chromium` package, or CHROMIUM=path).
+slider, and reads the time from the page itself: from the slider's event to the end of the frame in
+which all has been drawn. The boxes then glide to their places, which is not counted. Run it on an
+idle machine. Needs Chromium (the `chromium` package, or CHROMIUM=path).
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
 import sys
 from typing import Any
 
 from benchmarks import hub_page
 
 GOAL_MS = 50.0
-MOVE = """stage => new Promise((done) => {
+MOVE = f"""stage => ({hub_page.PAINTED})(() => {{
   const slider = document.querySelector('#lesson-queries .qy-stage');
   const root = document.querySelector('#lesson-queries .qy');
-  const started = performance.now();
   slider.value = String(stage);
-  slider.dispatchEvent(new Event('input', { bubbles: true }));
+  slider.dispatchEvent(new Event('input', {{ bubbles: true }}));
   if (JSON.parse(root.dataset.drawn).stage !== stage) throw new Error('not drawn');
-  requestAnimationFrame(() => done(performance.now() - started));
-})"""
+}})"""
 
 
 def by_page(moves: int) -> list[float]:
@@ -38,10 +34,8 @@ def by_page(moves: int) -> list[float]:
 
 def measure(page: Any, moves: int) -> list[float]:
     """Milliseconds of each move between the layers of the first example."""
-    page.get_by_role("tab", name="Detect", exact=True).click()
-    page.locator("#lesson-queries > button").first.click()
-    page.wait_for_function("document.querySelector('#lesson-queries .qy')?.dataset.drawn")
-    stages = int(page.locator("#lesson-queries .qy-stage").get_attribute("max")) + 1
+    view = hub_page.open_lesson(page, "Detect", "queries", "qy")
+    stages = int(view.locator(".qy-stage").get_attribute("max")) + 1
     times = []
     for i in range(moves + 1):
         times.append(float(page.evaluate(MOVE, i % stages)))
@@ -54,13 +48,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--moves", type=int, default=30)
     times = by_page(parser.parse_args().moves)
-    median = statistics.median(times)
-    print(f"cores {os.cpu_count()}, load average {os.getloadavg()[0]:.1f}")
-    print(
-        f"layer slider to paint: median {median:.0f} ms (goal {GOAL_MS:g}), {min(times):.0f} to "
-        f"{max(times):.0f} ms of {len(times)} moves"
-    )
-    return int(median > GOAL_MS)
+    return hub_page.report([hub_page.Timed("layer slider of a query to paint", times, GOAL_MS)])
 
 
 if __name__ == "__main__":

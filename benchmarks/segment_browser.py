@@ -10,8 +10,6 @@ idle machine. Needs Chromium (the `chromium` package, or CHROMIUM=path).
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,16 +79,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--clicks", type=int, default=15)
     clicks = parser.parse_args().clicks
-    print(f"cores {os.cpu_count()}, load average {os.getloadavg()[0]:.1f}")
-    missed = 0
-    for how, times in by_page(clicks).items():
-        median = statistics.median(times)
-        missed += median > GOAL_MS
-        print(
-            f"click to painted mask, {how}: median {median:.0f} ms (goal {GOAL_MS:g}), "
-            f"{min(times):.0f} to {max(times):.0f} ms of {len(times)} clicks"
-        )
-    return int(missed > 0)
+    return hub_page.report(
+        [
+            hub_page.Timed(f"click to painted mask, {how}", times, GOAL_MS)
+            for how, times in by_page(clicks).items()
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ _trimmer = allocator.Trimmer()
 status = owner.status
 CSS = [Path(__file__).parent / name for name in ("style.css", "shell/lesson.css")]
 _SHELL = Path(__file__).with_name("shell")
-_SCRIPTS = [_SHELL.joinpath(n).read_text("utf-8") for n in ("any_file.js", "handles.js")]
+_SCRIPTS = [
+    _SHELL.joinpath(f"{name}.js").read_text("utf-8") for name in ("any_file", "handles", "scrolls")
+]
 HEAD = """
 <header class="hub">
 <h1>Vision Hub</h1>

@@ -52,7 +52,8 @@ def build(shared: SharedPicture) -> None:
             with ui.more():
                 top_k = gr.Slider(1, 20, 5, step=1, label="Classes shown (top-k)")
     offer.wire(checkpoint)
-    lesson_view.render("classify", shared.picture, shared.turns["classify"], checkpoint)
+    given = {"session": shared.state("segment")}
+    lesson_view.render("classify", shared.picture, shared.turns["classify"], checkpoint, given)
     answer.wire(
         shared,
         [button.click, checkpoint.input, offer.ready.change, top_k.change, temperature.change],

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from tests.accessible import faults
 from tests.conftest import PATIENCE
 
 
@@ -19,7 +20,8 @@ def begun(page: Any, url: str) -> Any:
 
 @contextmanager
 def opened(page: Any, key: str, view: str, again: bool = False) -> Iterator[Any]:
-    """The view of a lesson, which is drawn; no request follows while it is used.
+    """The view of a lesson, which is drawn; no request follows while it is used, and axe finds no
+    serious fault in what it shows then.
 
     Opened `again` in one module it fetches while it still shows what it had drawn before.
     """
@@ -29,6 +31,7 @@ def opened(page: Any, key: str, view: str, again: bool = False) -> Iterator[Any]
     page.wait_for_function(f"document.querySelector('#lesson-{key} .{view}')?.dataset.drawn")
     with nullcontext() if again else silent(page):
         yield found
+    assert faults(page, f"#lesson-{key}") == []
     fold.first.click()  # closed, it does not run with the next test
 
 

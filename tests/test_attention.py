@@ -19,7 +19,10 @@ from core.lessons import attention
 from core.nets import tokens
 from core.types import RunInfo
 from demos.viewers.attention import packed
+from tests.accessible import faults
 from tests.browser import chromium, page_of
+from tests.classifiers import PUBLISHED, hollow
+from tests.classifiers import small as small_one
 from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
 
@@ -60,6 +63,29 @@ def test_weights_are_those_of_the_layers_themselves(options):
                 found.weights(layer, head), expected[0, head].detach().numpy(), atol=1e-4
             )
     assert not any(block.attn._forward_pre_hooks for block in model.blocks), "no hook stays"
+
+
+@pytest.mark.parametrize("one", PUBLISHED, ids=lambda one: one.key)
+def test_rows_of_every_checkpoint_are_the_softmax_of_its_own_scores(one):
+    """Against what the layers compute themselves with fused attention off, or one sentence."""
+    empty, _ = hollow(one)
+    if not tokens.is_vision_transformer(empty):
+        with pytest.raises(InputError, match="choose a Vision Transformer"):
+            tokens.named(empty)
+        return
+    model, x = small_one(one)
+    with torch.inference_mode():
+        queries, keys = (found[0].numpy() for found in attention.queries_and_keys(model, x))
+    theirs: list[np.ndarray] = []
+    for block in model.blocks:
+        block.attn.fused_attn = False
+        block.attn.attn_drop.register_forward_hook(lambda *given: theirs.append(given[2][0]))
+    with torch.inference_mode():
+        model(x)
+    found = attention.Attention(queries, keys, *tokens.named(model), (0, 0, 64, 64), INFO)
+    assert len(theirs) == len(queries) == 2
+    for layer, head in np.ndindex(queries.shape[:2]):
+        np.testing.assert_allclose(found.weights(layer, head), theirs[layer][head], atol=1e-4)
 
 
 def test_special_tokens_have_names():
@@ -185,6 +211,7 @@ def test_click_keys_head_layer_and_temperature_need_no_request(url):
         assert "The answer is read here" in said
         assert f"{100 * row.max():.0f} %" in said or f"{100 * row.max():.1f} %" in said
         assert joins == []
+        assert faults(page, "#lesson-attention") == []
 
 
 def test_the_readout_is_the_class_attention_that_the_answer_is_made_with():

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
 from torchvision.transforms import v2
 
-from core import classify
+from core import classify, images
 from core.errors import InputError
 from core.lessons import augmentation
 from core.lessons.augmentation import COUNT, Strengths
+from core.types import Masks, RunInfo
+from demos import segment as segment_tab
 from demos.lessons import augmentation as view
+from demos.segment import prompts, session
+from demos.segment.session import Session
+from demos.shell.lesson import NotYet
 from tests import nets
 
 
@@ -115,6 +121,39 @@ def test_one_pass_for_the_grid_and_its_answers_are_classifys(shelf, forwards, pi
     assert found.sureness == pytest.approx(np.mean(of_original[1:]))
     page = view.grid_html(found)
     assert page.count("<img") == COUNT + 1 and page.count("✗") == COUNT - sum(agree[1:])
+
+
+def test_the_object_that_the_visitor_cut_out_is_pasted(shelf, picture, monkeypatch):
+    """That of this visitor's canvas and of this picture, or a sentence."""
+    shelf.starter("classify", *nets.vit(), name="vit")
+    shared = images.picture(picture(64, 48))
+    state = Session("a", shared.digest)
+    used, mask = [], np.zeros((48, 64), bool)
+    mask[10:30, 20:40] = True
+    info = RunInfo("net", "starter", "cpu")
+    found = Masks(mask[None], np.ones(1, "f4"), info, None, np.ones(1, "f4"))
+    monkeypatch.setattr(session, "masks", lambda *_: found)
+    monkeypatch.setattr(
+        prompts, "full_mask", lambda *given: used.append(given) or (mask, 1.0, 1.0, info)
+    )
+
+    def run(own: Session | None, share: float = 1) -> str:
+        return view._run(shared, "vit", 0, 0, 0, 0, 0, share, view.OWN, 0, own)[0]
+
+    with pytest.raises(NotYet, match="open Segment, click an object"):
+        run(None)
+    with pytest.raises(NotYet, match="open Segment"):
+        run(state)
+    assert "of another picture" not in run(None, 0)  # nothing is pasted, so none is needed
+    one = {"id": 1, "rev": 1, "name": "Object 1", "color": "#3366cc", "points": [[25, 20, 1]]}
+    data = {"picture": "a", "seq": 1, "gesture": "include", "active": 1}
+    gesture = gr.EventData(None, {**data, "objects": [one], "want": [1]})
+    segment_tab._prompt(shared, "sam-vit-b", 0, state, gesture)
+    expected = augmentation.bench(shared, "vit", Strengths(copy_paste=1), mask=mask)
+    assert run(state) == view.grid_html(expected)
+    assert used[0][2].checkpoint == "sam-vit-b" and used[0][3].points == [[25, 20, 1]]
+    with pytest.raises(NotYet, match="open Segment"):
+        run(Session("b", "another picture"))
 
 
 @pytest.mark.parametrize("key", ["classify-starter", "efficientnet-lite0"])

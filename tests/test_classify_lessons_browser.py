@@ -11,6 +11,7 @@ from PIL import Image
 
 from core.lessons import augmentation, dino, logits, motion, positions, swin, why_this_class
 from core.types import RunInfo
+from tests.accessible import faults
 from tests.browser import DESKTOP, PHONE, page_of
 from tests.lesson_views import begun, colour_at, drawn, opened, silent
 from tests.live import EXAMPLES
@@ -115,6 +116,7 @@ def test_another_class_brings_other_maps_and_the_rest_needs_no_request(page, mon
         assert bright > 600 and dark < 120  # the ends of the scale, without the picture
         assert view.locator(".wy-rows tr").count() == len(expected.maps) + 1
         assert "cells hidden" in view.locator(".wy-hidden-said").inner_text()
+    assert faults(page, "#lesson-why-this-class") == []
     fold.click()
 
 
@@ -240,6 +242,7 @@ def test_a_strength_makes_other_variants(page):
     said = page.locator("#lesson-augmentation .au-score").inner_text()
     assert said.startswith(f"{round(8 * found.agreeing)} of 8") and found.original.label in said
     assert fits_a_phone(page)
+    assert faults(page, "#lesson-augmentation") == []
     page.locator("#lesson-augmentation > button").first.click()
 
 
@@ -271,4 +274,5 @@ def test_a_clip_is_magnified_and_a_still_one_gets_a_sentence(page, tmp_path):
     page.locator("#lesson-motion-said").get_by_text("This is no animated GIF").wait_for()
     assert page.locator("#lesson-motion .mo").get_attribute("data-empty") == "true"
     assert fits_a_phone(page)
+    assert faults(page, "#lesson-motion") == []
     page.locator("#lesson-motion > button").first.click()

@@ -11,7 +11,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 from core import classify
-from core.lessons import cnn_family, compare, feature_maps, receptive_field
+from core.lessons import attention, cnn_family, compare, feature_maps, receptive_field
 from tests.browser import PHONE, page_of
 from tests.lesson_views import begun, drawn, opened
 from tests.live import EXAMPLES
@@ -88,6 +88,41 @@ def measured(page, view):
     assert len({before, moved, pressed}) == 3
 
 
+def test_any_unit_is_measured(page):
+    """By its layer, a click and arrow keys; the chain that is edited stays as it is."""
+    with opened(page, "receptive-field", "rf", again=True) as view:
+        found = receptive_field.measure(PHOTO)
+        one = next(x for x in found.units if x.name not in {y.name for y in found.layers})
+        chain = drawn(view)
+
+        def waits_for(row, column):
+            page.wait_for_function(
+                "wanted => document.querySelector('#lesson-receptive-field .rf').dataset.measured "
+                "=== wanted", arg=f"{one.name} {row} {column}",
+            )  # fmt: skip
+            (mine,) = receptive_field.measure(PHOTO, layer=one.name, row=row, column=column).layers
+            said = view.locator(".rf-found").inner_text()
+            assert f"row {row + 1}, column {column + 1} of {one.name} (" in said
+            assert f"a square of {mine.side} pixels" in said
+
+        rows, columns = one.grid
+        view.locator(".rf-any").select_option(one.name)
+        waits_for(rows // 2, columns // 2)
+        canvas = view.locator(".rf-measured")
+        side = canvas.bounding_box()["width"]
+        canvas.click(position={"x": 2.5 * side / columns, "y": 1.5 * side / rows})
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowDown")
+        waits_for(2, 3)
+        assert drawn(view) == chain
+        view.locator(".rf-layers button").nth(1).click()
+        first = found.layers[1]
+        page.wait_for_function(
+            "name => document.querySelector('#lesson-receptive-field .rf').dataset.measured"
+            ".startsWith(name)", arg=first.name,
+        )  # fmt: skip
+
+
 # --- feature maps ---
 
 
@@ -157,6 +192,7 @@ def test_they_fit_on_a_phone(browser, url):
     with page_of(browser, viewport=PHONE, touch=True) as phone:
         begun(phone, url)
         for key, root in (
+            ("attention", "at"),
             ("receptive-field", "rf"),
             ("compare", "cp"),
             ("cnn-family", "family"),
@@ -165,6 +201,10 @@ def test_they_fit_on_a_phone(browser, url):
             with opened(phone, key, root) as view:
                 fits = "document.documentElement.scrollWidth <= window.innerWidth"
                 assert phone.evaluate(fits), key
+                if key == "attention":
+                    view.locator(".at-picture").tap(position={"x": 2, "y": 2})
+                    token = int(drawn(view).split()[2])
+                    assert token == len(attention.look(PHOTO).special)
                 if key == "feature-maps":
                     side = view.locator(".fm-sheet").bounding_box()["width"] / 8
                     view.locator(".fm-sheet").tap(position={"x": 4.5 * side, "y": 0.5 * side})

@@ -24,6 +24,7 @@ from demos.shell import ui
 from demos.viewers import queries as view_values
 from demos.viewers import view
 from tests import nets
+from tests.accessible import faults
 from tests.browser import PHONE, page_again, page_of, tab
 from tests.live import EXAMPLES
 from tests.test_anchored import ARCHS, net
@@ -188,6 +189,7 @@ def test_drawn_boxes_are_matched_without_a_request(browser, url):
         assert drawn(view)["loss"] != before["loss"]
         check_two_boxes(page, view)
         assert joins == []
+        assert faults(page, "#lesson-matching") == []
 
 
 def by_class(found: Any, names: list[str]) -> list[int]:
@@ -236,6 +238,7 @@ def test_queries_layers_and_heads_move_without_a_request(browser, url):
         assert set(drawn(view)["sure"]) == set(sure.tolist())
         check_pointing(page, view, canvas)
         assert joins == []
+        assert faults(page, "#lesson-queries") == []
         check_slots(page)
 
 
@@ -357,6 +360,7 @@ def test_nms_follows_its_sliders_without_a_request(browser, url):
         assert view.locator(".nm-sigma").is_visible() and not view.locator(".nm-limit").is_visible()
         assert drawn(view)["dense"]["kept"] != hard
         assert joins == []
+        assert faults(page, "#lesson-nms") == []
 
 
 def test_on_a_phone_both_fit_and_a_finger_draws(browser, url):
@@ -400,6 +404,7 @@ def test_detectors_beside_each_other_and_stages_before_nms(browser, url, shelved
         assert view.locator("canvas").first.bounding_box()["width"] <= PHONE["width"]
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         assert joins == []
+        assert faults(page, "#lesson-detectors") == []
         check_stages(page, opened(page, url, "nms", "nm"))
 
 

@@ -9,12 +9,13 @@ import pytest
 import timm
 import torch
 
-from core import classify
-from core.checkpoints import CATALOGUE
+from core import classify, images
+from core.checkpoints import CATALOGUE, by_key
 from core.errors import InputError
 from core.lessons import dino
-from core.sources import resolver
+from core.sources import downloads, resolver
 from demos.lessons import dino as lesson_view
+from demos.shell.lesson import NotYet
 from demos.viewers.dino import packed
 from tests import nets
 
@@ -147,6 +148,21 @@ def test_a_model_without_classes_is_for_lessons_alone():
         with pytest.raises(InputError, match="no classes, only features"):
             ask(np.zeros((8, 8, 3), np.uint8), "dino-small")
     assert "without labels" in dino.learnt(backbones[0])
+
+
+def test_without_weights_there_is_a_sentence_and_the_download(picture, settings, monkeypatch):
+    """No other model stands in for DINO, and the button fetches the one that is chosen."""
+    for one in [c for c in CATALOGUE if c.features]:
+        if resolver.is_ready(one):
+            pytest.skip(f"{one.key} is on this machine")
+        with pytest.raises(NotYet, match=f"{one.title}.*are not on this machine: press Download"):
+            lesson_view._run(images.picture(picture(64, 48)), "auto", one.key)
+    asked = []
+    job = downloads.Job(by_key("dinov2-small"), state="running")
+    job.ended.set()  # so that nobody waits for it
+    monkeypatch.setattr(downloads, "start", lambda one, _: asked.append(one.key) or job)
+    assert "(88.2 MB) is being downloaded; press Refresh" in lesson_view._fetch("dinov2-small")
+    assert "DINO" in lesson_view._fetch("chosen") and asked == ["dinov2-small", "dino-small"]
 
 
 def test_endpoint_answers_and_refuses(picture):

@@ -10,12 +10,12 @@ import timm
 import torch
 from torch import nn
 
-from core.checkpoints import CATALOGUE
 from core.errors import InputError
 from core.lessons import receptive_field
 from core.nets import chains, layers
 from core.nets.chain_presets import PRESETS, parsed, preset
 from core.nets.chains import Step
+from tests.classifiers import PUBLISHED, hollow
 
 
 def real(key: str) -> Any:
@@ -193,10 +193,30 @@ def small(kind: str) -> Any:
     return model.eval().requires_grad_(False)
 
 
+@pytest.mark.parametrize("kind", ["resnet", "vit"])
+def test_any_unit_of_any_layer_can_be_measured(kind):
+    """Alone it has the gradient that autograd gives for its own value."""
+    model, x = small(kind), torch.randn(1, 3, 224, 224)
+    _, _, every = receptive_field.gradients(model, x)
+    listed, maps = layers.listed(model), {}
+    given = x.clone().requires_grad_()
+    with layers.watched(model, lambda n, found: maps.update({n: found.clone()})):
+        model(given)
+    assert [row[0] for row in every[0].tolist()] == sorted(maps)
+    for number, rows, columns in every[0].tolist():
+        unit = receptive_field.Unit(layer=listed[number].name, row=rows - 1, column=columns // 3)
+        found, table, _ = receptive_field.gradients(model, x, unit=unit)
+        assert table.tolist() == [[[number, rows - 1, columns // 3, rows, columns]]]
+        value = maps[number][0, :, -1, columns // 3].sum()
+        (slope,) = torch.autograd.grad(value, given, retain_graph=True)
+        torch.testing.assert_close(found[0, 0], slope[0].abs().sum(0))
+
+
 @pytest.mark.parametrize("kind", ["resnet", "vgg", "lite"])
 def test_the_footprint_lies_in_the_field(kind):
     model, x = small(kind), torch.randn(2, 3, 160, 160)
-    found, table = receptive_field.gradients(model, x, across=0.3, down=0.6)
+    unit = receptive_field.Unit(across=0.3, down=0.6)
+    found, table, _ = receptive_field.gradients(model, x, unit=unit)
     listed, steps = layers.listed(model), chains.chain_of(model)
     counts = receptive_field._counts(model, listed, steps)
     fields = chains.fields(steps, 160)
@@ -217,7 +237,7 @@ def test_the_footprint_lies_in_the_field(kind):
 def test_the_gradient_is_that_of_differences():
     """Against the change of the unit when a pixel changes, in the first convolution."""
     model, x = small("resnet").double(), torch.randn(1, 3, 64, 64)
-    found, table = receptive_field.gradients(model.float(), x)
+    found, table, _ = receptive_field.gradients(model.float(), x)
     number, row, column, *_ = table[0, 0].tolist()
     name = layers.listed(model)[number].name
     assert name == "act1"
@@ -237,7 +257,7 @@ def test_the_gradient_is_that_of_differences():
 
 def test_a_transformer_sees_all_after_one_block():
     model = small("vit")
-    found, table = receptive_field.gradients(model, torch.randn(1, 3, 224, 224))
+    found, table, _ = receptive_field.gradients(model, torch.randn(1, 3, 224, 224))
     names = [layers.listed(model)[row[0]].name for row in table[0].tolist()]
     assert names == ["patch_embed", "blocks.0", "blocks.1"]
     patch = found[0, 0]
@@ -247,19 +267,14 @@ def test_a_transformer_sees_all_after_one_block():
     assert [s.kind for s in chains.chain_of(model)] == ["conv", "attention", "attention"]
 
 
-FULL = [c for c in CATALOGUE if c.task == "classify" and c.loader in ("timm", "trunk") and c.arch]
-
-
-@pytest.mark.parametrize("one", FULL, ids=lambda one: one.key)
+@pytest.mark.parametrize("one", PUBLISHED, ids=lambda one: one.key)
 def test_the_chain_of_every_checkpoint_ends_where_its_maps_end(one):
     """The maps of each layer are as large as the arithmetic says, without any weight."""
-    with torch.device("meta"):
-        model = timm.create_model(one.arch).eval()
+    model, side = hollow(one)
     listed, steps = layers.listed(model), chains.chain_of(model)
     if steps is None:
         pytest.skip(f"the paths of {type(model).__name__} are not known, and the view says so")
     counts = receptive_field._counts(model, listed, steps)
-    side = model.pretrained_cfg["input_size"][-1]
     fields, sizes = chains.fields(steps, side), {}
     with torch.no_grad(), layers.watched(model, lambda n, maps: sizes.update({n: maps.shape[2]})):
         model(torch.empty(1, 3, side, side, device="meta"))
@@ -290,5 +305,18 @@ def test_measure_on_a_checkpoint(shelf, forwards, picture):
     assert all(one.weights.shape == (32, 32) and 0 < one.side <= 64 for one in first.layers)
     receptive_field.measure(image, "vit", across=0.1)
     assert len(forwards) == 2
+    assert [one.grid for one in first.units] == [(8, 8)] * len(first.units)
+    for number, one in enumerate(first.units, 3):
+        for _ in range(2):
+            (found,) = receptive_field.measure(image, "vit", layer=one.name, row=3, column=1).layers
+            assert (found.name, found.row, found.column) == (one.name, 3, 1)
+            assert len(forwards) == number
+    for wrong, said in (
+        ({"layer": "nose"}, "no layer called nose; the first is patch_embed"),
+        ({"layer": first.units[0].name, "row": 8}, "8 rows and 8 columns"),
+        ({"layer": first.units[0].name, "column": 0.5}, "whole number"),
+    ):
+        with pytest.raises(InputError, match=said):
+            receptive_field.measure(image, "vit", **wrong)
     with pytest.raises(InputError, match="place down"):
         receptive_field.measure(image, "vit", down=1.5)

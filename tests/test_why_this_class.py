@@ -11,35 +11,20 @@ import timm
 import torch
 
 from core import classify, images
-from core.checkpoints import CATALOGUE
 from core.errors import InputError
 from core.lessons import why_this_class as lesson
 from core.nets import relevance
 from core.nets.occlusion import Occlusion
 from tests import gradcam_reference as reference
 from tests import nets
+from tests.classifiers import PUBLISHED, small
 from tests.live import EXAMPLES
 
-PUBLISHED = [
-    c.arch for c in CATALOGUE if c.task == "classify" and c.loader in ("timm", "trunk") and c.arch
-]
 
-
-def small(arch: str) -> Any:
-    """The architecture of a checkpoint with few and narrow blocks where it has blocks."""
-    if arch.startswith("swin"):
-        return reference.filled(timm.create_model(arch, img_size=64, num_classes=5))
-    if arch.startswith("vgg"):
-        return reference.filled(timm.create_model(arch, num_classes=5, mlp_ratio=0.02))
-    if not arch.startswith(("vit", "deit")):
-        return reference.filled(timm.create_model(arch, num_classes=5))
-    sizes = {"img_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 5}
-    return reference.filled(timm.create_model(arch, **sizes))
-
-
-def maps_of(model: Any) -> dict[str, np.ndarray]:
+def maps_of(model: Any, x: torch.Tensor | None = None) -> dict[str, np.ndarray]:
+    x = reference.picture() if x is None else x
     with torch.inference_mode():  # as in the app
-        found = relevance.maps(model, reference.TARGET, reference.picture())[0].numpy()
+        found = relevance.maps(model, reference.TARGET, x)[0].numpy()
     return dict(zip(relevance.methods(model), found, strict=True))
 
 
@@ -74,32 +59,35 @@ def by_hand(model: Any) -> tuple[np.ndarray, np.ndarray]:
     return tuple(x[readers].mean(0)[prefix:].reshape(grid) for x in (rolled, weighted))
 
 
-@pytest.mark.parametrize("arch", PUBLISHED)
-def test_maps_of_every_checkpoint_are_those_of_the_formulas(arch):
+@pytest.mark.parametrize("one", PUBLISHED, ids=lambda one: one.key)
+def test_maps_of_every_checkpoint_are_those_of_the_formulas(one):
     """Rollouts for transformers; for CNNs Grad-CAM by the slopes of the whole network."""
-    model = small(arch)
-    found = maps_of(model)
+    model, x = small(one)
+    found = maps_of(model, x)
     if "Attention rollout" in found:
-        for name, expected in zip(relevance.methods(model), by_hand(small(arch)), strict=False):
+        for name, expected in zip(relevance.methods(model), by_hand(model), strict=False):
             np.testing.assert_allclose(found[name], expected, rtol=1e-3, atol=1e-4 * expected.max())
         return
+    order = (0, 1, 2) if getattr(model, "output_fmt", "NCHW") == "NHWC" else (1, 2, 0)
     kept: list[torch.Tensor] = []
-    last = next(
-        getattr(model, name)
-        for name in ("bn2", "layer4", "blocks", "features", "norm")
-        if hasattr(model, name)
-    )
 
-    def keep(_: Any, __: Any, found: torch.Tensor) -> None:
-        found.retain_grad()
-        kept.append(found)
+    def keep(module: Any, _: Any, found: torch.Tensor) -> None:
+        """The last map of all: what has several places and was not pooled for the class layer."""
+        if not isinstance(found, torch.Tensor) or found.ndim != 4:
+            return
+        places = found[0].permute(order)[..., 0].numel()
+        if places > 1 and not isinstance(module, torch.nn.AdaptiveAvgPool2d):
+            kept.append(found)
 
-    last.register_forward_hook(keep)
-    model(reference.picture().requires_grad_())[0, reference.TARGET].backward()
-    axes = (0, 1, 2) if arch.startswith("swin") else (1, 2, 0)  # channels last, or first
-    channels, slopes = (x[0].detach().permute(axes).numpy() for x in (kept[-1], kept[-1].grad))
-    weights = slopes.mean((0, 1))
-    expected = np.maximum(channels @ weights, 0)
+    for module in model.modules():
+        module.register_forward_hook(keep)
+    final: list[torch.Tensor] = []
+    model.register_forward_hook(lambda *given: final.append(given[2]))
+    model(x.clone().requires_grad_())
+    ((*_, last), (logits,)) = kept, final
+    (slope,) = torch.autograd.grad(logits[0, reference.TARGET], last)
+    channels, slopes = (one[0].detach().permute(order).numpy() for one in (last, slope))
+    expected = np.maximum(channels @ slopes.mean((0, 1)), 0)
     np.testing.assert_allclose(found["Grad-CAM"], expected, rtol=1e-3, atol=1e-4 * expected.max())
 
 

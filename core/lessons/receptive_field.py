@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,16 +22,16 @@ from core.errors import InputError
 from core.nets import chains, layers, whole
 from core.nets.chain_presets import PRESETS, Preset, parsed, preset
 from core.nets.chains import MOST_STEPS, Field, Step
+from core.nets.footprints import MOST, Unit, gradients
 from core.sources import resolver
 from core.sources.resolver import Progress
 from core.types import RunInfo
 
 __all__ = [
-    "MOST_STEPS", "PRESETS", "Field", "Footprint", "Footprints", "Preset", "Step", "chain",
-    "measure",
+    "MOST", "MOST_STEPS", "PRESETS", "Field", "Footprint", "Footprints", "Preset", "Step", "Unit",
+    "Units", "chain", "gradients", "measure",
 ]  # fmt: skip
 
-MOST = 6  # layers whose footprint is measured
 SHARE = 0.9  # of the gradient, which `Footprint.side` holds
 
 
@@ -82,19 +81,30 @@ class Footprint:
         return round(2 * float(reach) + 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Units:
+    """The units of a layer that can be measured: its name and the (rows, columns) of its map."""
+
+    name: str
+    kind: str
+    grid: tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Footprints:
     """The footprints of some layers, in order, on one picture.
 
     `seen` is the part of the picture that the model saw, (x1, y1, x2, y2) in pixels; the input has
     `side` x `side` pixels. `title` names the checkpoint and `steps` its chain, as far as that is
-    known. `looks_aside`: a side way (squeeze-and-excitation) lets each unit see a
-    mean of the whole picture, so that gradients leave the square.
+    known. `units` are all layers that give a picture. `looks_aside`: a side way
+    (squeeze-and-excitation) lets each unit see a mean of the whole picture, so that gradients leave
+    the square.
     """
 
     title: str
     steps: tuple[Step, ...]
     layers: tuple[Footprint, ...]
+    units: tuple[Units, ...]
     looks_aside: bool
     side: int
     seen: tuple[float, float, float, float]
@@ -134,6 +144,9 @@ def measure(
     checkpoint: str = "auto",
     across: float = 0.5,
     down: float = 0.5,
+    layer: str = "",
+    row: int = -1,
+    column: int = -1,
     progress: Progress | None = None,
 ) -> Footprints:
     """The footprint of one unit in some layers: by one forward pass, and a backward pass for each.
@@ -143,94 +156,44 @@ def measure(
         checkpoint: a key of `core.checkpoints`, or "auto".
         across: where the unit lies, as a share of the width of what the model sees, 0 to 1.
         down: the same of the height.
+        layer: the name of the only layer to measure, one of the `units` of an answer; all others
+            are left out. Empty for at most `MOST` that are spread over the network.
+        row: of the unit on that layer's map, the first is 0; -1 for the one at `down`.
+        column: the same; -1 for the one at `across`.
         progress: called during a download with (fraction, message).
 
     Raises:
-        InputError: a number is out of range, or no layer of the model is a picture.
+        InputError: a number is out of range, there is no such layer, or none is a picture.
         CheckpointError, OutOfMemory.
     """
     across = float(checks.number(across, "The place across", 0, 1))
     down = float(checks.number(down, "The place down", 0, 1))
-    name = f"footprint {across:g} {down:g}"
-    compute = partial(gradients, across=across, down=down)
+    row, column = (checks.whole(x, "Row and column of the unit", low=-1) for x in (row, column))
+    if not isinstance(layer, str):
+        raise InputError("Name a layer, such as the first of `units`.")
+    name = f"footprint {across!r} {down!r} {layer} {row} {column}"
+    compute = partial(gradients, unit=Unit(across, down, layer, row, column))
     found = classify.through(image, checkpoint, name, compute, _facts, progress)
-    weights, numbers = (x[0].numpy() for x in found.tensors)
+    weights, numbers, sizes = (x[0].numpy() for x in found.tensors)
     facts: _Facts = found.facts
     side = weights.shape[-1]
     fields = chains.fields(facts.steps, side) if facts.steps else ()
     shown = []
     for map_, (number, row, column, *grid) in zip(weights, numbers.tolist(), strict=True):
-        layer, count = facts.listed[number], facts.counts[number]
+        one, count = facts.listed[number], facts.counts[number]
         field = fields[count - 1] if fields and count else None
-        place = (row, column, (grid[0], grid[1]))
-        shown.append(Footprint(layer.name, layer.kind, *place, map_, field))
+        shown.append(Footprint(one.name, one.kind, row, column, (grid[0], grid[1]), map_, field))
+    units = [(facts.listed[number], (rows, columns)) for number, rows, columns in sizes.tolist()]
     return Footprints(
         resolver.find(found.info.checkpoint, "classify").title or found.info.checkpoint,
         facts.steps or (),
         tuple(shown),
+        tuple(Units(one.name, one.kind, grid) for one, grid in units),
         facts.looks_aside,
         side,
         found.seen,
         found.info,
     )
-
-
-def gradients(
-    model: Any, *given: torch.Tensor, across: float = 0.5, down: float = 0.5
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The gradients of one unit in each of at most `MOST` layers, for pictures (B, 3, s, s).
-
-    Returns:
-        (B, L, s, s) float32, absolute and summed over the colours; and (B, L, 5) int64: number of
-        the layer among `layers.listed`, row, column, and the rows and columns of its map.
-
-    Raises:
-        InputError: no layer of the model is a picture.
-    """
-    units: dict[int, torch.Tensor] = {}
-    places: dict[int, tuple[int, int, int, int]] = {}
-
-    def take(number: int, maps: torch.Tensor) -> None:
-        rows, columns = maps.shape[2:]
-        row, column = min(rows - 1, int(down * rows)), min(columns - 1, int(across * columns))
-        # Added up now, since an activation that follows may write into the maps. Pictures of a
-        # batch do not see each other.
-        units[number] = maps[:, :, row, column].sum()
-        places[number] = (row, column, rows, columns)
-
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.autocast(given[0].device.type, enabled=False),
-    ):
-        inputs = [x.float().clone() for x in given]
-        inputs[0].requires_grad_()
-        with layers.watched(model, take):
-            model(*inputs)
-        if not units:
-            raise InputError("No layer of this model is a picture; choose another checkpoint.")
-        picked = _picked({n: place[2:] for n, place in places.items()}, layers.listed(model))
-        found = []
-        for number in picked:
-            (slope,) = torch.autograd.grad(units[number], inputs[0], retain_graph=True)
-            found.append(slope.detach().abs().sum(1))
-    table = torch.tensor([(number, *places[number]) for number in picked])
-    batch = len(given[0])
-    return torch.stack(found, 1), table.repeat(batch, 1, 1)
-
-
-def _picked(sizes: dict[int, tuple[int, int]], listed: Sequence[layers.Layer]) -> list[int]:
-    """The layers that are measured: the last of each resolution, then others evenly."""
-    numbers = sorted(sizes)
-    after = [*numbers[1:], -1]
-    kept = {n for n, m in zip(numbers, after, strict=True) if sizes[n] != sizes.get(m)}
-    kept |= {numbers[0], *(n for n in numbers if listed[n].name.endswith("blocks.0"))}
-    left = [n for n in numbers if n not in kept]
-    room = max(0, MOST - len(kept))
-    if left and room:
-        places = np.linspace(0, len(left) - 1, min(room, len(left))).round().astype(int)
-        kept |= {left[i] for i in places}
-    return sorted(kept)
 
 
 def _facts(network: whole.Network) -> _Facts:

@@ -27,9 +27,9 @@ def methods(model: Any) -> tuple[str, ...]:
     """The names of the maps that `maps` gives for this model.
 
     Raises:
-        InputError: it is not known where its last map is, as with torchvision's networks.
+        InputError: it is not known where its last map is, as with LeNet-5.
     """
-    if not hasattr(model, "forward_features"):
+    if not hasattr(model, "forward_features") and not _pools_its_maps(model):
         raise InputError(
             "This view does not know where the last map of this network is; choose a network of "
             "timm, such as VGG-16 or ResNet-50, or the starter."
@@ -184,8 +184,18 @@ def _of_hybrid(
     return [*(one.unflatten(1, maps.shape[2:]) for one in flat), grad_cam(maps, of_maps)]
 
 
+def _pools_its_maps(model: Any) -> bool:
+    """Whether it is a CNN of torchvision, whose class layers read what `avgpool` gives them."""
+    return isinstance(getattr(model, "avgpool", None), nn.AdaptiveAvgPool2d)
+
+
 def _of_maps(model: Any, target: int, x: torch.Tensor) -> list[torch.Tensor]:
     """Grad-CAM on the last map of a network that ends in one, such as a CNN or Swin."""
+    if not hasattr(model, "forward_features"):
+        with tokens.inputs_of([model.avgpool]) as given:
+            logits = model(x)
+        (slopes,) = torch.autograd.grad(logits[:, target].sum(), [given[0]])
+        return [grad_cam(given[0], slopes)]
     with torch.no_grad():
         last = model.forward_features(x)
     if last.ndim != 4:

@@ -8,17 +8,23 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from core import images
+from core.errors import InputError
+from demos.segment.prompts import chosen_mask
+from demos.segment.session import Session
 from demos.shell import ui
-from demos.shell.lesson import Endpoint, Lesson, Show, Slider, code_of
+from demos.shell.lesson import COMMON, Choice, Endpoint, Lesson, Show, Slider, code_of
 
 if TYPE_CHECKING:
     from core.lessons.augmentation import Bench, Variant
 
 SHOWN_SIDE = 220  # pixels of each picture on the page
 _SHEET_SIDE = 224
+MIDDLE, OWN = "middle", "own"
+_MASK = "  # (H, W) bool: your object, such as a mask of core.segment.predict\n"
 _STRENGTHS = (
     ("randaugment", "RandAugment", 0.3, "two random operations"),
     ("colour", "Colours", 0.0, "brightness, contrast, saturation, hue"),
@@ -39,11 +45,12 @@ def _bench(
     cutmix: float,
     copy_paste: float,
     seed: float,
+    mask: NDArray[np.bool_] | None = None,
 ) -> Bench:
     from core.lessons import augmentation as lesson
 
     strengths = lesson.Strengths(randaugment, colour, rotation, crop, cutmix, copy_paste)
-    return lesson.bench(picture, checkpoint, strengths, seed)
+    return lesson.bench(picture, checkpoint, strengths, seed, mask)
 
 
 def _run(
@@ -55,10 +62,13 @@ def _run(
     crop: float,
     cutmix: float,
     copy_paste: float,
+    pasted: str,
     seed: float,
+    session: Session | None,
 ) -> tuple[str, str]:
+    mask = chosen_mask(picture, session) if copy_paste and pasted == OWN else None
     found = _bench(
-        picture, checkpoint, randaugment, colour, rotation, crop, cutmix, copy_paste, seed
+        picture, checkpoint, randaugment, colour, rotation, crop, cutmix, copy_paste, seed, mask
     )
     return grid_html(found), ui.info_html(found.info, f"{1 + len(found.variants)} pictures at once")
 
@@ -110,7 +120,9 @@ def _code(
     crop: float,
     cutmix: float,
     copy_paste: float,
+    pasted: str,
     seed: float,
+    session: Session | None,
 ) -> str:
     from core.lessons import augmentation as lesson
 
@@ -122,6 +134,8 @@ def _code(
         strengths=strengths,
         seed=int(seed),
     )
+    if copy_paste and pasted == OWN:
+        text = text.replace("    seed=", f"    mask=mask,{_MASK}    seed=")
     return text.replace("strengths=Strengths(", "strengths=augmentation.Strengths(").replace(
         "print(found)", "print(found.agreeing, [one.label for one in found.variants])"
     )
@@ -137,6 +151,7 @@ def augmentation(
     cutmix: float = 0.0,
     copy_paste: float = 0.0,
     seed: int = 0,
+    points: list[list[float]] | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """Classify a picture and eight random variants of it, to see how stable the class is.
 
@@ -148,15 +163,25 @@ def augmentation(
         rotation: Strength of rotation; 1 is up to 180 degrees.
         crop: Strength of crops; 1 is down to a tenth of the area.
         cutmix: Strength of boxes of another picture.
-        copy_paste: Share of variants with the object in the middle on another picture.
+        copy_paste: Share of variants with the object on another picture.
         seed: Of the random numbers; the same seed makes the same variants.
+        points: [[x, y, label], …] in pixels for Segment to find the object; null for the middle.
 
     Returns:
         The original and the variants as one picture, three in a row; and their classes, the share
         with the original's class, and its mean probability over the variants.
     """
+    rgb, mask = ui.required(image), None
+    if points is not None:
+        from core import segment
+
+        if not isinstance(points, list):
+            raise InputError("points must be a list of [x, y, label].")
+
+        objects = segment.predict(rgb, points)
+        mask = objects.masks[int(objects.scores.argmax())]
     found = _bench(
-        ui.required(image),
+        rgb,
         checkpoint,
         randaugment,
         colour,
@@ -165,6 +190,7 @@ def augmentation(
         cutmix,
         copy_paste,
         seed,
+        mask,
     )
     path = ui.result_path("augmented.jpg")
     images.save_jpeg(_sheet([one.image for one in (found.original, *found.variants)]), path)
@@ -203,11 +229,21 @@ LESSON = Lesson(
     shows=(Show("html", "grid"), Show("html", "facts")),
     controls=(
         *(Slider(key, name, 0, 1, value, 0.05, info) for key, name, value, info in _STRENGTHS),
+        Choice(
+            "pasted",
+            "Object of Copy-Paste",
+            [("what Segment finds in the middle", MIDDLE), ("what you cut out on Segment", OWN)],
+            MIDDLE,
+        ),
         Slider("seed", "Seed", 0, 99, 0, 1, "other random numbers"),
     ),
+    needs=(*COMMON, "session"),
     order=40,
     code=_code,
     endpoint=Endpoint(
-        "augmentation", augmentation, ("image", "text", *("number",) * 7), ("picture", "json")
+        "augmentation",
+        augmentation,
+        ("image", "text", *("number",) * 7, "json"),
+        ("picture", "json"),
     ),
 )

@@ -87,8 +87,9 @@ def _chart(members: Sequence[Member]) -> str:
         )
     label = "Accuracy over multiply-adds; the area of each circle is its number of parameters"
     return (
-        f'<h3 class="family-chart">Accuracy and cost</h3><div class="scroll"><svg role="img" '
-        f'aria-label="{label}" viewBox="0 0 {WIDTH} {HEIGHT}" font-size="12" fill="currentColor">'
+        '<h3 class="family-chart">Accuracy and cost</h3><div class="scroll" tabindex="0">'
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 {WIDTH} {HEIGHT}" font-size="12" '
+        'fill="currentColor">'
         f'{"".join(parts)}</svg></div><p class="about">{label}.</p>'
     )
 

@@ -6,12 +6,13 @@ import html
 from typing import Any
 
 from core import checks, images
-from core.checkpoints import CATALOGUE
-from demos.shell import picker, ui
-from demos.shell.lesson import Choice, Endpoint, Lesson, Show, code_of
+from core.checkpoints import CATALOGUE, by_key
+from core.sources import resolver
+from demos.shell import lesson_parts, picker, ui
+from demos.shell.lesson import Action, Choice, Endpoint, Lesson, NotYet, Show, code_of
 from demos.viewers.dino import DinoView, packed
 
-_CHOSEN = "chosen"
+_CHOSEN, _FIRST = "chosen", "dino-small"
 
 
 def _choices() -> list[tuple[str, str]]:
@@ -27,10 +28,23 @@ def _choices() -> list[tuple[str, str]]:
 def _run(picture: images.Picture, checkpoint: str, model: str) -> tuple[str, Any]:
     from core.lessons import dino as lesson
 
+    one = None if model == _CHOSEN else by_key(model)
+    if one is not None and not resolver.is_ready(one):
+        # Otherwise another model would answer in its place.
+        size = picker.megabytes(one.size_mb)
+        raise NotYet(
+            f"The weights of {one.title} ({size}) are not on this machine: press Download, or "
+            "choose the checkpoint above."
+        )
     found = lesson.look(picture, checkpoint if model == _CHOSEN else model)
     note = f'<p class="note" role="note">{html.escape(found.learnt)}</p>' if found.learnt else ""
     facts = f"{len(found.levels)} layers"
     return note + ui.info_html(found.info, facts), packed(picture.load(), found)
+
+
+def _fetch(model: str) -> str:
+    """Start the download of the model that is chosen, of DINO if none is, or say how far it is."""
+    return lesson_parts.fetched(_FIRST if model == _CHOSEN else model)
 
 
 def _code(picture: images.Picture, checkpoint: str, model: str) -> str:
@@ -98,7 +112,8 @@ LESSON = Lesson(
         Show("component", "view", make=lambda elem_id: DinoView(elem_id=elem_id)),
     ),
     controls=(
-        Choice("model", "Model", _choices(), _CHOSEN, "What is not on this machine is downloaded."),
+        Choice("model", "Model", _choices(), _CHOSEN),
+        Action("fetch", "Download", _fetch),
     ),
     order=30,
     code=_code,

@@ -14,8 +14,8 @@ def _run(picture: images.Picture, checkpoint: str, session: Session | None) -> s
     one, box = chosen_prompts(picture, session)
     found = lesson.trace(picture, one.points, box, checkpoint)
     return (
-        f'<div class="scroll">{found.svg()}</div><p class="about">Together these parts have '
-        f"{found.weights:,} weights.</p>"
+        f'<div class="scroll" tabindex="0">{found.svg()}</div>'
+        f'<p class="about">Together these parts have {found.weights:,} weights.</p>'
     )
 
 

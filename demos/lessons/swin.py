@@ -6,9 +6,7 @@ import html
 from typing import Any
 
 from core import images
-from core.checkpoints import by_key
-from core.sources import downloads, resolver
-from demos.shell import picker, ui
+from demos.shell import lesson_parts, ui
 from demos.shell.lesson import Action, Endpoint, Lesson, Show, code_of
 from demos.viewers.swin import SwinView, packed
 
@@ -29,19 +27,7 @@ def _run(picture: images.Picture, checkpoint: str) -> tuple[str, Any]:
 
 def _fetch() -> str:
     """Start the download of Swin-T, or say how far it is."""
-    one = by_key(_KEY)
-    assert one is not None
-    if resolver.is_ready(one):
-        return f"{one.title} is here; press Refresh to see its attention."
-    job = downloads.of(_KEY)
-    if job is not None and not job.ended.is_set():
-        return f"{job.sentence}. Press Refresh when it is done."
-    job = downloads.start(one, "a lesson")
-    job.ended.wait(2)
-    if job.state == "failed":
-        return job.sentence
-    size = picker.megabytes(one.size_mb)
-    return f"{one.title} ({size}) is being downloaded; press Refresh when it is done."
+    return lesson_parts.fetched(_KEY)
 
 
 def _code(picture: images.Picture, checkpoint: str) -> str:

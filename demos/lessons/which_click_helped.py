@@ -97,7 +97,8 @@ def chart_html(found: ClickGains, labels: list[str]) -> str:
         rows.append(f"<tr>{''.join(cells)}</tr>")
     head = "".join(f"<th>{name}</th>" for name in heads)
     return (
-        f'<div class="scroll"><table class="rows clicks"><thead><tr>{head}</tr></thead>'
+        '<div class="scroll" tabindex="0"><table class="rows clicks">'
+        f"<thead><tr>{head}</tr></thead>"
         f'<tbody>{"".join(rows)}</tbody></table></div><p class="about">{_note(found, labels)}</p>'
     )
 

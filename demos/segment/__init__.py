@@ -43,7 +43,7 @@ _NOTHING = (gr.skip(), gr.skip())
 def build(shared: SharedPicture) -> None:
     """Fill the tab."""
     examples.suits("segment", EXAMPLES)
-    image, session = shared.picture, gr.State(None)
+    image, session = shared.picture, shared.state("segment")
     handed, came = shared.prompts("segment")
     with ui.lab():
         with ui.area("set"):

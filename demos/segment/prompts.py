@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core import images
 from core.errors import InputError
 from demos.canvas.gestures import Prompted
-from demos.segment.files import FIRST, active
+from demos.segment.files import FIRST, active, full_mask
 from demos.segment.session import Session, given
 from demos.shell.lesson import NotYet
+
+CUT_FIRST = (
+    "You have not cut anything out of this picture yet: open Segment, click an object, come back "
+    "and press Refresh."
+)
+
+
+def chosen_mask(picture: images.Picture, session: Session | None) -> NDArray[np.bool_]:
+    """(H, W) bool: the selected object, for a lesson of another tab.
+
+    Raises:
+        NotYet: there is none on this picture.
+    """
+    if session is None or session.digest != picture.digest or session.settings is None:
+        raise NotYet(CUT_FIRST)
+    try:
+        one = active(session)
+    except InputError:
+        raise NotYet(CUT_FIRST) from None
+    mask: NDArray[np.bool_] = full_mask(picture, session, session.settings, one)[0]
+    return mask
 
 
 def chosen_prompts(

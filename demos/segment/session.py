@@ -48,6 +48,14 @@ class Pick:
     area: int
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The values of the tab's controls."""
+
+    checkpoint: str = "auto"
+    min_area: float = 0
+
+
 @dataclass(eq=False)
 class Session:
     """The picture's `id` on the canvas and its digest, the newest gesture, and masks by key.
@@ -68,6 +76,7 @@ class Session:
     turn: int = 0  # of everything mode; an outdated run ends at its next step
     picked: dict[str, Pick] = field(default_factory=dict)  # by the key of the mask
     reference: dict[str, Any] | None = None  # COCO run lengths of the reference mask
+    settings: Settings | None = None  # of the masks that are shown
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def note(self, gesture: Gesture) -> None:
@@ -93,14 +102,6 @@ class Session:
         return [one for one in known if one.includes]
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The values of the tab's controls."""
-
-    checkpoint: str = "auto"
-    min_area: float = 0
-
-
 def settings_of(picture: images.Picture, checkpoint: str, smallest: float) -> Settings:
     """The controls' values as `Settings`; `smallest` is a percentage of the picture."""
     share = min(max(float(smallest or 0), 0.0), 100.0) / 100
@@ -118,6 +119,7 @@ def answer(
 
     Both are None if other gestures or another picture have made it obsolete.
     """
+    session.settings = settings
     wanted = [one for one in gesture.objects if one.id in gesture.want and not one.bare]
     painted, info = [], None
     for one in wanted:

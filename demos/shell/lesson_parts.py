@@ -9,8 +9,8 @@ import gradio as gr
 
 from core import images
 from core.checkpoints import Task, by_key
-from core.sources import resolver
-from demos.shell import ui
+from core.sources import downloads, resolver
+from demos.shell import picker, ui
 from demos.shell.file_in import FileIn
 from demos.shell.image import ImageIn
 from demos.shell.lesson import Action, Check, Choice, Control, Show, Slider, Text, Upload
@@ -65,6 +65,23 @@ def other_model(asked: str, used: str, task: Task, reason: str) -> str:
         f"This lesson looks inside {title_of(used)}, since the model above, "
         f"{above.title or above.key}, {reason}; so the scores differ from those above."
     )
+
+
+def fetched(key: str) -> str:
+    """Start the download of a checkpoint for a lesson, or say how far it is."""
+    one = by_key(key)
+    assert one is not None, key
+    if resolver.is_ready(one):
+        return f"{one.title} is here; press Refresh to look inside it."
+    job = downloads.of(key)
+    if job is not None and not job.ended.is_set():
+        return f"{job.sentence}. Press Refresh when it is done."
+    job = downloads.start(one, "a lesson")
+    job.ended.wait(2)
+    if job.state == "failed":
+        return job.sentence
+    size = picker.megabytes(one.size_mb)
+    return f"{one.title} ({size}) is being downloaded; press Refresh when it is done."
 
 
 def compared(asked: str, used: Sequence[str], task: Task) -> str:

@@ -60,6 +60,7 @@ class SharedPicture:
             for key in keys
         }
         self._prompts: dict[str, tuple[gr.State, gr.Textbox]] = {}
+        self._states: dict[str, gr.State] = {}
         self._back = gr.Button(visible="hidden", elem_id="tray-take")
 
     def wire(self, page: gr.Blocks) -> None:
@@ -109,6 +110,12 @@ class SharedPicture:
         button.click(
             None, [shown], [self.picture], js=js, api_visibility="private", show_progress="hidden"
         )
+
+    def state(self, key: str) -> gr.State:
+        """What a visitor has done on the tab `key`, which fills it; other tabs may read it."""
+        if key not in self._states:
+            self._states[key] = gr.State(None)
+        return self._states[key]
 
     def prompts(self, key: str) -> tuple[gr.State, gr.Textbox]:
         """The state with prompts for the tab `key`, and a text that changes when prompts arrive for

@@ -125,13 +125,18 @@ function drawFar() {
   }
   pen.globalAlpha = 1;
 }
+const WARM = Array.from({ length: 256 }, (_, i) => [...Paint.colour(i / 255), 255]);
+let matrix = ""; // what it shows: a choice of patch does not change it
 function drawMatrix() {
+  const wanted = [at.layer, at.head, at.temperature].join(" ");
+  if (matrix === wanted) return;
+  matrix = wanted;
   const n = model.tokens, pen = Paint.sized(find("matrix"), n), pixels = pen.createImageData(n, n);
   for (let i = 0; i < n; i += 1) {
     const weights = isReadout(at.layer) && i ? new Float32Array(n) : weightsOf(at.layer, at.head, i);
     const most = Math.max(...weights) || 1;
     for (let j = 0; j < n; j += 1)
-      pixels.data.set([...Paint.colour(Math.sqrt(weights[j] / most)), 255], 4 * (i * n + j));
+      pixels.data.set(WARM[Math.round(255 * Math.sqrt(weights[j] / most))], 4 * (i * n + j));
   }
   pen.putImageData(pixels, 0, 0);
 }

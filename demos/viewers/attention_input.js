@@ -57,6 +57,7 @@ function place() { // the controls of this model
 Paint.follow(root, () => {
   stop();
   model = null;
+  matrix = "";
 }, (value, loaded) => {
   image = loaded.image;
   model = { ...value, ...loaded.arrays };

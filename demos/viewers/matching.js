@@ -53,14 +53,14 @@ function table(title, values, rows, pairs, unit) {
     const row = body.insertRow();
     row.append(node("th", q + 1, { scope: "row" }));
     values[q].forEach((value, t) => {
-      const cell = row.insertCell(), [r, g, b] = Paint.colour(high > low ? (value - low) / (high - low) : 0);
+      const cell = row.insertCell(), colour = Paint.colour(high > low ? (value - low) / (high - low) : 0);
       cell.textContent = value.toFixed(2);
-      cell.style.background = `rgb(${r},${g},${b})`;
-      cell.style.color = r * .3 + g * .59 + b * .11 > 125 ? "#000" : "#fff";
+      cell.style.background = `rgb(${colour.join(",")})`;
+      cell.style.color = Paint.ink(colour);
       if (pairs[t] === q) cell.dataset.pair = "true";
     });
   }
-  const scroll = node("div", "", { className: "mt-scroll" });
+  const scroll = node("div", "", { className: "mt-scroll", tabIndex: 0 });
   scroll.append(body);
   figure.append(node("figcaption", title + unit), scroll);
   return figure;

@@ -1,10 +1,10 @@
 // The receptive field view. Python sends chains, and for each measured layer the gradient of one
-// unit as bytes; the arithmetic and the drawing are done here.
+// unit as bytes; the arithmetic and the drawing are done here. Another unit is a run of the lesson.
 const find = (name) => element.querySelector(".rf-" + name);
 const root = element.querySelector(".rf");
 const SIDE = 480, OWN = "own", LIMITS = { kernel: [1, 64], stride: [1, 32], dilation: [1, 32] };
 let model = null, image = null;
-const at = { chain: "", steps: [], side: 224, row: 0, x: .5, y: .5, layer: 0 };
+const at = { chain: "", steps: [], side: 224, row: 0, x: .5, y: .5, layer: 0, unit: null };
 
 // ---- arithmetic, as in core.nets.chains
 function fields(steps, side) {
@@ -59,6 +59,8 @@ function drawPicture(all) {
   pen.fillStyle = "#ff7c00"; pen.strokeStyle = "#000"; pen.lineWidth = 1.5;
   pen.beginPath(); pen.arc(chosen.x * scale, chosen.y * scale, 5, 0, 7); pen.fill(); pen.stroke();
 }
+const gridOf = (name) => model.units.find((one) => one.name === name).grid;
+const placeOf = (unit) => `row ${unit.row + 1}, column ${unit.column + 1}`;
 function drawMeasured() {
   const one = model.measured[at.layer], s = model.side, inner = Paint.sized(document.createElement("canvas"), s);
   const pixels = inner.createImageData(s, s);
@@ -69,14 +71,19 @@ function drawMeasured() {
   inner.putImageData(pixels, 0, 0);
   const pen = Paint.picture(find("measured"), image, SIDE);
   pen.drawImage(inner.canvas, 0, 0, SIDE, SIDE);
-  const scale = SIDE / s;
+  const scale = SIDE / s, { name, row, column } = at.unit, [rows, columns] = gridOf(name);
   if (one.box) outline(pen, one.box, scale, 2);
   if (one.square) outline(pen, one.square, scale, 1.5, [6, 4]);
+  const waits = name !== one.name || row !== one.row || column !== one.column;
+  if (waits) Paint.mark(pen, rows, columns, row * columns + column);
   const field = one.box ? (one.field === null ? "the whole picture" : `${one.field} x ${one.field} pixels`) : "not known for this network";
   const share = one.held ? ` Nine tenths of the gradient lie in a square of ${one.held} pixels (dashed).` : " The unit is off, so no pixel counts.";
-  find("found").textContent = `Measured: how much each pixel counts for the unit in the middle of ${one.name} (${one.kind}). Field by arithmetic: ${field}.${share}` +
+  find("found").textContent = waits ? `Measuring the unit in ${placeOf(at.unit)} of ${name}.`
+    : `Measured: how much each pixel counts for the unit in ${placeOf(one)} of ${name} (${one.kind}), a map of ${rows} x ${columns}. Field by arithmetic: ${field}.${share}` +
     (model.aside && one.box ? " Squeeze-and-excitation lets it see a mean of the rest." : "");
-  for (const button of find("layers").children) Paint.pressed(button, Number(button.dataset.layer) === at.layer);
+  find("any").value = name;
+  for (const button of find("layers").children) Paint.pressed(button, !waits && Number(button.dataset.layer) === at.layer);
+  root.dataset.measured = waits ? "" : [name, row, column].join(" ");
 }
 const sizeText = (field) => (field.size === Infinity ? "all" : String(field.size));
 function draw() {

@@ -24,21 +24,27 @@ class ReceptiveFieldView(view.View):
 
 
 def packed(
-    rgb: images.RGB, found: Footprints, title: str, presets: Sequence[Preset], most: int
+    rgb: images.RGB,
+    found: Footprints,
+    presets: Sequence[Preset],
+    most: int,
+    chosen: Footprint | None = None,
 ) -> dict[str, Any]:
     """The value of a `ReceptiveFieldView`.
 
     Args:
         rgb: (H, W, 3) uint8, the picture that `found` belongs to.
-        title: of the checkpoint.
         most: layers that a chain may have.
+        chosen: the footprint of one more unit, which is shown first.
     """
+    title = found.title
     chains = [_chain(one.key, one.title, one.side, one.about, one.steps) for one in presets]
     if found.steps:
         about = f"The convolutions and pools of {title}, as they are in memory."
         own = _chain("own", f"{title} (this checkpoint)", found.side, about, found.steps)
         chains.insert(0, own)
-    maps = np.stack([_bytes(one.weights) for one in found.layers])
+    shown = [*found.layers, *([] if chosen is None else [chosen])]
+    maps = np.stack([_bytes(one.weights) for one in shown])
     return {
         **view.packed("footprints", {"maps": maps}),
         "picture": view.seen(rgb, found.seen),
@@ -46,7 +52,9 @@ def packed(
         "aside": found.looks_aside,
         "most": most,
         "chains": chains,
-        "measured": [_measured(one) for one in found.layers],
+        "measured": [_measured(one) for one in shown],
+        "chosen": chosen is not None,
+        "units": [{"name": one.name, "kind": one.kind, "grid": one.grid} for one in found.units],
     }
 
 
@@ -79,6 +87,9 @@ def _measured(one: Footprint) -> dict[str, Any]:
     return {
         "name": one.name,
         "kind": one.kind,
+        "row": one.row,
+        "column": one.column,
+        "grid": list(one.grid),
         "field": size,
         "box": one.box and list(one.box),
         "held": one.side,

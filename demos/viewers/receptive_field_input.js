@@ -72,7 +72,7 @@ root.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button || !model) return;
   if (button.dataset.row) { at.row = Number(button.dataset.row); draw(); }
-  if (button.dataset.layer) { at.layer = Number(button.dataset.layer); drawMeasured(); }
+  if (button.dataset.layer) show(Number(button.dataset.layer));
   if (button.dataset.away) {
     at.steps.splice(Number(button.dataset.away), 1);
     edited(); rows(); draw();
@@ -90,6 +90,36 @@ root.addEventListener("click", (event) => {
     edited(); rows(); draw();
   }
 });
+// ---- the measured unit
+let asking = 0;
+function show(layer) { // one that has been measured
+  clearTimeout(asking);
+  at.layer = layer;
+  at.unit = model.measured[layer];
+  drawMeasured();
+}
+function measure(name, row, column, pause) { // any other one, after a pause in which it may still move
+  const known = model.measured.findIndex((one) => one.name === name && one.row === row && one.column === column);
+  if (known >= 0) return show(known);
+  clearTimeout(asking);
+  at.unit = { name, row, column };
+  drawMeasured();
+  asking = setTimeout(() => Paint.ask(element, "receptive-field", "unit", `${name} ${row + 1} ${column + 1}`), pause);
+}
+const units = () => {
+  if (!model) return null;
+  const [rows, columns] = gridOf(at.unit.name);
+  return { rows, columns, cell: at.unit.row * columns + at.unit.column };
+};
+Paint.pick(find("measured"), units, (cell) => {
+  const { columns } = units();
+  measure(at.unit.name, Math.floor(cell / columns), cell % columns, 400);
+});
+find("any").addEventListener("change", (event) => { // the unit at the same place of that layer
+  const [old, now] = [at.unit.name, event.target.value].map(gridOf);
+  const moved = (index, i) => Math.floor((index + .5) * now[i] / old[i]);
+  measure(event.target.value, moved(at.unit.row, 0), moved(at.unit.column, 1), 0);
+});
 find("picture").addEventListener("click", (event) => {
   const box = event.target.getBoundingClientRect();
   [at.x, at.y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
@@ -102,18 +132,23 @@ find("picture").addEventListener("keydown", (event) => {
   [at.x, at.y] = [at.x + step[0] / 28, at.y + step[1] / 28].map((v) => Math.min(1, Math.max(0, v)));
   draw();
 });
-Paint.follow(root, () => { model = null; }, (value, got) => {
+Paint.follow(root, () => { clearTimeout(asking); model = null; }, (value, got) => {
   image = got.image;
+  const steps = JSON.stringify(at.chain === OWN ? at.own : null);
   model = { ...value, ...got.arrays };
   const option = (one) => make("option", { value: one.key, textContent: one.title });
   find("preset").replaceChildren(...model.chains.map(option), option({ key: "yours", title: "Your own" }));
   find("layers").replaceChildren(...model.measured.map((one, layer) => {
-    const button = make("button", { type: "button", className: "pv-btn", textContent: one.name });
+    const own = value.chosen && layer === model.measured.length - 1;
+    const button = make("button", { type: "button", className: "pv-btn", textContent: own ? `${one.name}, ${placeOf(one)}` : one.name });
     button.dataset.layer = layer;
     return button;
   }));
-  at.layer = Math.min(model.measured.length - 1, Math.max(at.layer, Math.floor(model.measured.length / 2)));
-  const kept = at.chain && at.chain !== OWN && at.steps.length; // an edited chain stays with a new picture
+  find("any").replaceChildren(...model.units.map((one) => make("option", { value: one.name, textContent: `${one.name}, ${one.grid.join(" x ")}` })));
+  at.own = model.chains.find((one) => one.key === OWN)?.steps;
+  // A chain stays with a new picture, and the checkpoint's own with a new unit.
+  const kept = at.steps.length && (at.chain === OWN ? steps === JSON.stringify(at.own) : at.chain);
   if (kept) { find("preset").value = at.chain; rows(); draw(); } else load(model.chains[0].key);
-  drawMeasured();
+  const last = model.measured.length - 1;
+  show(value.chosen ? last : Math.min(last, Math.max(at.layer, Math.floor((last + 1) / 2))));
 });

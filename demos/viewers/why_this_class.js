@@ -106,17 +106,10 @@ function place() { // the figures and buttons of this model
   find("said").textContent = `What counts for “${model.label}” (${share(model.probability)})`;
   find("about").textContent = model.about;
 }
-function ask(label) { // the class box of the lesson, and a run
-  const lesson = element.closest("[id^=lesson-]:not([id$=-view])") || document;
-  const box = lesson.querySelector("#lesson-why-this-class-label :is(input, textarea)");
-  box.value = label;
-  box.dispatchEvent(new Event("input", { bubbles: true }));
-  setTimeout(() => lesson.querySelector("#lesson-why-this-class-refresh").click(), 50); // once Gradio has the text
-}
 root.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button || !model) return;
-  if (button.dataset.label) ask(button.dataset.label);
+  if (button.dataset.label) Paint.ask(element, "why-this-class", "label", button.dataset.label);
   if (button.dataset.method) { at.method = Number(button.dataset.method); draw(); }
 });
 find("opacity").addEventListener("input", (event) => { at.opacity = Number(event.target.value); draw(); });
