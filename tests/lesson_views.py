@@ -31,7 +31,8 @@ def opened(page: Any, key: str, view: str, again: bool = False) -> Iterator[Any]
     page.wait_for_function(f"document.querySelector('#lesson-{key} .{view}')?.dataset.drawn")
     with nullcontext() if again else silent(page):
         yield found
-    assert faults(page, f"#lesson-{key}") == []
+    found_faults = faults(page, f"#lesson-{key}")
+    assert not found_faults, found_faults
     fold.first.click()  # closed, it does not run with the next test
 
 

@@ -4,10 +4,8 @@
   const PLACES = ':is(.lessons, .card) :is(pre, div[class$="scroll"], .cm-scroller)';
   let waiting = 0;
   function found() {
-    for (const one of document.querySelectorAll(PLACES)) {
-      const scrolls = one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight;
-      one.tabIndex = scrolls ? 0 : -1;
-    }
+    for (const one of document.querySelectorAll(PLACES))
+      if (one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight) one.tabIndex = 0;
   }
   function soon() {
     clearTimeout(waiting);
