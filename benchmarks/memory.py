@@ -37,7 +37,7 @@ SMALL = 320
 # The other arguments, and a result's memory in multiples of the picture's.
 ENDPOINTS: dict[str, tuple[list[Any], float]] = {
     "classify": (["auto", 5, 1.0], 0),
-    "detect": (["auto", 0.7], 1),
+    "detect": (["auto", 0.7, ""], 1),
     "segment": ([[[200, 200, 1]], None, "auto", True], 1),
     "segment_everything": (["auto", 4], 1),
     "reconstruct": (["auto", 0.75, 0], 0),

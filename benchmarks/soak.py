@@ -42,7 +42,7 @@ STORE_MB = 64  # small, to be full before the second minute: a filling cache is 
 ROUND: tuple[tuple[str, list[Any], int], ...] = (
     ("classify", ["auto", 5, 1.0], 480),
     ("segment", [[[20, 20, 1]], None, "auto", True], 320),
-    ("detect", ["auto", 0.7], 240),
+    ("detect", ["auto", 0.7, ""], 240),
     ("classify", ["auto", 3, 2.0], 64),
     ("reconstruct", ["auto", 0.75, 0], 320),
     ("denoise", ["auto", 20], 96),
