@@ -41,7 +41,7 @@ from core.images import MAX_BYTES
 from core.settings import get_settings
 from core.sources import downloads, resolver
 from demos import _page
-from demos.gradio_patches import queue, sessions, share, tree
+from demos.gradio_patches import queue, sessions, share
 from demos.server import basic, gate, guard, http, mcp, pages
 from demos.shell import elsewhere, owner, preview, ui, zero
 
@@ -98,7 +98,7 @@ def launch(page: _page.Page, **overrides: Any) -> Any:
         # all visitors would be one, with one rate limit and each other's uploads. Only the proxies
         # are trusted: addresses forged by a visitor precede the one that the proxies saw.
         os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE_NETWORKS)
-    routes = [Route("/healthz", healthz), *tree.routes()]
+    routes = [Route("/healthz", healthz)]
     if settings.login is None:  # plain routes have no login; the API's /status does
         routes.append(Route("/status", meter))
     rules = guard.Rules(

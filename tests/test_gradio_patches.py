@@ -13,7 +13,7 @@ from gradio import queueing, state_holder
 from packaging.requirements import Requirement
 
 from demos import _page
-from demos.gradio_patches import check, tree
+from demos.gradio_patches import check
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -83,41 +83,3 @@ def test_the_start_names_all_that_is_missing_and_not_the_first_alone():
     assert done.returncode == 1
     said = done.stderr.strip().splitlines()[-1]
     assert "queueing.Event (" in said and "state_holder.StateHolder (" in said, done.stderr
-
-
-SAME = """([theirs, ours]) => {
-  const find = (script) => new Function(script + "; return NAME");
-  const [walk, way] = [theirs, ours].map((script) => find(script)());
-  let asked = 0;
-  const both = (root) => {
-    for (let id = 0; id < 20; id++) {
-      if (walk(root, id) !== way(root, id)) throw Error(`another node for ${id}`);
-      asked += walk(root, id) !== null;
-    }
-  };
-  const leaf = (id) => ({ id, children: [] });
-  const tabs = { id: 1, children: [leaf(2), { id: 3, children: [leaf(4), leaf(5)] }, { id: 6 }] };
-  const root = { id: 0, children: [tabs, leaf(7)] };
-  both(root);
-  tabs.children.reverse();  // the ways lead to others now
-  both(root);
-  tabs.children.splice(0, 1);  // or to none
-  both(root);
-  root.children = [leaf(7), { id: 8, children: [tabs] }];
-  both(root);
-  both({ id: 0, children: [leaf(4)] });  // another page
-  return asked;
-}"""
-
-
-@pytest.mark.browser
-@pytest.mark.slow
-def test_a_component_is_found_by_its_way_as_by_gradios_walk(browser):
-    (route,) = tree.routes()
-    script = (tree.ASSETS / Path(route.path).name).read_text("utf-8")
-    walk = tree._WALK.search(script)
-    name, ours = walk["name"], tree.replaced(walk[0])
-    page = browser.new_page()
-    said = SAME.replace("NAME", name)
-    assert page.evaluate(said, [walk[0], ours]) > 25
-    assert tree.replaced(script + walk[0]) is None and tree.replaced("") is None
