@@ -436,8 +436,8 @@ _BY_KEY = {checkpoint.key: checkpoint for checkpoint in CATALOGUE}
 
 
 def by_key(key: str) -> Checkpoint | None:
-    """The catalogue's checkpoint of that key; None where there is none."""
-    return _BY_KEY.get(key)
+    """The catalogue's checkpoint of that key; None where there is none, or for what is no text."""
+    return _BY_KEY.get(key) if isinstance(key, str) else None
 
 
 def of_task(task: Task) -> tuple[Checkpoint, ...]:
