@@ -44,7 +44,9 @@ def _run(picture: images.Picture, checkpoint: str, model: str) -> tuple[str, Any
 
 def _fetch(model: str) -> str:
     """Start the download of the model that is chosen, of DINO if none is, or say how far it is."""
-    return lesson_parts.fetched(_FIRST if model == _CHOSEN else model)
+    wanted = _FIRST if model == _CHOSEN else model
+    offered = wanted in [key for _, key in _choices()]  # no others, of any size, for the asking
+    return lesson_parts.fetched(wanted if offered else "")
 
 
 def _code(picture: images.Picture, checkpoint: str, model: str) -> str:

@@ -35,14 +35,17 @@ def _parsed(unit: str) -> tuple[str, int, int]:
     Raises:
         InputError: it is another text.
     """
-    if not unit.strip():
+    refused = InputError('Write a layer, a row and a column, such as "blocks.1 5 7".')
+    if not isinstance(unit or "", str):
+        raise refused
+    if not (unit or "").strip():
         return "", -1, -1
     layer, *place = unit.split()
     if not place:
         return layer, -1, -1
     numbers = [int(one[:9]) for one in place if one.isascii() and one.isdecimal()]
     if len(place) != 2 or len(numbers) != 2 or min(numbers) < 1:
-        raise InputError('Write a layer, a row and a column, such as "blocks.1 5 7".')
+        raise refused
     return layer, numbers[0] - 1, numbers[1] - 1
 
 

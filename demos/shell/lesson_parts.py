@@ -9,6 +9,7 @@ import gradio as gr
 
 from core import images
 from core.checkpoints import Task, by_key
+from core.errors import InputError
 from core.sources import downloads, resolver
 from demos.shell import picker, ui
 from demos.shell.file_in import FileIn
@@ -68,9 +69,14 @@ def other_model(asked: str, used: str, task: Task, reason: str) -> str:
 
 
 def fetched(key: str) -> str:
-    """Start the download of a checkpoint for a lesson, or say how far it is."""
+    """Start the download of a checkpoint for a lesson, or say how far it is.
+
+    Raises:
+        InputError: there is none of that key.
+    """
     one = by_key(key)
-    assert one is not None, key
+    if one is None:
+        raise InputError("There is no such checkpoint; choose one of the list.")
     if resolver.is_ready(one):
         return f"{one.title} is here; press Refresh to look inside it."
     job = downloads.of(key)
