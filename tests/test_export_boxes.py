@@ -148,7 +148,7 @@ def test_the_tab_makes_files_of_the_boxes_that_are_shown():
     picture = images.picture(EXAMPLES / "astronaut.jpg")
     found = predict(picture, "auto", 0.1)
     assert len(found.labels) > 2
-    said, paths = detect._files(picture, "auto", 0.1, "[0, 2, 999]")
+    said, paths = detect._files(picture, "auto", 0.1, "", "[0, 2, 999]")
     assert said == ""
     names = {Path(path).name for path in paths}
     assert {"boxes.zip", "coco.json", "boxes.csv", "data.yaml", "picture.txt"} <= names
@@ -156,15 +156,15 @@ def test_the_tab_makes_files_of_the_boxes_that_are_shown():
     [table] = [path for path in paths if path.endswith("boxes.csv")]
     rows = list(csv.DictReader(io.StringIO(Path(table).read_text("utf-8"))))
     assert [row["label"] for row in rows] == [found.labels[0], found.labels[2]]
-    prompts = detect._boxes(picture, "auto", 0.1, "[2]")
+    prompts = detect._boxes(picture, "auto", 0.1, "", "[2]")
     assert [one["name"] for one in prompts.objects] == [found.labels[2]]
     for shown, said in (("[]", "hidden"), ("{}", "hidden"), ("[1", "again"), ("[null]", "again")):
         with pytest.raises(InputError, match=said):
-            detect._files(picture, "auto", 0.1, shown)
+            detect._files(picture, "auto", 0.1, "", shown)
     with pytest.raises(InputError, match="lower it"):
-        detect._files(picture, "auto", 1.0, "[]")
+        detect._files(picture, "auto", 1.0, "", "[]")
     with pytest.raises(InputError, match="Choose a picture"):
-        detect._files(None, "auto", 0.3, "[]")
+        detect._files(None, "auto", 0.3, "", "[]")
 
 
 def test_several_pictures_with_one_that_is_broken():
@@ -177,7 +177,7 @@ def test_several_pictures_with_one_that_is_broken():
         for name in ("hopper.jpg", "chelsea.jpg")
     ]
     broken = replace(_refused("This file is <b>broken</b>."), name="x.png")
-    *steps, (said, shown, file) = many._run([good[0], broken, good[1]], "auto", 0.3)
+    *steps, (said, shown, file) = many._run([good[0], broken, good[1]], "auto", 0.3, "")
     assert [len(pictures) for _, pictures, _ in steps] == [1, 1, 2]
     assert "2 pictures" in said and "x.png: This file is &lt;b&gt;broken" in said
     assert [caption.rpartition(", ")[2] for _, caption in shown] == ["hopper.jpg", "chelsea.jpg"]
@@ -191,4 +191,4 @@ def test_several_pictures_with_one_that_is_broken():
         ([broken] * 101, "most 100"),
     ):
         with pytest.raises(InputError, match=words):
-            list(many._run(pictures, "auto", 0.3))
+            list(many._run(pictures, "auto", 0.3, ""))
