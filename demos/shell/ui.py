@@ -188,7 +188,7 @@ def dotted(markup: Sequence[str], facts: Sequence[str]) -> str:
 def info_html(info: RunInfo, *more: str) -> str:
     """The chip under an output: the checkpoint and the total time, or that the answer was kept; it
     expands to further facts and the time of each stage."""
-    times = [f"{name} {_duration(s)}" for name, s in info.seconds.items() if s >= 0.0005]
+    times = [f"{name} {duration(s)}" for name, s in info.seconds.items() if s >= 0.0005]
     cached = [f"{name} {state}" for name, state in info.cache.items()]
     facts = [
         f"trained on {info.trained_on}" if info.trained_on else "",
@@ -201,7 +201,7 @@ def info_html(info: RunInfo, *more: str) -> str:
     known = by_key(info.checkpoint)
     name = tiered(known.title if known else info.checkpoint, info.tier)
     kept = info.cache.get("output") == "hit"  # "0 ms" would look like an error
-    spent = "kept from before" if kept else _duration(sum(info.seconds.values()))
+    spent = "kept from before" if kept else duration(sum(info.seconds.values()))
     return note + chip(dotted(name, [*more, spent]), dotted([], facts))
 
 
@@ -213,7 +213,8 @@ def chip(head: str, rest: str) -> str:
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: "315 ms" or "1.92 s"."""
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core import images
+from demos.shell import ui
 from demos.viewers import view
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _plain(one: Answer, width: int, height: int) -> dict[str, Any]:
         "facts": [
             ["Parameters", f"{one.params / 1e6:.3g} M"],
             ["Multiply-adds", f"{one.macs / 1e9:.3g} G"],
-            ["Time of the pass", f"{1000 * one.seconds:.3g} ms"],
+            ["Time of the pass", ui.duration(one.seconds)],
             ["Published", one.info.metric or "no figure"],
         ],
         "note": one.info.note,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core import images
+from demos.shell import ui
 from demos.viewers import view
 from demos.viewers.matching import shown
 
@@ -56,7 +57,7 @@ def _plain(one: Answer) -> dict[str, Any]:
         "labels": list(one.labels),
         "facts": [
             ["Parameters", params],
-            ["Time of the pass", f"{1000 * one.seconds:.3g} ms"],
+            ["Time of the pass", ui.duration(one.seconds)],
             ["Benchmark", one.info.metric or "no figure"],
             ["NMS", "needed" if one.needs_nms else "not needed"],
             ["Licence", one.licence],
