@@ -15,7 +15,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from core import classify, detect, images, segment
@@ -84,8 +83,7 @@ def answers(photograph: Photograph, folder: Path, detector: str) -> Answers:
         label == photograph.voc and x1 <= x <= x2 and y1 <= y <= y2
         for label, (x1, y1, x2, y2) in zip(boxes.labels, boxes.boxes, strict=True)
     ]
-    masks = segment.predict(rgb, [[x, y, 1]], checkpoint="segment-starter")
-    mask = masks.masks[int(np.argmax(masks.scores))]
+    mask = segment.predict(rgb, [[x, y, 1]], checkpoint="segment-starter").best
     return Answers(
         three,
         any(name in label.lower() for label in three for name in right),

@@ -26,6 +26,7 @@ Loader = Literal["timm", "torchvision", "trunk", "transformers", "sam", "head", 
 Tier = Literal["full", "package", "starter", "own"]
 
 WORDS = "grounding-dino"  # the architecture that finds what a text names
+MOST_LETTERS = 1000  # of that text
 
 
 @dataclass(frozen=True, slots=True)

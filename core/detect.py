@@ -106,7 +106,7 @@ def predict(
     picture = images.picture(image)
     transforms.refuse_narrow(*picture.size)
     said = phrases.words(words)
-    if not said and _finds_words(checkpoint):
+    if not said and resolver.finds_words(checkpoint):
         raise phrases.no_words()  # before anything is downloaded
     found, _ = _inside(picture, checkpoint, progress, said=said)
     boxes, scores, labels = found.named(threshold)
@@ -156,12 +156,8 @@ def recorded(
     return _inside(picture, checkpoint, progress, name, compute, accepts)
 
 
-def _finds_words(checkpoint: str) -> bool:
-    return checkpoint != "auto" and resolver.find(checkpoint, "detect").words
-
-
 def _refuse_words(checkpoint: str) -> None:
-    if _finds_words(checkpoint):
+    if resolver.finds_words(checkpoint):
         raise InputError(
             "This checkpoint finds what you type, and has no classes to look into; choose another."
         )

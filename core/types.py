@@ -138,6 +138,12 @@ class Masks:
             _check(self.stability.shape == self.scores.shape, f"stability {self.stability.shape}")
         _check(len(self.names) in (0, len(self.masks)), f"{len(self.names)} names")
 
+    @property
+    def best(self) -> NDArray[np.bool_]:
+        """(H, W) bool: the mask with the highest predicted IoU."""
+        found: NDArray[np.bool_] = self.masks[int(self.scores.argmax())]
+        return found
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassMap:

@@ -25,6 +25,7 @@ from cachetools import LRUCache
 
 from core import images
 from core.errors import Busy
+from core.serving import backends
 from core.serving.backends import Call, Outcome
 from scale import cluster
 from scale.replica import Sent
@@ -110,19 +111,13 @@ class Ray:
                 return (yield from self._job(replica, given))
 
     def _job(self, replica: Any, call: Call) -> Generator[Any, None, Any]:
-        job, ended = uuid.uuid4().hex, False
+        job = uuid.uuid4().hex
         outcomes = replica.steps.options(num_returns="streaming").remote(call, job)
         try:
-            for one in outcomes:
-                outcome: Outcome = self._ray.get(one)
-                ended = outcome.last
-                value = outcome.value()
-                if ended:
-                    return value
-                yield value
-        finally:
-            if not ended:  # cancelled, or lost
-                replica.stop.remote(job)
+            return (yield from backends.values(map(self._ray.get, outcomes)))
+        except (GeneratorExit, *self._lost):  # cancelled, or it may still run
+            replica.stop.remote(job)
+            raise
 
     def _attempts(self, call: Call) -> Iterator[AbstractContextManager[tuple[Any, Call]]]:
         """A replica and what to send it, until one has answered."""

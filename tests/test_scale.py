@@ -56,11 +56,8 @@ class Elsewhere:
 
     def steps(self, call):
         self.called.append(call.name)
-        for outcome in backends.steps(pickle.loads(pickle.dumps(call))):
-            value = pickle.loads(pickle.dumps(outcome)).value()
-            if outcome.last:
-                return value
-            yield value
+        outcomes = backends.steps(pickle.loads(pickle.dumps(call)))
+        return (yield from backends.values(pickle.loads(pickle.dumps(o)) for o in outcomes))
 
     def status(self):
         return [{"name": "replica-0"}]

@@ -292,8 +292,7 @@ def _object(
     """
     if given is None:
         height, width = picture.size
-        found = segment.predict(picture, [[width / 2, height / 2, 1]])
-        given = found.masks[int(found.scores.argmax())]
+        given = segment.predict(picture, [[width / 2, height / 2, 1]]).best
     elif given.shape != picture.size:
         raise InputError(
             f"The mask has {given.shape} pixels and the picture {picture.size}; they must be equal."

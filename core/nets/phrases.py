@@ -18,12 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.checkpoints import WORDS
+from core.checkpoints import MOST_LETTERS, WORDS
 from core.errors import CheckpointError, DamagedFile, InputError
 
 KIND = WORDS  # as config.json names it
 FILES = ("tokenizer.json", "tokenizer_config.json")
-MOST_LETTERS = 1000
 TEXT_THRESHOLD = 0.25  # the library's own: a token that scores less is not part of a box's label
 Named = tuple[NDArray[np.float32], NDArray[np.float32], tuple[str, ...]]
 

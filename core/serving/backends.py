@@ -24,12 +24,10 @@ RUNS = {("image", "images.ImageLike"), ("checkpoint", "str")}
 #: What these modules compute for a picture is costly and kept, so that all calls for a picture
 #: should run in one place.
 STICKY = {
-    f"core.{name}"
-    for name in (
-        "segment",
-        *(f"lessons.{name}" for name in ("encoder_features", "prompt_to_mask")),
-        "lessons.which_click_helped",
-    )
+    "core.segment",
+    "core.lessons.encoder_features",
+    "core.lessons.prompt_to_mask",
+    "core.lessons.which_click_helped",
 }
 _log = logging.getLogger(__name__)
 
@@ -103,6 +101,15 @@ def stop() -> None:
     for name, (module, function) in _originals.items():
         setattr(module, name.rpartition(".")[2], function)
     _originals.clear()
+
+
+def values(outcomes: Iterable[Outcome]) -> Generator[Any, None, Any]:
+    """The steps of a job, and its result, of what `steps` gave where it was carried out."""
+    for outcome in outcomes:
+        value = outcome.value()
+        if outcome.last:
+            return value
+        yield value
 
 
 def sent() -> set[str]:

@@ -129,6 +129,15 @@ def find(key: str, task: Task) -> Checkpoint:
     raise InputError(f"{what}; choose auto, {known}.")
 
 
+def finds_words(key: str) -> bool:
+    """Whether that detector finds what the user types; "auto" stands for none that does.
+
+    Raises:
+        InputError, CheckpointError: as `find`.
+    """
+    return key != "auto" and find(key, "detect").words
+
+
 def of_task(task: Task) -> list[Checkpoint]:
     """What a person can pick for a task: starters, packages, full ones, own ones."""
     return [*checkpoints.of_task(task), *(c for c in _own() if c.task == task)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core import export, export_boxes, images
+from core.checkpoints import MOST_LETTERS
 from core.errors import InputError
 from core.imaging import draw
 from core.sources import resolver
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = ("chelsea.jpg", "astronaut.jpg", "hopper.jpg", "coffee.jpg")
 WORTH_A_LOOK = 0.05  # a box with a lower score is noise
-MOST_LETTERS = 1000  # of the words to look for
 LISTED = 24  # classes shown at once; more are folded
 HINT = (
     "The starters know 20 everyday classes: people, animals, vehicles, furniture, bottles, plants "
@@ -136,7 +136,7 @@ def _run(
 
 def _words_field(checkpoint: str) -> Any:
     """Shown for a checkpoint that finds what is typed."""
-    return gr.Textbox(visible=checkpoint != "auto" and resolver.find(checkpoint, "detect").words)
+    return gr.Textbox(visible=resolver.finds_words(checkpoint))
 
 
 def _files(

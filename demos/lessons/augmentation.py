@@ -177,9 +177,7 @@ def augmentation(
 
         if not isinstance(points, list):
             raise InputError("points must be a list of [x, y, label].")
-
-        objects = segment.predict(rgb, points)
-        mask = objects.masks[int(objects.scores.argmax())]
+        mask = segment.predict(rgb, points).best
     found = _bench(
         rgb,
         checkpoint,

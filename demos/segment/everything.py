@@ -6,6 +6,7 @@ The canvas shows the masks as they arrive; clicking one turns it into an object.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import secrets
 import time
@@ -57,23 +58,16 @@ def build(
             )
         own = gr.Checkbox(True, label="Use checkpoint defaults", elem_id="everything-own")
         with gr.Row():
-            iou = gr.Slider(
-                0,
-                1,
+            minimum = functools.partial(gr.Slider, 0, 1, step=0.01, visible=False)
+            iou = minimum(
                 0.88,
-                step=0.01,
                 label="Minimum predicted IoU",
                 info="The model's guess of how well each mask fits, as overlap from 0 to 1.",
-                visible=False,
             )
-            stable = gr.Slider(
-                0,
-                1,
+            stable = minimum(
                 0.95,
-                step=0.01,
                 label="Minimum stability",
                 info="How little a mask changes when its threshold moves, 0 to 1.",
-                visible=False,
             )
         only = gr.Checkbox(
             True,

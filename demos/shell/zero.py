@@ -64,11 +64,7 @@ class ZeroGpu:
 
     def steps(self, call: Call) -> Generator[Any, None, Any]:
         """See `Backend`."""
-        for outcome in self._steps(_ready(call)):
-            value = outcome.value()
-            if outcome.last:
-                return value
-            yield value
+        return (yield from backends.values(self._steps(_ready(call))))
 
     def status(self) -> list[dict[str, Any]]:
         """None: the process of a call ends with it."""
