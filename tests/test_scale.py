@@ -361,15 +361,16 @@ def test_replicas_answer_as_this_process_does(ray):
 
 @pytest.mark.slow
 def test_a_job_and_a_lesson_run_on_a_replica(ray):
-    here, seen = restore.denoise(CAT), []
+    large, seen = np.tile(images.read(CAT), (2, 2, 1)), []  # several tiles
+    here = restore.denoise(large)
     misses = runtime.models().stats()["misses"]
     backends.use(page.Ray(), elsewhere.modules())
-    there = runtime.finish(noted(restore.steps("denoise", CAT), seen))
+    there = runtime.finish(noted(restore.steps("denoise", large), seen))
     assert seen == sorted(seen) and len(seen) > 1
     assert np.abs(there.image.astype(int) - here.image).mean() < 1
     assert attention.look(CAT).weights(0, 0).sum(1) == pytest.approx(1, abs=1e-5)
     assert runtime.models().stats()["misses"] == misses, "nothing is loaded here"
-    steps = restore.steps("denoise", CAT)
+    steps = restore.steps("denoise", large)
     next(steps)
     steps.close()
     deadline = time.monotonic() + PATIENCE
