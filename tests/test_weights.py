@@ -406,7 +406,7 @@ def test_a_cached_file_that_was_altered_is_fetched_again(server, monkeypatch, pi
     sha256 = server.put(REPO, "model.safetensors", CONTENT)
     catalogue(monkeypatch, replace(FULL, sha256=sha256 if pinned else None))
     blob = resolve().path.resolve()
-    blob.write_bytes(b"x" + CONTENT[1:])
+    blob.write_bytes(bytes([CONTENT[0] ^ 1]) + CONTENT[1:])
     os.utime(blob, ns=(1, 1))
     found = resolve("auto")
     assert found.tier == "starter" and not blob.exists()
