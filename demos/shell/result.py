@@ -30,6 +30,12 @@ class Refused:
     sentence: str
 
 
+class Partial(tuple[Any, ...]):
+    """Outputs that a handler of `wire` shows while it works on; Cancel clears them."""
+
+    __slots__ = ()
+
+
 class Answer:
     """The result area of a tab: its components, with a status line above them for errors.
 
@@ -131,7 +137,8 @@ class Answer:
             try:
                 for one in _steps(fn, values):
                     still = all(isinstance(part, dict) and part == gr.skip() for part in one)
-                    yield gr.skip() if still else _done(turn), *one
+                    working = "data-working" if isinstance(one, Partial) else ""
+                    yield gr.skip() if still else _done(turn, working), *one
             except Exception as error:
                 if leave:
                     leave(*values)
