@@ -257,3 +257,19 @@ def test_the_lessons_open_on_the_prompts_and_follow_them(hand: Hand) -> None:
     said = page.locator("#lesson-prompt-to-mask-said")
     said.get_by_text("Choose a picture first.").wait_for()
     assert page.locator("#lesson-encoder-features-colours img").count() == 0
+
+
+def test_a_reload_keeps_the_prompts(hand: Hand) -> None:
+    hand.click(1500, 900)
+    hand.act("add-object")
+    hand.drag(1200, 1500, 2600, 2400)
+    drawn = [(one["name"], one["points"], one["box"]) for one in hand.settled()["objects"]]
+    assert len(drawn) == 2
+    names = hand.page.locator("#segment-canvas .pp-objects li").all_inner_texts()
+    hand.sent.clear()
+    hand.page.reload()
+    hand.page.locator("#segment-canvas .pp-objects li").nth(1).wait_for()
+    again = hand.settled()
+    assert again["gesture"] == "preset" and len(again["want"]) == 2
+    assert [(one["name"], one["points"], one["box"]) for one in again["objects"]] == drawn
+    assert hand.page.locator("#segment-canvas .pp-objects li").all_inner_texts() == names

@@ -21,7 +21,7 @@ THUMBNAIL_SIDE = 256
 
 
 def canvas_picture(
-    rgb: images.RGB, *, alt: str = "", objects: Sequence[Mapping[str, Any]] = ()
+    rgb: images.RGB, *, alt: str = "", objects: Sequence[Mapping[str, Any]] = (), of: str = ""
 ) -> dict[str, Any]:
     """A picture to click on, for the `picture` argument of `PointPrompter`.
 
@@ -30,10 +30,12 @@ def canvas_picture(
             coordinates still refer to `rgb`.
         alt: description for screen readers.
         objects: initial objects from `canvas_object`; they trigger `prompt` at once.
+        of: what is the same for the same pixels. With it, the page keeps the prompts over a reload.
     """
     height, width = rgb.shape[:2]
     return {
         "id": secrets.token_hex(8),
+        "of": of,
         "src": served(rgb, SHOWN_SIDE),
         "w": width,
         "h": height,

@@ -54,7 +54,8 @@ function setPicture(next) {
     refresh();
   });
   layout();
-  if ((next.objects || []).length) insertObjects(next.objects, "preset");
+  const come = [...keptObjects(), ...(next.objects || [])];
+  if (come.length) insertObjects(come, "preset");
 }
 function dropSegments() {
   segments = null;

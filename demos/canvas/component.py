@@ -20,6 +20,7 @@ _HERE = Path(__file__).resolve().parent
 # Concatenated, so they share one scope; the last one runs what the others define.
 _SCRIPTS = (
     "state.js",
+    "kept.js",
     "view.js",
     "masks.js",
     "paint.js",

@@ -77,6 +77,7 @@ function show(gesture) {
 function send(gesture) {
   sequence += 1;
   cancelPreview();
+  keepObjects();
   const want = wanted(); // objects without a mask
   if (!want.length) { // nothing to wait for
     shown = sequence;

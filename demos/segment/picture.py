@@ -61,7 +61,10 @@ def load(
             session.gone = True  # drop its work in progress
         height, width = picture.size
         shown = canvas_picture(
-            picture.load(), alt=f"Your picture, {width} by {height} pixels", objects=came
+            picture.load(),
+            alt=f"Your picture, {width} by {height} pixels",
+            objects=came,
+            of=picture.digest,
         )
         session = Session(shown["id"], picture.digest)
         said = canvas_message(shown, "Reading the picture.")

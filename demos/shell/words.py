@@ -18,9 +18,14 @@ TERMS: dict[str, tuple[str, str]] = {
     "softmax": (r"softmax", "turns logits into probabilities that add up to 1"),
     "top-1": (r"top-1", "the share of pictures whose most probable class is the right one"),
     "IoU": (
-        r"m?IoU|NMS",
+        r"[mG]?IoU|NMS",
         "intersection over union, 0 to 1: the area that two boxes or masks share, divided by the "
         "area that they cover together; mIoU is its mean over the classes",
+    ),
+    "GIoU": (
+        "GIoU",
+        "generalised IoU, -1 to 1: IoU minus the empty share of the smallest box around both, so "
+        "that boxes that are far apart differ too",
     ),
     "AP": (
         r"AP(?:50)?",
