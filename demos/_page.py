@@ -52,9 +52,13 @@ class Page(gr.Blocks):
 
     async def preprocess_data(self, *args: Any, **options: Any) -> Any:
         """From JSON to the arguments of a handler."""
-        fn = args[0]
+        fn, given, *more = args
+        if fn.api_visibility == "public" and isinstance(given, list):
+            # Values left out at the end have their defaults, as null has: an endpoint may get
+            # another parameter and answer older callers as before.
+            given = [*given, *[None] * (len(fn.inputs) - len(given))]
         try:
-            values = await super().preprocess_data(*args, **options)
+            values = await super().preprocess_data(fn, given, *more, **options)
         except gr.Error as error:
             error.print_exception = False  # the caller's fault, so not for the log
             if "is not in the list of choices" in error.message:  # it lists Python values

@@ -318,6 +318,9 @@ def check_slots(page: Any) -> None:
         width, height = found.boxes[i, 1, 2:]
         assert found.labels[i][1] in said[name]
         assert said[name].endswith(f"{width:.2f} x {height:.2f}")
+    page.locator("#lesson-slots-code button").first.click()
+    page.locator("#lesson-slots-code").get_by_text("slots").first.wait_for()
+    assert faults(page, "#lesson-slots") == []
 
 
 def check_pointing(page: Any, view: Any, canvas: Any) -> None:

@@ -287,6 +287,12 @@ def test_a_data_url_is_a_picture(caller, head):
     assert said(caller, "classify", json.dumps({"data": [image, "auto", 5, 1]})) is None
 
 
+@pytest.mark.parametrize("given", [["auto", 0.5], ["auto"], []])
+def test_values_left_out_at_the_end_have_their_defaults(caller, given):
+    assert said(caller, "detect", json.dumps({"data": [caller.picture, *given]})) is None
+    assert "picture" in said(caller, "detect", json.dumps({"data": []}))
+
+
 def test_nothing_of_the_server_is_served(caller):
     for path in ("/etc/passwd", "app.py", "../app.py", "core/settings.py", "%2e%2e/app.py"):
         status, text = asked(caller.port, "GET", f"/gradio_api/file={path}")

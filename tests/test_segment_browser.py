@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from core import images
+from tests.accessible import faults
 from tests.browser import chromium, page_of, steady, tab
 from tests.conftest import PATIENCE
 from tests.live import EXAMPLES, hub
@@ -241,6 +242,7 @@ def test_the_lessons_open_on_the_prompts_and_follow_them(hand: Hand) -> None:
     ):
         page.locator(f"#lesson-{key} > button").first.click()
         page.locator(f"#lesson-{key} {what}").first.wait_for()
+        assert faults(page, f"#lesson-{key}") == []
     rows = "document.querySelectorAll('#lesson-which-click-helped tbody tr').length"
     assert page.evaluate(rows) == 1
     hand.canvas.scroll_into_view_if_needed()
