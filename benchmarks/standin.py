@@ -45,6 +45,11 @@ class Classifier(torch.nn.Module):
 class Detector(torch.nn.Module):
     """(B, 3, h, w) -> five confident boxes per picture, in DETR's output format."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = torch.nn.Module()
+        self.model.decoder = torch.nn.Identity()  # it has no layers to read
+
     def forward(self, pixel_values: torch.Tensor) -> Any:
         count = len(pixel_values)
         busy(count)

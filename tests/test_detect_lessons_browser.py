@@ -295,12 +295,12 @@ def mount(page: Any, kind: type[view.View], value: dict[str, Any]) -> None:
         + base64.b64encode(Path(value[name]).read_bytes()).decode()
         for name in ("numbers", "picture")
     }
-    script = "".join(view._text(name) for name in ("paint.js", *kind.scripts))
+    script = "".join(view._text(name) for name in ("paint.js", *kind.scripts)) + ui.COMMON_JS
     page.set_content(f"<style>{view._text('paint.css')}</style>{view._text(kind.markup)}")
     page.evaluate(
         """([script, value, files]) => new Function(
-            "element", "props", "watch", "fileAddress", script
-        )(document.body, { value }, () => {}, (name) => files[name])""",
+            "element", "props", "watch", "files", "fileAddress = (name) => files[name];" + script
+        )(document.body, { value }, () => {}, files)""",
         [script, json.loads(json.dumps(value)), files],
     )
 

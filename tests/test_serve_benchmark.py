@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from benchmarks import driver, goals, networks, on_cpu, on_cuda, on_sim, serve
 from core.settings import get_settings
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def best_of(measure, good, tries=3):
@@ -141,3 +146,19 @@ def test_the_gpu_s_script_runs_without_one(published, tmp_path_factory):
     row = next(line for line in section.lines if line.startswith("| classify | 4 |"))
     *figures, errors = (float(cell) for cell in row.strip("| ").split(" | ")[2:])
     assert all(figure > 0 for figure in figures) and errors == 0
+
+
+def test_the_stand_ins_answer_for_every_task_that_is_measured():
+    code = (
+        "from benchmarks import on_sim, standin; standin.install();"
+        "from core import classify, detect, reconstruct;"
+        "import numpy as np; picture = np.zeros((60, 80, 3), np.uint8);"
+        "assert set(on_sim.ENDPOINTS) == {'classify', 'detect', 'reconstruct'};"
+        "assert len(classify.predict(picture).labels) == 5;"
+        "assert len(detect.predict(picture, threshold=0.3).labels) == 5;"
+        "reconstruct.predict(picture)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -86,7 +86,7 @@ class PointPrompter(gr.HTML):
             label=label,
             html_template=_template(hint),
             css_template=_text("canvas.css"),
-            js_on_load="".join([*(_text(name) for name in _SCRIPTS), ui.FILE_ADDRESS]),
+            js_on_load="".join([*(_text(name) for name in _SCRIPTS), ui.COMMON_JS]),
             apply_default_css=False,
             elem_id=elem_id,
             elem_classes=elem_classes,

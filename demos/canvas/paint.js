@@ -75,7 +75,7 @@ function paintNumbers() { // those of the list, so that objects with the same na
     twice(disc, 1.5);
     context.fillStyle = object.color;
     context.fill(disc);
-    context.fillStyle = inkOn(object.color);
+    context.fillStyle = inkOf(object.color);
     context.fillText(String(object.id), x, y + 0.5);
   });
 }
@@ -90,10 +90,7 @@ function freePlace([x, y], taken) { // there, or as near as no other number is: 
   }
   return [x, y];
 }
-function inkOn(color) { // black or white, whichever contrasts more
-  const linear = [1, 3, 5].map((i) => (parseInt(color.slice(i, i + 2), 16) / 255) ** 2.2);
-  return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.18 ? "#000" : "#fff";
-}
+const inkOf = (color) => inkOn([1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16)));
 function twice(path, line, color = "#fff") { // a light line on a dark one is visible on any picture
   for (const [style, more] of [["rgba(0,0,0,0.65)", 2], [color, 0]]) {
     context.strokeStyle = style;

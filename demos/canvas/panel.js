@@ -77,7 +77,7 @@ function listObjects() {
       .setAttribute("aria-label", `Work on object ${object.id}, ${object.name}`);
     const swatch = row.querySelector(".pp-swatch");
     swatch.textContent = String(object.id);
-    swatch.style.color = inkOn(object.color);
+    swatch.style.color = inkOf(object.color);
     const field = row.querySelector(".pp-name");
     if (document.activeElement !== field) field.value = object.name;
     field.size = clamp(object.name.length, 6, 18);

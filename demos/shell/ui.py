@@ -33,8 +33,8 @@ DEVICE_QUEUE = ("device", get_settings().slots)
 READING_QUEUE = ("reading", max(1, get_settings().slots // 2))
 LONG_QUEUE = ("long", get_settings().long_slots)
 result_path, result_folder = files.result_path, files.result_folder
-# A function for scripts of gr.HTML components: `fileAddress(path)`.
-FILE_ADDRESS = Path(__file__).with_name("file_address.js").read_text(encoding="utf-8")
+# Functions for scripts of gr.HTML components: `fileAddress(path)` and `inkOn([r, g, b])`.
+COMMON_JS = Path(__file__).with_name("common.js").read_text(encoding="utf-8")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _UNEXPECTED = "Something went wrong on our side. Your picture is still here; please try again."

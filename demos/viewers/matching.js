@@ -56,7 +56,7 @@ function table(title, values, rows, pairs, unit) {
       const cell = row.insertCell(), colour = Paint.colour(high > low ? (value - low) / (high - low) : 0);
       cell.textContent = value.toFixed(2);
       cell.style.background = `rgb(${colour.join(",")})`;
-      cell.style.color = Paint.ink(colour);
+      cell.style.color = inkOn(colour);
       if (pairs[t] === q) cell.dataset.pair = "true";
     });
   }

@@ -10,10 +10,6 @@ const Paint = (() => {
     const x = Math.min(1, Math.max(0, value)) * (stops.length - 1), i = Math.min(stops.length - 2, Math.floor(x));
     return stops[i].map((low, c) => Math.round(low + (stops[i + 1][c] - low) * (x - i)));
   }
-  function ink([r, g, b]) { // black or white, whichever contrasts more with a colour (WCAG 2.2)
-    const [x, y, z] = [r, g, b].map((v) => (v / 255 <= .04045 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4));
-    return .2126 * x + .7152 * y + .0722 * z > .179 ? "#000" : "#fff";
-  }
   function sized(canvas, width, height = width) { // its pen; the canvas keeps the size that it has
     if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
     return canvas.getContext("2d");
@@ -181,7 +177,7 @@ const Paint = (() => {
   const share = (value) => (value >= 0.1 ? Math.round(100 * value) : (100 * value).toFixed(1)) + " %";
   const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
   return {
-    WARM, SIGNED, colour, ink, sized, picture, cells, lines, mark, ends, cellAt, pick, smalls, pressed, load, follow, player, heads,
+    WARM, SIGNED, colour, sized, picture, cells, lines, mark, ends, cellAt, pick, smalls, pressed, load, follow, player, heads,
     onResize, ask, share, capital,
   };
 })();

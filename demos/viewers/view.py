@@ -48,7 +48,7 @@ class View(gr.HTML):
             value=value,
             html_template=_text(self.markup),
             css_template="".join(map(_text, ("paint.css", *self.styles))),
-            js_on_load=scripts + ui.FILE_ADDRESS,
+            js_on_load=scripts + ui.COMMON_JS,
             apply_default_css=False,
             elem_id=elem_id,
             visible=visible,
