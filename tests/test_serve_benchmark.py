@@ -156,7 +156,9 @@ def test_the_stand_ins_answer_for_every_task_that_is_measured():
         "assert set(on_sim.ENDPOINTS) == {'classify', 'detect', 'reconstruct'};"
         "assert len(classify.predict(picture).labels) == 5;"
         "assert len(detect.predict(picture, threshold=0.3).labels) == 5;"
-        "reconstruct.predict(picture)"
+        "reconstruct.predict(picture);"
+        "from benchmarks import networks;"
+        "[networks.load_starter(task) for task in on_sim.ENDPOINTS]"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
