@@ -11,7 +11,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 from core import classify
-from core.lessons import attention, cnn_family, compare, feature_maps, receptive_field
+from core.lessons import attention, cnn_family, compare, feature_maps, logits, receptive_field
 from tests.browser import PHONE, page_of
 from tests.lesson_views import begun, drawn, opened
 from tests.live import EXAMPLES
@@ -197,6 +197,9 @@ def test_they_fit_on_a_phone(browser, url):
             ("compare", "cp"),
             ("cnn-family", "family"),
             ("feature-maps", "fm"),
+            ("positions", "po"),
+            ("logits", "lo"),
+            ("why-this-class", "wy"),
         ):
             with opened(phone, key, root) as view:
                 fits = "document.documentElement.scrollWidth <= window.innerWidth"
@@ -209,6 +212,16 @@ def test_they_fit_on_a_phone(browser, url):
                     side = view.locator(".fm-sheet").bounding_box()["width"] / 8
                     view.locator(".fm-sheet").tap(position={"x": 4.5 * side, "y": 0.5 * side})
                     assert drawn(view).split()[2] == "4"
+                if key == "positions":
+                    view.locator(".po-picture").tap(position={"x": 2, "y": 2})
+                    assert drawn(view).split()[0] == "0"
+                if key == "logits":
+                    view.locator(".lo-body button").nth(1).tap()
+                    second = logits.look(PHOTO).values.argsort()[-2]
+                    assert drawn(view).split()[1] == str(second)
+                if key == "why-this-class":
+                    view.locator(".wy-grid button").nth(2).tap()
+                    assert drawn(view).startswith("2|")
 
 
 def test_their_endpoints_answer(url):
