@@ -91,7 +91,7 @@ def build() -> Page:
     """Build the Blocks with every tab and a configured queue, ready to launch."""
     light.install()
     with Page(title="Vision Hub", analytics_enabled=False, delete_cache=(3600, 6 * 3600)) as page:
-        gr.HTML(HEAD, padding=False)
+        head = gr.HTML(HEAD, padding=False)
         api = _api.begin()
         picker.begin_page()
         offers.begin_page()
@@ -121,6 +121,11 @@ def build() -> Page:
         api.add("status", status, (), ("json",))
         for script in (*_SCRIPTS, examples.NAME_THUMBNAILS):
             page.load(None, None, None, js=script, api_visibility="private")
+    # The page updates the status of every component that an event reports to, each time that any
+    # event's status changes, and searches the whole tree for each: the first one is found at once.
+    for fn in page.fns.values():
+        if fn.show_progress == "hidden":
+            fn.show_progress_on = [head]
     # Without api_open=False a POST to /run bypasses the queue and its limits.
     page.queue(max_size=_queue.SIZE, api_open=False)
     check.check(page)

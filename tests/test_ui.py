@@ -274,3 +274,12 @@ def test_a_doubt_stands_above_the_bars_and_is_part_of_the_answer():
     for doubt in ("", "None of them."):
         found = Classification(("a",), np.ones(1, np.float32), info, doubt)
         assert found.about().get("doubt", "") == doubt
+
+
+def test_events_without_progress_report_to_the_head_of_the_page():
+    """Each component that an event reports to costs the browser a search of the page's tree."""
+    page = _page.build()
+    hidden = [fn for fn in page.fns.values() if fn.show_progress == "hidden"]
+    assert len(hidden) > 20
+    (place,) = {block._id for fn in hidden for block in fn.show_progress_on}
+    assert place == min(page.blocks)
