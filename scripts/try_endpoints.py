@@ -58,7 +58,7 @@ def main() -> int:
     """Print a line for each; 1 if one did not answer."""
     parser = argparse.ArgumentParser(description="Call every endpoint of a running hub once.")
     parser.add_argument("url", nargs="?", default="http://127.0.0.1:7860")
-    faults = call_all(Client(parser.parse_args().url, verbose=False))
+    faults = call_all(Client(parser.parse_args().url, verbose=False, httpx_kwargs={"timeout": 120}))
     for name, said in faults.items():
         print(f"{name}: {said or 'answered'}")
     return int(any(faults.values()))

@@ -31,7 +31,7 @@ def url():
 
 @pytest.fixture(scope="module")
 def client(url):
-    return Client(url, verbose=False)
+    return Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +250,7 @@ def test_two_users_never_get_each_others_masks(url):
     def user(name, size):
         path = EXAMPLES / name
         width, height = size_of(path)
-        one = Client(url, verbose=False)
+        one = Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
         sizes = set()
         for i in range(4):
             point = [width * (i + 1) / 6, height / 2, 1]

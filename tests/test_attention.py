@@ -160,7 +160,7 @@ def url() -> Iterator[str]:
 
 @pytest.mark.slow
 def test_endpoint_answers(url):
-    client = Client(url, verbose=False)
+    client = Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
     picture = handle_file(EXAMPLES / "chelsea.jpg")
     found = client.predict(picture, temperature=2, api_name="/attention")
     weights = np.array(found["weights"])

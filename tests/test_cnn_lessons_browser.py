@@ -13,6 +13,7 @@ from gradio_client import Client, handle_file
 from core import classify
 from core.lessons import attention, cnn_family, compare, feature_maps, logits, receptive_field
 from tests.browser import PHONE, page_of
+from tests.conftest import PATIENCE
 from tests.lesson_views import begun, drawn, opened
 from tests.live import EXAMPLES
 
@@ -225,7 +226,10 @@ def test_they_fit_on_a_phone(browser, url):
 
 
 def test_their_endpoints_answer(url):
-    client, picture = Client(url, verbose=False), handle_file(PHOTO)
+    client, picture = (
+        Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE}),
+        handle_file(PHOTO),
+    )
     found = client.predict(picture, chain="resnet50-2015", api_name="/receptive_field")
     assert found["layers"][-1]["field"] == 483
     found = client.predict(picture, "efficientnet-lite0", api_name="/receptive_field")

@@ -26,6 +26,7 @@ from demos.viewers import view
 from tests import nets
 from tests.accessible import faults
 from tests.browser import PHONE, page_again, page_of, tab
+from tests.conftest import PATIENCE
 from tests.live import EXAMPLES
 from tests.test_anchored import ARCHS, net
 from tests.test_detect_lessons import a_case, some_boxes
@@ -453,7 +454,7 @@ def shelved_faster_rcnn(tmp_path, monkeypatch):
 
 
 def test_endpoints(url):
-    client = Client(url, verbose=False)
+    client = Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
     picture = handle_file(EXAMPLES / "chelsea.jpg")
     found = client.predict(picture, threshold=0.2, api_name="/compare_detectors")
     expected = detectors.look(EXAMPLES / "chelsea.jpg", threshold=0.2)
