@@ -3,8 +3,8 @@
     python -m scripts.moving_picture [--dark] [--output FILE.webp]
 
 Each scene is a view of `scripts.screenshots`, so both follow the page together; on Segment the
-mouse then wanders and clicks, to show the preview and the mask. Needs Chromium (the `chromium`
-package, or CHROMIUM=path).
+mouse then moves over a flower and clicks, to show the preview and the mask. Needs Chromium (the
+`chromium` package, or CHROMIUM=path).
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from typing import Any
 
 from PIL import Image
 
-from scripts.screenshots import LIMIT, OUT, VIEWS, visited
+from scripts.screenshots import LIMIT, OUT, VIEWS, choose, visited
 
 SIZE = (1200, 750)  # of the window
 WIDTH = 900  # of the animation
 MOST_BYTES = 1_500_000
 QUALITIES = (80, 70, 60, 50, 40, 30)  # the first that fits
 SCENES = ("classify", "detect", "segment", "denoise")
-WALK = ((0.42, 0.65), (0.72, 0.4), (0.2, 0.3))  # on the canvas, as shares of its sides
+FLOWER = "flower.jpg"  # where the starter is at its best
+WALK = ((0.12, 0.8), (0.5, 0.45))  # on the canvas, as shares of its sides; the last is clicked
 HOLD, STEP = 2000, 70  # milliseconds of a result, and of one frame while the mouse moves
 # A headless browser draws no mouse pointer.
 POINTER = """() => {
@@ -84,11 +85,13 @@ class Film:
 
 
 def walk(film: Film) -> None:
-    """Move over the canvas of Segment and click at each place of `WALK`."""
-    canvas = film.page.locator("#segment-canvas .pp-canvas")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    here = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    """Move over the canvas of Segment along `WALK`, with its preview, and click at the end."""
+    choose(film.page, "segment", FLOWER)
+    ready = "document.querySelector('#segment-canvas .pp-status').innerText.includes('Ready')"
+    film.page.wait_for_function(ready)
+    film.page.evaluate("window.scrollTo(0, 0)")
+    box = film.page.locator("#segment-canvas .pp-canvas").bounding_box()
+    here = (box["x"] + box["width"] / 2, box["y"] + 5)
     for x, y in WALK:
         there = (box["x"] + x * box["width"], box["y"] + y * box["height"])
         for step in range(1, 9):
@@ -96,14 +99,14 @@ def walk(film: Film) -> None:
             film.page.mouse.move(*(a + share * (b - a) for a, b in zip(here, there, strict=True)))
             film.shoot(STEP)
         film.page.wait_for_timeout(600)  # the preview under the mouse
-        film.shoot(HOLD // 4)
-        painted = "() => document.querySelector('#segment-canvas .pp').dataset.painted"
-        before = film.page.evaluate(painted)
-        film.page.mouse.click(*there)
-        film.page.wait_for_function(f"before => ({painted})() !== before", arg=before)
-        film.page.wait_for_timeout(200)
-        film.shoot(HOLD // 2)
+        film.shoot(HOLD // 3)
         here = there
+    painted = "() => document.querySelector('#segment-canvas .pp').dataset.painted"
+    before = film.page.evaluate(painted)
+    film.page.mouse.click(*here)
+    film.page.wait_for_function(f"before => ({painted})() !== before", arg=before)
+    film.page.wait_for_timeout(300)
+    film.shoot(HOLD)
 
 
 def main() -> None:
@@ -123,10 +126,12 @@ def main() -> None:
         film = Film(page)
         for name in SCENES:
             VIEWS[name](page)
-            page.wait_for_timeout(800)  # fonts and fades
-            film.shoot(HOLD)
             if name == "segment":
                 walk(film)
+                continue
+            page.wait_for_timeout(800)  # fonts and fades
+            page.evaluate("window.scrollTo(0, 0)")
+            film.shoot(HOLD)
         browser.close()
     content = film.content()
     options.output.write_bytes(content)

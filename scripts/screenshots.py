@@ -22,7 +22,7 @@ SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 LIMIT = 90_000  # milliseconds
 
 
-def _choose(page: Any, key: str, name: str) -> None:
+def choose(page: Any, key: str, name: str) -> None:
     """Upload a picture while the tab `key` is open, and wait for its answer."""
     answer = f"#{key}-said [data-turn]:not([data-working])"
     page.locator(answer).wait_for(state="attached")  # of the picture before
@@ -46,16 +46,15 @@ def classify(page: Any) -> None:
 
 
 def detect(page: Any) -> None:
-    """Boxes on a photograph."""
+    """Boxes on the example that is there on arrival."""
     _open(page, "Detect")
-    _choose(page, "detect", "chelsea.jpg")
     page.locator("#detect-result img").wait_for()
 
 
 def segment(page: Any) -> None:
     """One click on the astronaut."""
     _open(page, "Segment")
-    _choose(page, "segment", "astronaut.jpg")
+    choose(page, "segment", "astronaut.jpg")
     ready = "document.querySelector('#segment-canvas .pp-status').innerText.includes('Ready')"
     page.wait_for_function(ready)
     page.locator("#segment-canvas").scroll_into_view_if_needed()
@@ -69,7 +68,7 @@ def segment(page: Any) -> None:
 def reconstruct(page: Any) -> None:
     """The three views."""
     _open(page, "Reconstruct")
-    _choose(page, "reconstruct", "flower.jpg")
+    choose(page, "reconstruct", "flower.jpg")
     page.locator("#reconstruct-pasted img").wait_for()
 
 
@@ -91,7 +90,7 @@ def deblur(page: Any) -> None:
 def _restore(page: Any, title: str, key: str, name: str) -> None:
     _open(page, "Restore")
     _open(page, title)
-    _choose(page, key, name)
+    choose(page, key, name)
     page.locator(f"#{key}-info .info").wait_for()
 
 
