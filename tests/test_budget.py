@@ -44,6 +44,7 @@ def every_task(shelf, settings):
     }
 
 
+@pytest.mark.slow
 def test_sixteen_threads_mix_all_tasks_with_room_for_two_models(every_task, picture):
     pictures = [picture(48, 40, seed) for seed in range(3)]
     alone = {(name, i): run(p) for name, run in every_task.items() for i, p in enumerate(pictures)}

@@ -112,6 +112,7 @@ print(len(built), [key for key, module in built.items() if module() is not None]
 """
 
 
+@pytest.mark.slow
 def test_models_that_were_frozen_with_their_libraries_are_given_back():
     # A process of its own, in which the libraries come in between the models: five and the trunk.
     done = subprocess.run(

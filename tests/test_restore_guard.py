@@ -79,6 +79,7 @@ def test_good_enlarging_is_left_alone(settings, monkeypatch, scale):
         unchanged(monkeypatch, "super_resolve", np.asarray(small), scale)
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("sigma", [15, 50])
 def test_good_denoising_is_left_alone(settings, monkeypatch, sigma):

@@ -148,6 +148,7 @@ def test_the_gpu_s_script_runs_without_one(published, tmp_path_factory):
     assert all(figure > 0 for figure in figures) and errors == 0
 
 
+@pytest.mark.slow
 def test_the_stand_ins_answer_for_every_task_that_is_measured():
     code = (
         "from benchmarks import on_sim, standin; standin.install();"

@@ -264,6 +264,7 @@ def test_size_and_parameters_are_those_of_the_file(file):
     )
 
 
+@pytest.mark.slow
 def test_no_code_of_the_package_runs():
     code = (
         "import sys; from core import classify;"
