@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
 from PIL import Image
 
 from core import images
@@ -16,7 +17,7 @@ from demos.shell import result as _result
 from demos.shell.shared import SharedPicture
 
 if TYPE_CHECKING:
-    from core.restore import RestoreTask
+    from core.restore import RestoreTask, Steps
     from core.types import Restoration
 
 EXAMPLES = {
@@ -39,7 +40,8 @@ CLEAN = "There is almost no noise in this picture, so both sides look alike. Try
 SHARP_BELOW = 0.32
 SHARP = "This picture looks sharp already; what is sharpened further soon looks harsh."
 LARGE, PART = 2_000_000, 512  # pixels from which the middle is shown first, and its side
-BEFORE = {"Its pixels": Image.Resampling.NEAREST, "Bicubic": Image.Resampling.BICUBIC}
+BICUBIC = "Bicubic"
+BEFORE = ("Its pixels", BICUBIC)
 TITLES = {"denoise": "Denoise", "super_resolve": "Super-resolution", "deblur": "Deblur"}
 VERBS = {"denoise": "Denoise", "super_resolve": "Enlarge", "deblur": "Deblur"}
 
@@ -146,7 +148,7 @@ def _controls(task: RestoreTask) -> tuple[gr.Checkbox, gr.Slider, gr.Radio, gr.R
     )
     before = gr.Radio(
         list(BEFORE),
-        value=next(iter(BEFORE)),
+        value=BEFORE[0],
         label="Compare with",
         info="The picture enlarged without a network.",
         visible=enlarging,
@@ -171,7 +173,7 @@ def _handler(task: RestoreTask) -> Any:
         factor = _factor(task, checkpoint, scale)
         fetching = ui.download_progress(progress)
 
-        def steps(picture: images.Picture) -> Generator[float, None, Restoration]:
+        def steps(picture: images.Picture) -> Steps:
             return restore.steps(task, picture, checkpoint, level, factor, fetching)
 
         pixels = image.size[0] * image.size[1]
@@ -182,7 +184,8 @@ def _handler(task: RestoreTask) -> Any:
             shown, info, _ = _shown(task, part.load(), result, before, _to_come(image, result))
             yield _result.Partial((shown, info, gr.skip()))
         result = yield from ui.followed(steps(image), progress, "Restoring", 3)
-        yield _shown(task, image.load(), result, before, _advice(task, image, result, estimate))
+        rgb = image.load()
+        yield _shown(task, rgb, result, before, _advice(task, rgb, result, estimate))
 
     return run
 
@@ -205,11 +208,11 @@ def _to_come(image: images.Picture, part: Restoration) -> str:
     )
 
 
-def _advice(task: RestoreTask, image: images.Picture, result: Restoration, estimated: bool) -> str:
+def _advice(task: RestoreTask, image: images.RGB, result: Restoration, estimated: bool) -> str:
     """A sentence where there is little to restore, or ""."""
     if task == "denoise" and estimated and result.sigma is not None:
         return CLEAN if result.sigma < CLEAN_BELOW else ""
-    if task == "deblur" and metrics.blur(_middle(image.load())) < SHARP_BELOW:
+    if task == "deblur" and metrics.blur(_middle(image)) < SHARP_BELOW:
         return SHARP
     return ""
 
@@ -243,9 +246,13 @@ def _enlarged(image: images.RGB, scale: int, how: str) -> images.RGB:
     interpolated."""
     if scale == 1:
         return image
-    h, w = image.shape[:2]
-    method = BEFORE.get(how, Image.Resampling.NEAREST)
-    return images.from_any(Image.fromarray(image).resize((w * scale, h * scale), method))
+    height, width, channels = image.shape
+    if how == BICUBIC:
+        size = (width * scale, height * scale)
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    shape = (height, scale, width, scale, channels)  # one copy; `repeat` would make two
+    pixels = np.broadcast_to(image[:, None, :, None], shape)
+    return pixels.reshape(height * scale, width * scale, channels)
 
 
 def _saved(task: str, result: Restoration) -> str:

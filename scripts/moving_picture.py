@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from scripts.screenshots import LIMIT, OUT, VIEWS, choose, visited
+from scripts.screenshots import LIMIT, OUT, VIEWS, choose_to_cut, visited
 
 SIZE = (1200, 750)  # of the window
 WIDTH = 900  # of the animation
@@ -86,9 +86,7 @@ class Film:
 
 def walk(film: Film) -> None:
     """Move over the canvas of Segment along `WALK`, with its preview, and click at the end."""
-    choose(film.page, "segment", FLOWER)
-    ready = "document.querySelector('#segment-canvas .pp-status').innerText.includes('Ready')"
-    film.page.wait_for_function(ready)
+    choose_to_cut(film.page, FLOWER)
     film.page.evaluate("window.scrollTo(0, 0)")
     box = film.page.locator("#segment-canvas .pp-canvas").bounding_box()
     here = (box["x"] + box["width"] / 2, box["y"] + 5)

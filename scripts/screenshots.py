@@ -36,6 +36,14 @@ def choose(page: Any, key: str, name: str) -> None:
     )
 
 
+def choose_to_cut(page: Any, name: str) -> None:
+    """The same on Segment, until the picture can be clicked on."""
+    choose(page, "segment", name)
+    page.wait_for_function(
+        "document.querySelector('#segment-canvas .pp-status').innerText.includes('Ready')"
+    )
+
+
 def _open(page: Any, title: str) -> None:
     page.get_by_role("tab", name=title, exact=True).click()
 
@@ -54,9 +62,7 @@ def detect(page: Any) -> None:
 def segment(page: Any) -> None:
     """One click on the astronaut."""
     _open(page, "Segment")
-    choose(page, "segment", "astronaut.jpg")
-    ready = "document.querySelector('#segment-canvas .pp-status').innerText.includes('Ready')"
-    page.wait_for_function(ready)
+    choose_to_cut(page, "astronaut.jpg")
     page.locator("#segment-canvas").scroll_into_view_if_needed()
     canvas = page.locator("#segment-canvas .pp-canvas")
     box = canvas.bounding_box()

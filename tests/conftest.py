@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +21,7 @@ import pytest
 
 # Seconds in which a test waits for what must come, also on a machine that is busy with other work.
 # What a test measures against the clock is marked `perf` and not run by default.
+ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = float(os.environ.get("VISION_HUB_PATIENCE", "300"))
 
 # Files that take longest, longest first: whatever a worker begins last, the others wait for.
@@ -113,6 +116,12 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     monkeypatch.undo()
     get_settings.cache_clear()
     runtime.reset()
+
+
+def in_a_new_process(code: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code in the repository, with nothing imported yet."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture

@@ -8,12 +8,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from gradio_client import Client
 
 from app import served as hub
+from tests.conftest import PATIENCE
 
-__all__ = ["EXAMPLES", "hub", "hub_with"]
+__all__ = ["EXAMPLES", "client_of", "hub", "hub_with"]
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def client_of(url: str) -> Client:
+    """A client that waits as long as everything else does; its own limit is five seconds."""
+    return Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
 
 
 @contextmanager

@@ -8,14 +8,14 @@ import urllib.request
 
 import numpy as np
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
 from core.imaging import coco
 from demos import discover, lessons_of
 from tests.conftest import PATIENCE
-from tests.live import EXAMPLES, hub
+from tests.live import EXAMPLES, client_of, hub
 
 pytestmark = pytest.mark.slow
 INFO = {"checkpoint", "tier", "device", "precision", "seconds", "cache", "trained_on", "metric"}
@@ -31,7 +31,7 @@ def url():
 
 @pytest.fixture(scope="module")
 def client(url):
-    return Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
+    return client_of(url)
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +250,7 @@ def test_two_users_never_get_each_others_masks(url):
     def user(name, size):
         path = EXAMPLES / name
         width, height = size_of(path)
-        one = Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
+        one = client_of(url)
         sizes = set()
         for i in range(4):
             point = [width * (i + 1) / 6, height / 2, 1]

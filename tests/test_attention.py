@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from timm.layers import set_fused_attn
 from timm.utils import AttentionExtract
 
@@ -24,7 +24,7 @@ from tests.browser import chromium, page_of
 from tests.classifiers import PUBLISHED, hollow
 from tests.classifiers import small as small_one
 from tests.conftest import PATIENCE
-from tests.live import EXAMPLES, hub
+from tests.live import EXAMPLES, client_of, hub
 
 INFO = RunInfo("net", "own", "cpu")
 
@@ -160,7 +160,7 @@ def url() -> Iterator[str]:
 
 @pytest.mark.slow
 def test_endpoint_answers(url):
-    client = Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
+    client = client_of(url)
     picture = handle_file(EXAMPLES / "chelsea.jpg")
     found = client.predict(picture, temperature=2, api_name="/attention")
     weights = np.array(found["weights"])

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 
 from core import classify
 from core.lessons import attention, cnn_family, compare, feature_maps, logits, receptive_field
 from tests.browser import PHONE, page_of
-from tests.conftest import PATIENCE
 from tests.lesson_views import begun, drawn, opened
-from tests.live import EXAMPLES
+from tests.live import EXAMPLES, client_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -227,7 +226,7 @@ def test_they_fit_on_a_phone(browser, url):
 
 def test_their_endpoints_answer(url):
     client, picture = (
-        Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE}),
+        client_of(url),
         handle_file(PHOTO),
     )
     found = client.predict(picture, chain="resnet50-2015", api_name="/receptive_field")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from scipy.optimize import linear_sum_assignment
 from torchvision import models, ops
@@ -26,8 +26,7 @@ from demos.viewers import view
 from tests import nets
 from tests.accessible import faults
 from tests.browser import PHONE, page_again, page_of, tab
-from tests.conftest import PATIENCE
-from tests.live import EXAMPLES
+from tests.live import EXAMPLES, client_of
 from tests.test_anchored import ARCHS, net
 from tests.test_detect_lessons import a_case, some_boxes
 
@@ -454,7 +453,7 @@ def shelved_faster_rcnn(tmp_path, monkeypatch):
 
 
 def test_endpoints(url):
-    client = Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
+    client = client_of(url)
     picture = handle_file(EXAMPLES / "chelsea.jpg")
     found = client.predict(picture, threshold=0.2, api_name="/compare_detectors")
     expected = detectors.look(EXAMPLES / "chelsea.jpg", threshold=0.2)

@@ -290,6 +290,9 @@ def test_a_data_url_is_a_picture(caller, head):
 @pytest.mark.parametrize("given", [["auto", 0.5], ["auto"], []])
 def test_values_left_out_at_the_end_have_their_defaults(caller, given):
     assert said(caller, "detect", json.dumps({"data": [caller.picture, *given]})) is None
+
+
+def test_a_picture_has_no_default(caller):
     assert "picture" in said(caller, "detect", json.dumps({"data": []}))
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import gradio as gr
@@ -14,6 +12,7 @@ from packaging.requirements import Requirement
 
 from demos import _page
 from demos.gradio_patches import check
+from tests.conftest import in_a_new_process
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -77,9 +76,7 @@ def test_the_start_names_all_that_is_missing_and_not_the_first_alone():
         "del queueing.Event, state_holder.StateHolder\n"
         "import app\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = in_a_new_process(code)
     assert done.returncode == 1
     said = done.stderr.strip().splitlines()[-1]
     assert "queueing.Event (" in said and "state_holder.StateHolder (" in said, done.stderr

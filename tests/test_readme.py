@@ -209,9 +209,9 @@ def test_the_endpoints_are_documented_as_they_are():
 @pytest.mark.slow
 def test_the_table_is_what_the_server_offers(url: str):
     """Read back from the page, and compared with what a client sees."""
-    from gradio_client import Client
+    from tests.live import client_of
 
-    client = Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
+    client = client_of(url)
     offered = client.view_api(print_info=False, return_format="dict")["named_endpoints"]
     documented = endpoints()
     assert {name for name, _, _ in documented} | {"/checkpoints", "/status"} == set(offered)

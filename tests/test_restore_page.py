@@ -66,7 +66,7 @@ def test_a_sharp_picture_is_told_as_such():
     assert restore.SHARP not in answers("deblur", images.picture(soft))[-1][2]
 
 
-@pytest.mark.parametrize("how", list(restore.BEFORE))
+@pytest.mark.parametrize("how", restore.BEFORE)
 def test_the_result_is_compared_with_plain_enlargement(how):
     small = images.from_any(EXAMPLES / "small.png")[:40, :50]
     (before, after), _, _ = answers("super_resolve", images.picture(small), how)[-1][1:]
@@ -74,3 +74,9 @@ def test_the_result_is_compared_with_plain_enlargement(how):
     method = {"Its pixels": Image.Resampling.NEAREST, "Bicubic": Image.Resampling.BICUBIC}[how]
     wanted = Image.fromarray(small).resize((100, 80), method)
     np.testing.assert_array_equal(images.from_any(Path(before)), np.asarray(wanted))
+
+
+@pytest.mark.parametrize("how", restore.BEFORE)
+def test_the_largest_result_has_something_to_compare_with(how):
+    """More pixels than a picture that is sent may have."""
+    assert restore._enlarged(np.zeros((4000, 4000, 3), np.uint8), 2, how).shape == (8000, 8000, 3)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks import driver, goals, networks, on_cpu, on_cuda, on_sim, serve
 from core.settings import get_settings
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.conftest import in_a_new_process
 
 
 def best_of(measure, good, tries=3):
@@ -161,7 +157,5 @@ def test_the_stand_ins_answer_for_every_task_that_is_measured():
         "from benchmarks import networks;"
         "[networks.load_starter(task) for task in on_sim.ENDPOINTS]"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = in_a_new_process(code)
     assert done.returncode == 0, done.stderr

