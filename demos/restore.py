@@ -121,6 +121,7 @@ def _build_task(shared: SharedPicture, task: RestoreTask) -> None:
         [shared.picture, checkpoint, estimate, sigma, scale, before],
         [slider, info, download],
         queue=ui.LONG_QUEUE,
+        progress_on=slider,  # the line below it tells how long the rest takes
     )
     answer.cancel(cancel)
 
