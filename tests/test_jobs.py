@@ -48,8 +48,9 @@ def picture(tmp_path_factory):
 
 
 @pytest.fixture
-def gate(monkeypatch):
+def gate(page, monkeypatch):
     """Counts the model calls of restoration; each waits, off the device, until released."""
+    wait_for(lambda: at_rest(page))  # a job of the test before would be counted
 
     class Gate:
         def __init__(self):
@@ -82,6 +83,11 @@ def in_use():
 def wanted(page):
     """The events for whose answer somebody waits."""
     return [event for event in list(page._queue.event_ids_to_events.values()) if event.alive]
+
+
+def at_rest(page):
+    """No job waits, begins or runs. Between the queue and its model, a job is in neither."""
+    return in_use() == 0 and not page._queue.event_ids_to_events
 
 
 def stops(gate, after):
@@ -257,7 +263,7 @@ def test_a_full_queue_is_said_at_once(page, client, raw, gate, monkeypatch):
         pass  # the tab is closed, and its jobs end
     time.sleep(0.3)
     gate.let()
-    wait_for(lambda: in_use() == 0 and len(page._queue) == 0)
+    wait_for(lambda: at_rest(page))
     label, _ = client.predict(raw_picture(raw), api_name="/classify")
     assert label["label"]
 
@@ -273,7 +279,7 @@ def test_a_crowd_of_long_jobs_leaves_room_for_short_requests(page, client, raw, 
         pass
     time.sleep(0.3)
     gate.let()
-    wait_for(lambda: in_use() == 0 and len(page._queue) == 0)
+    wait_for(lambda: at_rest(page))
 
 
 def raw_picture(raw):
