@@ -68,6 +68,7 @@ class Demo:
             with gr.Tab("Pick"):
                 buttons = {name: gr.Button(name, elem_id=f"pick-{name}") for name in SIZES}
                 preset = gr.Button("preset", elem_id="pick-preset")
+                same = gr.Button("same", elem_id="pick-same")
                 none = gr.Button("none", elem_id="pick-none")
                 message = gr.Button("message", elem_id="pick-message")
                 segments = gr.Button("segments", elem_id="pick-segments")
@@ -77,6 +78,7 @@ class Demo:
                 button.click(lambda name=name: self.show(name), None, canvas)
             begin = [canvas_object("Cup", points=[[100, 100, 1]], box=[50, 60, 300, 200])]
             preset.click(lambda: self.show("wide", begin), None, canvas)
+            same.click(lambda: self.show("wide", of="its digest"), None, canvas)
             message.click(lambda: canvas_message(self.shown, "Reading."), None, canvas)
             none.click(lambda: PointPrompter(picture=None), None, canvas)
             segments.click(self.everything, None, canvas)
@@ -88,9 +90,10 @@ class Demo:
             canvas.pick(self.pick, None, canvas, show_progress="hidden")
         self.page.queue(default_concurrency_limit=4)
 
-    def show(self, name: str, objects: Any = ()) -> Any:
+    def show(self, name: str, objects: Any = (), of: str = "") -> Any:
         self.size = SIZES[name]
-        self.shown = canvas_picture(picture(*self.size), alt=f"A {name} ramp", objects=objects)
+        rgb = picture(*self.size)
+        self.shown = canvas_picture(rgb, alt=f"A {name} ramp", objects=objects, of=of)
         return PointPrompter(picture=self.shown)
 
     def answer(self, evt: gr.EventData) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def test_a_double_click_adds_one_point(pad: Pad) -> None:
 
 
 def test_keyboard_alone(pad: Pad) -> None:
-    pad.page.locator("#pp [data-act=clear]").focus()
+    pad.page.locator("#pp [data-act=add-object]").focus()
     pad.press("Tab")
     assert pad.page.evaluate("document.activeElement.className") == "pp-canvas"
     assert pad.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
@@ -198,6 +198,26 @@ def test_a_new_picture_starts_afresh_and_none_shows_the_hint(pad: Pad) -> None:
     pad.page.locator("#pp .pp-hint").wait_for()
     assert pad.page.locator("#pp .pp-hint").inner_text() == "Choose a picture above."
     assert not pad.canvas.is_visible()
+
+
+def test_the_same_picture_once_more_keeps_the_prompts(pad: Pad) -> None:
+    pad.open("same")
+    first = pad.demo.shown["id"]
+    pad.click(200, 200)
+    pad.button("add-object")
+    pad.click(450, 300)
+    pad.settle(3)
+    before = [(one["name"], one["points"]) for one in pad.demo.last["objects"]]
+    assert [points for _, points in before] == [[[200, 200, 1]], [[450, 300, 1]]]
+    tab(pad.page, "Pick")
+    pad.page.locator("#pick-same").click()
+    tab(pad.page, "Canvas")
+    wait_for(lambda: pad.demo.last["gesture"] == "preset")
+    assert pad.demo.last["picture"] == pad.demo.shown["id"] != first
+    assert [(one["name"], one["points"]) for one in pad.demo.last["objects"]] == before
+    pad.painted()
+    pad.open("wide")  # of nothing known
+    assert pad.count() == ""
 
 
 def test_a_message_changes_only_the_sentence(pad: Pad) -> None:

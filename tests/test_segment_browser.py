@@ -266,7 +266,7 @@ def test_a_reload_keeps_the_prompts(hand: Hand) -> None:
     hand.act("add-object")
     hand.drag(1200, 1500, 2600, 2400)
     drawn = [(one["name"], one["points"], one["box"]) for one in hand.settled()["objects"]]
-    assert len(drawn) == 2
+    assert len(drawn) == 2 and drawn[0][1] and drawn[1][2]
     names = hand.page.locator("#segment-canvas .pp-objects li").all_inner_texts()
     hand.sent.clear()
     hand.page.reload()

@@ -27,6 +27,7 @@ const actions = {
 function setPicture(next) {
   next = next && next.src ? next : null;
   if ((next && next.id) === (picture && picture.id)) return;
+  const come = next ? [...keptObjects(next), ...(next.objects || [])] : [];
   picture = next;
   image = detail = shownChoices = null;
   dropSegments();
@@ -54,7 +55,6 @@ function setPicture(next) {
     refresh();
   });
   layout();
-  const come = [...keptObjects(), ...(next.objects || [])];
   if (come.length) insertObjects(come, "preset");
 }
 function dropSegments() {
