@@ -16,6 +16,7 @@ from training import (
     segment_judge,
 )
 from training.common import LoopConfig, Trainer
+from training.muon import MuonTrainer
 
 TINY_SAM = {"img_size": 64, "dim": 32, "trunk": "test_efficientnet", "heads": 2}
 LOOP = LoopConfig(steps=2, bf16=False, warmup_steps=1)
@@ -70,6 +71,22 @@ def test_a_stopped_run_ends_as_an_unstopped_one(name, tmp_path):
         assert torch.equal(expected[key], found[key]), key
 
 
+def test_the_trunk_learns_slowly(tmp_path):
+    torch.manual_seed(0)
+    model = small_sam.build(**TINY_SAM)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    trunk = "image_encoder.backbone."
+    MuonTrainer(model, LOOP, tmp_path, segment.NOT_MUON, trunk).fit(segment_loss(), until_step=1)
+    moved = {
+        name: float((value.detach() - before[name]).abs().max())
+        for name, value in model.named_parameters()
+    }
+    slow = max(far for name, far in moved.items() if name.startswith(trunk))
+    others = max(far for name, far in moved.items() if not name.startswith(trunk))
+    # The first step of AdamW with Nesterov's momentum moves a weight by less than twice its rate.
+    assert 0 < slow < 2 * LOOP.lr * LOOP.learned_lr < others
+
+
 def tiny_sam(tmp_path):
     torch.manual_seed(0)
     model = small_sam.build(**TINY_SAM)
@@ -77,6 +94,26 @@ def tiny_sam(tmp_path):
     state_dicts.save_starter(path, model.state_dict(), "segment", {"sam": TINY_SAM})
     model.load_state_dict(state_dicts.read(path))  # what fp16 made of it
     return model, path
+
+
+def test_the_mean_of_two_starters(tmp_path, monkeypatch):
+    monkeypatch.setattr(segment, "MODEL", TINY_SAM)
+    states = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        path = tmp_path / f"{seed}.safetensors"
+        net = small_sam.build(**TINY_SAM)
+        state_dicts.save_starter(path, net.state_dict(), "segment", {"sam": TINY_SAM})
+        states.append(state_dicts.read(path))
+    segment.average(
+        [tmp_path / "0.safetensors", tmp_path / "1.safetensors"], tmp_path / "m.safetensors"
+    )
+    mean = state_dicts.read(tmp_path / "m.safetensors")
+    name = "mask_decoder.iou_token.weight"
+    torch.testing.assert_close(
+        mean[name], (states[0][name] + states[1][name]) / 2, rtol=1e-3, atol=1e-3
+    )
+    assert not torch.equal(mean[name], states[0][name])
 
 
 def test_a_segment_starter_is_rebuilt_from_its_file_alone(tmp_path):

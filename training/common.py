@@ -44,6 +44,7 @@ class LoopConfig:
     steps: int | None = None
     lr: float = 1e-3
     plain_lr: float = 0.2  # of lr, for parameters that Muon leaves to AdamW
+    learned_lr: float = 0.04  # of lr, with Muon, for parts that were trained before
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     warmup_steps: int = 100

@@ -4,12 +4,14 @@
 Anything: a first click inside a mask (or its box, jittered), then corrective clicks where the
 prediction is wrong, with the logits of the previous round as input. All four mask tokens learn: the
 single mask from every prompt, the best of the other three from ambiguous prompts. The side of the
-pictures grows from 160 to 288 px during training, which makes early steps three times cheaper; the
-finished network reads them at 320 px, which was measured to be better still.
-The encoder begins with the trunk's weights, which stay as they are.
+pictures grows from 160 to 320 px during training, which makes early steps three times cheaper.
+The encoder begins with the trunk's weights, which are trained further at a low rate.
 `--start FILE` starts a new run from a starter's weights instead of random ones. If that starter has
 another encoder, only the prompt encoder and the mask decoder are taken, and stay as they are during
 the first tenth of the run, in which the new encoder learns what they expect.
+
+`--average FILE FILE` trains nothing and writes the mean of the weights of two runs of which one
+began with the other's ("Model soups", Wortsman et al., 2022).
 
 `--evaluate` scores the exported file on the held-out pictures, with baselines given the same
 prompts, and prints the table of the model card.
@@ -52,14 +54,18 @@ MODEL: dict[str, Any] = {
     "decoder_depth": 2,
     "mlp_dim": 256,
 }
-GOING_ON = ((0.5, 224), (1.1, 288))  # sides of a run that starts from a starter's weights
+GOING_ON = (
+    (0.4, 224),
+    (0.85, 288),
+    (1.1, 320),
+)  # sides of a run that starts from a starter's weights
 
 
 @dataclass(frozen=True)
 class Config:
     """Sides of the pictures by share of the run, and prompts of a step."""
 
-    sides: tuple[tuple[float, int], ...] = ((0.55, 160), (0.85, 224), (1.1, 288))
+    sides: tuple[tuple[float, int], ...] = ((0.5, 160), (0.75, 224), (0.9, 288), (1.1, 320))
     batch: int = 8  # pictures
     prompts: int = 2  # for each picture
     max_rounds: int = 4  # the first prompt and up to three corrections
@@ -275,8 +281,7 @@ def train(data: Path, loop: LoopConfig, folder: Path, start: Path | None = None)
     whole = start is not None and take_over(model, start)
     if whole:
         config = replace(config, sides=GOING_ON)
-    model.image_encoder.backbone.requires_grad_(False)
-    trainer = MuonTrainer(model, loop, folder, NOT_MUON)
+    trainer = MuonTrainer(model, loop, folder, NOT_MUON, learned="image_encoder.backbone.")
 
     def loss_of(model: nn.Module, rng: np.random.Generator) -> torch.Tensor:
         side = next(side for end, side in config.sides if trainer.progress < end)
@@ -299,20 +304,36 @@ def export(model: Sam, data: Path, path: Path) -> None:
     state_dicts.save_starter(path, model.state_dict(), "segment", header)
 
 
+def average(files: list[Path], path: Path) -> None:
+    """Write the mean of the weights of starter files."""
+    states = [state_dicts.read(file) for file in files]
+    mean = {
+        name: torch.stack([state[name].float() for state in states]).mean(0).to(value.dtype)
+        for name, value in states[0].items()
+    }
+    header = {"sam": MODEL, "everything": EVERYTHING}
+    state_dicts.save_starter(path, mean, "segment", header)
+
+
 def main() -> None:
     """Command line."""
     parser = common.arguments(__doc__ or "", minutes=60)
     parser.add_argument("--start", type=Path, help="starter file to start from")
+    parser.add_argument("--average", type=Path, nargs=2, metavar="FILE", help="starter files")
     options = common.read_options(parser)
     if options.evaluate:
         segment_eval.report(common.measured_file(options, KEY), options.data)
+        return
+    path = common.destination(options, KEY)
+    if options.average:
+        average(options.average, path)
+        common.deliver(path)
         return
     loop = common.budgeted(
         LoopConfig(lr=4e-3, weight_decay=0.02, warmup_steps=50, ema=0.995), options
     )
     log.info("segment: %s", asdict(loop))
     trained = train(options.data, loop, options.runs / "segment", options.start)
-    path = common.destination(options, KEY)
     assert isinstance(trained.ema, Sam)
     export(trained.ema, options.data, path)
     common.deliver(path)
