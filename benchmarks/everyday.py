@@ -116,7 +116,7 @@ def main() -> int:
     """Print the table; 0 if the goals are met."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--data", type=Path, default=Path("data"), help="see training/DATA.md")
-    parser.add_argument("--detector", default="detect-starter")
+    parser.add_argument("--detector", default="auto", help="auto: what a first visitor gets")
     parser.add_argument("--sheet", type=Path, help="PNG to write")
     options = parser.parse_args()
     folder = options.data / "imagenet_sample"

@@ -195,7 +195,7 @@ def test_the_picture_under_the_pointer_is_the_original_upright(hand: Hand) -> No
 
 def test_by_keyboard_alone(hand: Hand) -> None:
     press = hand.page.keyboard.press
-    hand.page.locator("#segment-canvas [data-act=clear]").focus()
+    hand.page.locator("#segment-canvas [data-act=add-object]").focus()
     press("Tab")
     assert hand.page.evaluate("document.activeElement.className") == "pp-canvas"
     x, y = SIZE[0] // 2, SIZE[1] // 2

@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
-from PIL import Image
 
 from core import images
 from core.errors import InputError
@@ -30,10 +29,10 @@ OWN = (True, 0.0, 0.0)  # the checkpoint's thresholds
 
 @pytest.fixture(scope="module")
 def picture() -> images.Picture:
-    return images.picture(np.array(Image.open(EXAMPLE).convert("RGB").resize((160, 120))))
+    return images.picture(EXAMPLE)
 
 
-def run(picture: images.Picture, session: Session, side: int = 5) -> Any:
+def run(picture: images.Picture, session: Session, side: int = 6) -> Any:
     return everything._run(picture, "segment-starter", session, side, 0, *OWN)
 
 
@@ -116,7 +115,7 @@ def test_own_thresholds_begin_with_those_of_the_checkpoint() -> None:
     hidden = everything._defaults(True, "segment-starter")
     assert [one.visible for one in hidden] == [False, False, False]
     shown = everything._defaults(False, "segment-starter")
-    assert [(one.visible, one.value) for one in shown] == [(True, 0.3), (True, 0.4), (True, True)]
+    assert [(one.visible, one.value) for one in shown] == [(True, 0.2), (True, 0.3), (True, True)]
 
 
 def test_cancel_after_the_end_changes_nothing(
@@ -199,7 +198,7 @@ def test_a_mask_made_on_the_canvas_is_a_reference(picture: images.Picture) -> No
     chart = which_click_helped._run(picture, "segment-starter", session)
     last = re.findall(r'cell-number">([0-9.]+)', chart)[-1]
     assert "True IoU" in chart and last == "1.00"  # the prompts that made it lead back to it
-    drawn = np.zeros((120, 160, 3), np.uint8)
+    drawn = np.zeros((*picture.size, 3), np.uint8)
     drawn[:5, :5] = 255
     chart = which_click_helped._run(picture, "segment-starter", session, drawn)
     assert float(re.findall(r'cell-number">([0-9.]+)', chart)[-1]) < 0.5  # a loaded one goes first

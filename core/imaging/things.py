@@ -35,7 +35,7 @@ PART = 0.3  # a part: at most this share of the mask around it
 GROUND = 0.4  # a mask this large with two better ones inside is ground
 # Thresholds for a starter's masks before they are judged; its usual thresholds are meant for final
 # masks and would drop coins that judging finds.
-CANDIDATES = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.4}
+CANDIDATES = {"pred_iou_thresh": 0.2, "stability_score_thresh": 0.3}
 
 
 class Selection:
