@@ -10,6 +10,7 @@ from segment_anything import SamPredictor
 from core.nets import sam as small_sam
 from core.sources import state_dicts
 from training import (
+    common,
     segment,
     segment_data,
     segment_eval,
@@ -105,9 +106,8 @@ def test_the_mean_of_two_starters(tmp_path, monkeypatch):
         net = small_sam.build(**TINY_SAM)
         state_dicts.save_starter(path, net.state_dict(), "segment", {"sam": TINY_SAM})
         states.append(state_dicts.read(path))
-    segment.average(
-        [tmp_path / "0.safetensors", tmp_path / "1.safetensors"], tmp_path / "m.safetensors"
-    )
+    mean = common.mean_weights(tmp_path / "0.safetensors", tmp_path / "1.safetensors")
+    segment.save(mean, tmp_path / "m.safetensors")
     mean = state_dicts.read(tmp_path / "m.safetensors")
     name = "mask_decoder.iou_token.weight"
     torch.testing.assert_close(

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from core.sources import state_dicts
 from core.sources.checksums import file_sha256, shipped_sums
 
 log = logging.getLogger("training")
@@ -258,6 +259,21 @@ def deliver(path: Path) -> None:
     lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items())]
     sums.write_text("".join(lines), "utf-8")
     log.info("%s is replaced: update its card and run `make test`", path.name)
+
+
+def mean_weights(first: Path, second: Path, share: float = 0.5) -> state_dicts.StateDict:
+    """(1 - share) * first + share * second, weight by weight, of two starter files.
+
+    Raises:
+        ValueError: the networks have different weights.
+    """
+    a, b = state_dicts.read(first), state_dicts.read(second)
+    if {k: v.shape for k, v in a.items()} != {k: v.shape for k, v in b.items()}:
+        raise ValueError(f"{first.name} and {second.name} are different networks.")
+    return {  # counters are not floats
+        name: torch.lerp(value.float(), b[name].float(), share).to(value.dtype)
+        for name, value in a.items()
+    }
 
 
 def measured(scores: Callable[[], dict[str, float]], needed: bool) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 
 from core.restoring import consistency
 from core.sources import state_dicts
+from training import common
 
 
 def export(model: nn.Module, task: str, path: Path) -> Path:
@@ -50,11 +51,9 @@ def mean(first: Path, second: Path, share: float, out: Path) -> Path:
     Raises:
         ValueError: the networks have different weights.
     """
-    a, b = state_dicts.read(first), state_dicts.read(second)
-    if {k: v.shape for k, v in a.items()} != {k: v.shape for k, v in b.items()}:
-        raise ValueError(f"{first.name} and {second.name} are different networks.")
+    weights = common.mean_weights(first, second, share)
     model = load(first).model
-    model.load_state_dict({name: torch.lerp(a[name], b[name], share) for name in a})
+    model.load_state_dict(weights)
     return export(model, state_dicts.read_header(first)[0], out)
 
 

@@ -54,11 +54,8 @@ MODEL: dict[str, Any] = {
     "decoder_depth": 2,
     "mlp_dim": 256,
 }
-GOING_ON = (
-    (0.4, 224),
-    (0.85, 288),
-    (1.1, 320),
-)  # sides of a run that starts from a starter's weights
+# Sides of a run that starts from a starter's weights.
+GOING_ON = ((0.4, 224), (0.85, 288), (1.1, 320))
 
 
 @dataclass(frozen=True)
@@ -300,19 +297,13 @@ def export(model: Sam, data: Path, path: Path) -> None:
     samples = [s for group in segment_data.load_training(data).values() for s in group]
     chosen = np.random.default_rng(0).permutation(len(samples))[:JUDGED]
     segment_judge.fit(model, [samples[i] for i in chosen])
-    header = {"sam": MODEL, "everything": EVERYTHING}
-    state_dicts.save_starter(path, model.state_dict(), "segment", header)
+    save(model.state_dict(), path)
 
 
-def average(files: list[Path], path: Path) -> None:
-    """Write the mean of the weights of starter files."""
-    states = [state_dicts.read(file) for file in files]
-    mean = {
-        name: torch.stack([state[name].float() for state in states]).mean(0).to(value.dtype)
-        for name, value in states[0].items()
-    }
+def save(state: state_dicts.StateDict, path: Path) -> None:
+    """Write weights as a starter file."""
     header = {"sam": MODEL, "everything": EVERYTHING}
-    state_dicts.save_starter(path, mean, "segment", header)
+    state_dicts.save_starter(path, state, "segment", header)
 
 
 def main() -> None:
@@ -326,7 +317,7 @@ def main() -> None:
         return
     path = common.destination(options, KEY)
     if options.average:
-        average(options.average, path)
+        save(common.mean_weights(*options.average), path)
         common.deliver(path)
         return
     loop = common.budgeted(
