@@ -354,7 +354,7 @@ def test_each_client_that_leaves_has_the_whole_time_to_come_back(monkeypatch):
         pass
 
     async def play():
-        served = streams.Streams(gradio)
+        served = streams.Streams(gradio, lambda session: None)
         first = asyncio.ensure_future(served.serve("s", {}, leaves, ignores))
         await asyncio.sleep(0.25)
         second = asyncio.ensure_future(served.serve("s", {}, leaves, ignores))
@@ -371,9 +371,38 @@ def body(message):
         message, separators=(",", ":")).encode() + b"\n\n", "more_body": True}  # fmt: skip
 
 
-def played(script):
+def test_one_that_asked_while_it_was_away_has_the_whole_time_from_then(monkeypatch):
+    """A page asks for something new, and for its stream a moment later."""
+    monkeypatch.setattr(streams, "GRACE", 0.4)
+    told, asked = [], []
+
+    async def gradio(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        told.append(await receive())
+
+    async def leaves():
+        return {"type": "http.disconnect"}
+
+    async def ignores(message):
+        pass
+
+    async def play():
+        served = streams.Streams(gradio, lambda session: max(asked, default=None))
+        first = asyncio.ensure_future(served.serve("s", {}, leaves, ignores))
+        await asyncio.sleep(0.3)
+        asked.append(time.monotonic())
+        await asyncio.sleep(0.2)
+        assert told == [], "it would have lost what it has just asked for"
+        await first
+        assert told == [{"type": "http.disconnect"}]
+
+    asyncio.run(play())
+
+
+def played(script, waits=True):
     """What each client of a session gets, where Gradio sends the steps of `script` one by one and
-    "next" is a client that comes while the one before has left without the server's noticing."""
+    "next" is a client that comes while the one before has left without the server's noticing;
+    `waits` is whether that one has asked for something new."""
     got: list[list[str]] = []
 
     async def play():
@@ -393,7 +422,7 @@ def played(script):
             await now.wait()
             return {"type": "http.disconnect"}
 
-        served = streams.Streams(gradio)
+        served = streams.Streams(gradio, lambda session: 0.0 if waits else None)
         clients = []
 
         def come():
@@ -404,6 +433,8 @@ def played(script):
                 if message.get("body"):
                     told = json.loads(message["body"][6:])
                     mine.append(f"{told['event_id']} {told['msg']}")
+                elif message.get("more_body") is False:
+                    mine.append("the end")
 
             clients.append(asyncio.ensure_future(served.serve("s", {}, receive, send)))
 
@@ -430,16 +461,32 @@ def test_a_client_that_comes_late_gets_what_was_sent_to_the_one_that_had_left():
     first = [told("a", "process_starts"), told("a", "process_completed")]
     second = [told("b", "process_starts"), told("b", "process_completed")]
     close = told(None, "close_stream")
-    done = ["b process_starts", "b process_completed"]
-    # The page closed its stream after "a"; "b" was sent before the server noticed.
-    assert played([*first, *second, "next"])[1] == done
-    assert played([*first, second[0], "next", second[1]])[1] == done
-    # So it was, and then Gradio ended the stream.
+    done, known = ["b process_starts", "b process_completed"], ["a process_completed"]
+    # The client closed its stream after "a", or lost it; "b" was sent before the server noticed.
+    assert played([*first, *second, "next"])[1] == known + done
+    assert played([*first, second[0], "next", second[1]])[1] == known + done
+    # So it was, and then Gradio ended the stream; the client waits for another event.
     assert played([*first, *second, close, *[None] * 4, "next"])[1] == done
     # Gradio ends the stream as the next client comes, who must not be told that.
     assert played([*first, close, "next", *second])[1] == done
     # An event that goes on is of a client that hears of it; nothing comes twice.
-    assert played([first[0], "next", first[1]])[1] == ["a process_completed"]
+    assert played([first[0], "next", first[1]])[1] == known
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "ending"])
+def test_a_client_that_missed_the_end_of_all_gets_it(ended):
+    """Without this it would wait for ever: Gradio has nothing more to send."""
+    first = [told("a", "process_starts"), told("a", "process_completed")]
+    missed = [told("b", "process_starts"), told("b", "process_completed")]
+    close, pause = told(None, "close_stream"), [None] * 4 * ended
+    ends = ["None close_stream", "the end"]
+    once = ["a process_completed", *ends]
+    assert played([*first, close, *pause, "next"], waits=False)[1] == once
+    twice = ["a process_completed", "b process_starts", "b process_completed", *ends]
+    assert played([*first, *missed, close, *pause, "next"], waits=False)[1] == twice
+    both = [first[0], missed[0], first[1], missed[1], close]
+    ended_both = ["a process_completed", "b process_completed", *ends]
+    assert played([*both, *pause, "next"], waits=False)[1] == ended_both
 
 
 def test_the_jobs_of_a_page_that_does_not_come_back_are_stopped(hub, monkeypatch):

@@ -144,6 +144,14 @@ class Places:
             del self._listening[key]
         self._heard[key] = time.monotonic()
 
+    def newest(self, session: str) -> float | None:
+        """When the newest of a session's events was asked for whose end was not sent, by
+        `time.monotonic`; None without any."""
+        known = self.queue.event_ids_to_events
+        waited_for = self.queue.pending_event_ids_session.get(session, ())
+        times = [known[key].enqueue_time if key in known else 0.0 for key in waited_for]
+        return max(times, default=None)
+
     async def _sweep(self) -> None:
         """Stop jobs that nobody listens to, until nothing is left to watch."""
         queue = self.queue
@@ -195,7 +203,7 @@ class Listening:
     def __init__(self, app: Any, places: Places) -> None:
         self.app = app
         self.places = places
-        self.streams = streams.Streams(app)
+        self.streams = streams.Streams(app, places.newest)
         places.watched = True
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -6,9 +6,10 @@ who leaves: it stops their jobs and deletes their messages, so the new stream fa
 never comes. Here a stream whose client has left goes on for `GRACE` seconds, and the next client of
 its session takes it over; otherwise Gradio is told then.
 
-The server notices late that a client has left. What it sent meanwhile was about events that came
-after the last one that the client waited for, so the next client gets that once more; a client
-ignores messages about events that it has done with.
+The server notices late that a client has left, and what it sent meanwhile is lost. So the next
+client gets the ends of events once more, and all that came after the last one that the client may
+have waited for; a client ignores messages about events that it has done with. A client that waits
+for nothing new gets the rest of the stream before, whose end it has missed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import asyncio
 import re
 import time
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from demos.server.asgi import App, Message, Receive, Send
 
@@ -26,11 +28,18 @@ _COMPLETED, _CLOSES = b'"msg":"process_completed"', b'"msg":"close_stream"'
 _EVENT = re.compile(rb'"event_id":"(\w+)"')
 
 
+class _Sent(NamedTuple):
+    when: float
+    message: Message
+    completes: bool  # an event
+    is_last: bool  # no other event was open then
+
+
 class _Recent:
     """The messages of the last `GRACE` seconds, and where the client may have left among them."""
 
     def __init__(self) -> None:
-        self._sent: deque[tuple[float, Message, bool]] = deque()
+        self._sent: deque[_Sent] = deque()
         self._open: set[bytes] = set()  # events that have not ended
 
     def add(self, message: Message) -> None:
@@ -41,18 +50,20 @@ class _Recent:
         if found:
             (self._open.discard if ends else self._open.add)(found[1])
         now = time.monotonic()
-        self._sent.append((now, message, ends and not self._open))
-        while self._sent[0][0] < now - GRACE:
+        self._sent.append(_Sent(now, message, ends, ends and not self._open))
+        while self._sent[0].when < now - GRACE:
             self._sent.popleft()
 
-    def unseen(self) -> list[Message]:
+    def unseen(self, ends: bool) -> list[Message]:
         """What a client that has left may not have seen: all after the end of its last event, the
-        first such end in this time."""
+        first such end in this time; with `ends`, also each end of an event until then."""
         since = time.monotonic() - GRACE
-        recent = [(message, end) for when, message, end in self._sent if when >= since]
-        ends = [number for number, (_, end) in enumerate(recent) if end]
+        recent = [one for one in self._sent if one.when >= since]
+        lasts = [number for number, one in enumerate(recent) if one.is_last]
+        after = lasts[0] + 1 if lasts else len(recent)
         self._sent.clear()
-        return [message for message, _ in recent[ends[0] + 1 :]] if ends else []
+        before = [one for one in recent[:after] if ends and one.completes]
+        return [one.message for one in (*before, *recent[after:])]
 
 
 class _Stream:
@@ -92,7 +103,7 @@ class _Stream:
 
     def left_over(self) -> list[Message]:
         """What nobody has read, or perhaps not, for the stream that follows this one."""
-        messages = self._recent.unseen() + self._waiting
+        messages = self._recent.unseen(ends=False) + self._waiting
         self._waiting = []
         bodies = (one for one in messages if _EVENT.search(one.get("body", b"")))
         return [{**one, "more_body": True} for one in bodies]
@@ -116,7 +127,7 @@ class _Stream:
         self._send = None
         if self.start is not None and self.start not in self._waiting:
             await send(_copy(self.start))
-        self._waiting[:0] = self._recent.unseen()
+        self._waiting[:0] = self._recent.unseen(ends=True)
         while self._waiting and not replaced.is_set():
             await self._give(self._waiting.pop(0), send)
         if not replaced.is_set():
@@ -133,6 +144,18 @@ class _Stream:
             self._task.result()
             return True
         return False
+
+    async def repeat_end(self, send: Send) -> bool:
+        """Tell a client how the stream ended that it has missed; whether anything was left."""
+        rest = [*self._recent.unseen(ends=True), *self._waiting]
+        self._waiting = []
+        rest = [one for one in rest if one.get("body")]
+        if self.start is None or not rest:
+            return False
+        for one in (self.start, *rest):
+            await send(_copy({**one, "more_body": True} if "body" in one else one))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return True
 
     async def end(self) -> None:
         """Tell Gradio that the client has left."""
@@ -153,25 +176,44 @@ async def _left(receive: Receive) -> None:
 
 
 class Streams:
-    """The streams of one page, by session."""
+    """The streams of one page, by session.
 
-    def __init__(self, app: App) -> None:
+    Args:
+        app: Gradio's routes.
+        newest: When the newest request of a session was made whose answer has not been sent, by
+            `time.monotonic`; None without any.
+    """
+
+    def __init__(self, app: App, newest: Callable[[str], float | None]) -> None:
         self.app = app
+        self._newest = newest
         self._streams: dict[str, _Stream] = {}
 
     async def serve(self, session: str, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request for a session's messages."""
         stream = self._streams.get(session)
         if stream is None or not stream.is_going:
+            if stream and self._newest(session) is None and await stream.repeat_end(send):
+                return
             stream = self._streams[session] = _Stream(self.app, scope, stream)
         client = stream.clients + 1
         if not await stream.serve(receive, send):
-            await asyncio.sleep(GRACE)
-            # Somebody has taken it over, and waits themselves if they have left since; or it ended.
-            if stream.clients != client or not stream.is_unread:
-                return
-            await stream.end()
+            if await self._nobody_comes(session, stream, client):
+                await stream.end()
+            elif stream.is_going:
+                return  # for another client, who waits themselves if they have left since
         asyncio.get_running_loop().call_later(GRACE, self._forget, session, stream)
+
+    async def _nobody_comes(self, session: str, stream: _Stream, client: int) -> bool:
+        """Whether a stream is still unread some time after that client left, and after the
+        session's newest request, which asks for the stream a moment later."""
+        until = time.monotonic() + GRACE
+        while (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+            if stream.clients != client or not stream.is_unread:
+                return False
+            until = max(until, (self._newest(session) or 0.0) + GRACE)
+        return True
 
     def _forget(self, session: str, stream: _Stream) -> None:
         if self._streams.get(session) is stream and not stream.is_going:
