@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -9,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+gc.disable()  # until the imports are done, see core/cpu/collector.py
 
 # All of these are read when Gradio and huggingface_hub are imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -38,12 +41,14 @@ from starlette.routing import Route
 from core.checkpoints import to_preload
 from core.cpu import allocator, collector, compute_threads
 from core.images import MAX_BYTES
-from core.settings import get_settings
+from core.settings import Settings, get_settings
 from core.sources import downloads, resolver
 from demos import _page
 from demos.gradio_patches import queue, sessions, share
 from demos.server import basic, gate, guard, http, mcp, pages
 from demos.shell import elsewhere, owner, preview, ui, zero
+
+gc.enable()
 
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _log = logging.getLogger("vision-hub")
@@ -209,6 +214,28 @@ def preload() -> None:
         downloads.preload(wanted)
 
 
+def started(settings: Settings) -> tuple[_page.Page, share.Attempt]:
+    """Build the page and serve it, or end with a sentence."""
+    page = _page.build()
+    if settings.zero_gpu:
+        _page.place()  # in this thread, and before the launch, which packs what is on the GPU
+    try:
+        with share.watched() as attempt:
+            launch(page, prevent_thread_lock=True)
+    except ImportError as error:
+        if error.name != "mcp":
+            raise
+        sys.exit(mcp.MISSING)
+    except OSError as error:
+        if "empty port" not in str(error):
+            raise
+        sys.exit(
+            f"Port {settings.port} is taken, or {settings.address or 'the host'} is not an address "
+            "of this machine; choose another port, as in VISION_HUB_PORT=8000 make run."
+        )
+    return page, attempt
+
+
 def main() -> None:
     """Build the page, serve it, and warm up the models in the background."""
     allocator.tune()  # before the first request imports PyTorch
@@ -227,23 +254,8 @@ def main() -> None:
     zero.install()
     if settings.short_host and not settings.address:
         _log.info("HOST is not an address of this machine and is ignored; set VISION_HUB_HOST.")
-    page = _page.build()
-    if settings.zero_gpu:
-        _page.place()  # in this thread, and before the launch, which packs what is on the GPU
-    try:
-        with share.watched() as attempt:
-            launch(page, prevent_thread_lock=True)
-    except ImportError as error:
-        if error.name != "mcp":
-            raise
-        sys.exit(mcp.MISSING)
-    except OSError as error:
-        if "empty port" not in str(error):
-            raise
-        sys.exit(
-            f"Port {settings.port} is taken, or {settings.address or 'the host'} is not an address "
-            "of this machine; choose another port, as in VISION_HUB_PORT=8000 make run."
-        )
+    with collector.paused():
+        page, attempt = started(settings)
     if settings.share:
         level = logging.INFO if page.share_url else logging.WARNING
         _log.log(level, "%s", share.told(page, attempt))

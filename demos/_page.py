@@ -45,8 +45,10 @@ class Page(gr.Blocks):
     places: _queue.Places
 
     def queue(self, *args: Any, **options: Any) -> Page:
-        """Gradio's queue, with shares for long jobs and for each visitor."""
-        super().queue(*args, **options)
+        """Gradio's queue, which each page has from the start, with shares for long jobs and for
+        each visitor."""
+        # Without api_open=False a POST to /run bypasses the queue and its limits.
+        super().queue(*args, **{"max_size": _queue.SIZE, "api_open": False, **options})
         self.places = _queue.Places(self._queue)
         return self
 
@@ -126,8 +128,6 @@ def build() -> Page:
     for fn in page.fns.values():
         if fn.show_progress == "hidden":
             fn.show_progress_on = [head]
-    # Without api_open=False a POST to /run bypasses the queue and its limits.
-    page.queue(max_size=_queue.SIZE, api_open=False)
     check.check(page)
     return page
 

@@ -84,6 +84,41 @@ def test_cycles_that_are_made_later_are_collected(wanted):
     assert gone() is None
 
 
+def test_garbage_that_was_frozen_goes_in_an_idle_moment(wanted):
+    class Session:
+        pass
+
+    session = Session()
+    session.itself = session
+    gone = weakref.ref(session)
+    with collector.paused():
+        del session
+        assert collector.freeze_libraries(collect=False)
+    gc.collect()
+    assert gone() is not None, "this test needs garbage among what is frozen"
+    collector.collect_frozen()
+    assert gone() is None
+    assert not is_scanned(torch.nn.Module)
+
+
+def test_no_collection_interrupts_imports():
+    assert gc.isenabled()
+    with collector.paused():
+        with collector.paused():
+            assert not gc.isenabled()
+        assert not gc.isenabled(), "the imports of another thread go on"
+    assert gc.isenabled()
+    with pytest.raises(ImportError), collector.paused():
+        raise ImportError
+    assert gc.isenabled()
+
+
+def test_a_script_s_garbage_is_left_alone(monkeypatch):
+    monkeypatch.setattr(collector, "_wanted", False)
+    collector.collect_frozen()
+    assert gc.get_freeze_count() == 0
+
+
 FRESH = """
 import gc, weakref
 gc.disable()

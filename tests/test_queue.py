@@ -42,7 +42,6 @@ class Hub:
                 self.long, box, out, api_name="long", concurrency_id=ui.LONG_QUEUE[0],
                 concurrency_limit=1,
             )  # fmt: skip
-        self.page.queue(max_size=_queue.SIZE, api_open=False)
         app.launch(
             self.page, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1",
             server_port=free_port(), share=False, auth=None,

@@ -9,6 +9,7 @@ import threading
 import numpy as np
 
 from core.checkpoints import TASK_SPECS, Checkpoint, Task
+from core.cpu import collector
 from core.errors import HubError
 from core.sources import resolver
 
@@ -31,22 +32,28 @@ def libraries() -> None:
     with _importing:
         if _imported:
             return
-        import segment_anything  # noqa: F401
-        import spandrel  # noqa: F401
-        import timm.data  # noqa: F401
-        from transformers import (  # noqa: F401
-            DetrConfig,
-            DetrForObjectDetection,
-            DFineForObjectDetection,
-            RTDetrV2ForObjectDetection,
-            ViTMAEConfig,
-            ViTMAEForPreTraining,
-        )
-        from transformers.models.detr import image_processing_pil_detr  # noqa: F401
-
-        for spec in TASK_SPECS.values():
-            importlib.import_module(f"core.{spec.module}")
+        with collector.paused():
+            _import()
+        collector.freeze_libraries(collect=False)
         _imported = True
+
+
+def _import() -> None:
+    import segment_anything  # noqa: F401
+    import spandrel  # noqa: F401
+    import timm.data  # noqa: F401
+    from transformers import (  # noqa: F401
+        DetrConfig,
+        DetrForObjectDetection,
+        DFineForObjectDetection,
+        RTDetrV2ForObjectDetection,
+        ViTMAEConfig,
+        ViTMAEForPreTraining,
+    )
+    from transformers.models.detr import image_processing_pil_detr  # noqa: F401
+
+    for spec in TASK_SPECS.values():
+        importlib.import_module(f"core.{spec.module}")
 
 
 def everything() -> None:
@@ -67,6 +74,7 @@ def everything() -> None:
             _log.info("not warmed: %s", error)
         except Exception:  # the other tasks are still worth warming
             _log.exception("not warmed")
+    collector.collect_frozen()
     for task, spec in TASK_SPECS.items():
         if spec.half:
             settle(task)
