@@ -67,7 +67,7 @@ class Hub:
         from gradio_client import Client
 
         fault_list.address.set(address)
-        self.client = Client(address, verbose=False)
+        self.client = Client(address, verbose=False, httpx_kwargs={"timeout": 120})
         self.folder = folder
         self._pictures = 0
         self.right = {endpoint: self.ask(endpoint) for endpoint in ENDPOINTS}

@@ -170,6 +170,18 @@ def test_preloading_waits_for_the_hub_and_says_so(hub, caplog):
     assert hub.requests == [], "it is ready"
 
 
+def test_nothing_is_preloaded_or_tried_again_where_downloads_are_switched_off(
+    hub, caplog, monkeypatch
+):
+    caplog.set_level(logging.INFO, "core.sources.downloads")
+    monkeypatch.setenv("VISION_HUB_OFFLINE", "1")
+    get_settings.cache_clear()
+    pauses = []
+    downloads.preload([FULL], pauses.append).join(PATIENCE)
+    assert caplog.messages == ["Downloads are switched off on this server. Nothing is preloaded."]
+    assert not pauses and not hub.requests
+
+
 def test_a_preload_that_a_visitor_joins_does_not_end_with_their_cancel(hub):
     hub.faults[REPO] = "drip"
     thread = downloads.preload([FULL])

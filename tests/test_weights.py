@@ -258,7 +258,8 @@ def test_offline_makes_no_request(server, monkeypatch, switch):
     monkeypatch.setenv("VISION_HUB_OFFLINE", str(int(switch == "VISION_HUB_OFFLINE")))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", switch == "HF_HUB_OFFLINE")
     get_settings.cache_clear()
-    assert resolve().tier == "starter"
+    found = resolve()
+    assert found.tier == "starter" and "switched off on this server" in found.note
     assert server.requests == []
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from core.checkpoints import Checkpoint
 from core.errors import Busy, HubError
-from core.sources import resolver
+from core.sources import hf_client, resolver
 from core.sources.hf_client import Progress
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -138,6 +138,9 @@ def preload(
     """
 
     def work() -> None:
+        if hf_client.is_offline():
+            _log.info("%s Nothing is preloaded.", hf_client.OFFLINE)
+            return
         left = sorted(wanted, key=lambda c: c.size_mb)
         for pause in (*PAUSES, None):
             left = [c for c in left if not resolver.is_ready(c) and not _came(c)]

@@ -57,6 +57,7 @@ from core.sources import transfer
 Progress = Callable[[float, str], None]
 
 HUB = "The Hugging Face server"
+OFFLINE = "Downloads are switched off on this server."
 TRIES = 3  # at least this many requests fit into the stall time
 REMEMBER_DOWN = 30.0  # seconds that "unreachable" is remembered
 REMEMBER_UP = 60.0

@@ -315,6 +315,8 @@ def _full(checkpoint: Checkpoint, progress: Progress | None) -> Path:
             path = _checked_in_cache(checkpoint)
             if path is not None:
                 return path
+        if hf_client.is_offline():
+            raise HubUnreachable(hf_client.OFFLINE)
         if web_files.is_address(checkpoint):
             if not hf_client.is_reachable(web_files.server(checkpoint)):
                 raise HubUnreachable(f"{web_files.host(checkpoint)} did not answer.")
