@@ -120,6 +120,7 @@ def _rows(out, expected):
 
 def test_tokens_equal_torchvision(starters, whole, picture, monkeypatch):
     monkeypatch.setattr(postprocess, "NMS_IOU", 0.2)
+    monkeypatch.setattr(postprocess, "SAME_PLACE", 1.0)  # a step of our own, tested below
     image = picture(80, 60)
     with torch.inference_mode():
         dense = detector.CnnDetector(whole.model).eval()(maps(image))
@@ -131,6 +132,29 @@ def test_tokens_equal_torchvision(starters, whole, picture, monkeypatch):
     np.testing.assert_allclose(found.scores, scores[token, label][keep], atol=1e-4)
     np.testing.assert_allclose(found.boxes, boxes[token[keep]], atol=0.05)
     assert found.labels == tuple(CLASSES[i] for i in label[keep])
+
+
+def test_a_clearly_weaker_class_in_the_same_place_is_left_out():
+    """One box a row: a token's box, and the score of each of three classes."""
+    boxes = np.array(
+        [[0.5, 0.5, 0.4, 0.4], [0.5, 0.5, 0.4, 0.42], [0.5, 0.5, 0.4, 0.5], [0.1, 0.1, 0.1, 0.1]],
+        np.float32,
+    )
+    scores = np.array([[0.9, 0.02, 0.65], [0.02, 0.6, 0.02], [0.02, 0.5, 0.02], [0.3, 0.02, 0.02]])
+    logits = np.log(scores / (1 - scores)).astype(np.float32)
+
+    def answer(threshold):
+        _, found, classes = postprocess.postprocess_nms(logits, boxes, threshold, (100, 100))
+        return [(int(c), round(float(s), 2)) for c, s in zip(classes, found, strict=True)]
+
+    # Class 1 at the second token is one of 0.67 times the best, at an IoU of 0.95. The third is of
+    # class 1 too and lies apart (0.8), but NMS drops it; class 2 is 0.72 times the best.
+    kept = [(0, 0.9), (2, 0.65), (0, 0.3)]
+    assert answer(0.1) == kept
+    assert answer(0.5) == kept[:2]
+    scores[1, 1] = 0.64  # no longer clearly weaker
+    logits = np.log(scores / (1 - scores)).astype(np.float32)
+    assert answer(0.1) == [(0, 0.9), (2, 0.65), (1, 0.64), (0, 0.3)]
 
 
 def test_both_share_the_trunks_pass(starters, picture):

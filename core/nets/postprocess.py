@@ -11,7 +11,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from core.imaging import overlaps
+
 CANDIDATES, NMS_IOU = 300, 0.6
+SAME_PLACE, WEAKER = 0.85, 0.7
 Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 
 
@@ -79,7 +82,8 @@ def postprocess_nms(
     """The post-processing of a detector that predicts at every token: non-maximum suppression.
 
     Of the `CANDIDATES` best pairs of token and class, those are dropped that overlap a better one
-    of their class by an IoU above `NMS_IOU`.
+    of their class by an IoU above `NMS_IOU`. Then those go that are clearly weaker than a box of
+    another class in the same place: less than `WEAKER` of its score, IoU above `SAME_PLACE`.
 
     Args:
         logits: (N, C) of sigmoids. boxes: (N, 4) cxcywh in 0..1. size: (W, H) of the picture.
@@ -97,4 +101,14 @@ def postprocess_nms(
     best = scores.flat[order].astype(np.float32)
     tensors = (torch.from_numpy(x) for x in (found, best, classes))
     keep = batched_nms(*tensors, NMS_IOU).numpy()
-    return found[keep], best[keep], classes[keep]
+    return _without_rivals(found[keep], best[keep], classes[keep])
+
+
+def _without_rivals(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], classes: NDArray[np.int64]
+) -> Found:
+    """What NMS within each class leaves: an animal that is also a "person" in the same place."""
+    same = overlaps.iou(boxes.astype(np.float64), boxes.astype(np.float64)) > SAME_PLACE
+    rivals = same & (classes[:, None] != classes) & (scores[:, None] < WEAKER * scores)
+    keep = ~rivals.any(1)
+    return boxes[keep], scores[keep], classes[keep]
