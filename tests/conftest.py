@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
@@ -52,6 +53,17 @@ LONGEST = (
     "test_docs",
     "test_detect_lessons_browser",
 )
+
+
+def pytest_sessionstart() -> None:
+    """No garbage collections while the tests are imported."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Nor later ones of what was imported: both together took a seventh of the time."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -22,6 +22,7 @@ def wanted(monkeypatch):
     monkeypatch.setattr(collector, "_wanted", False)
     monkeypatch.setattr(collector, "_frozen", 0)
     collector.spare_libraries()
+    gc.unfreeze()
     yield
     gc.unfreeze()
 
@@ -115,6 +116,7 @@ def test_no_collection_interrupts_imports():
 
 def test_a_script_s_garbage_is_left_alone(monkeypatch):
     monkeypatch.setattr(collector, "_wanted", False)
+    gc.unfreeze()
     collector.collect_frozen()
     assert gc.get_freeze_count() == 0
 
