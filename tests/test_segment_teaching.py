@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from segment_anything import SamPredictor
 
 from core import segment
@@ -131,6 +133,30 @@ def test_shapes_are_those_of_the_model(sam, picture):
     assert found["tokens"].parameters == sum(p.numel() for p in decoder.transformer.parameters())
     with runtime.run("segment", "auto", segment._build) as run:
         assert not any(m._forward_hooks for m in run.lease.built.module.modules())
+
+
+def test_shapes_are_not_those_of_a_pass_beside(sam, picture):
+    """On a CPU a step of everything mode may run the same decoder meanwhile."""
+    image = picture(90, 64)
+    alone = {part.key: part.shape for part in segment.parts(image, CLICKS[:1])}
+    with runtime.run("segment", "auto", segment._build) as run:
+        module = run.lease.built.module
+    begun = []
+
+    def another_asks(*_):
+        if not begun:
+            begun.append(True)
+            points = torch.rand(1, 5, 2), torch.ones(1, 5, dtype=torch.int)
+            ask = threading.Thread(target=module.prompt_encoder, args=(points, None, None))
+            ask.start()
+            ask.join()
+
+    handle = module.mask_decoder.transformer.register_forward_pre_hook(another_asks)
+    try:
+        beside = {part.key: part.shape for part in segment.parts(image, CLICKS[:1])}
+    finally:
+        handle.remove()
+    assert begun and beside == alone
 
 
 def test_the_diagram_says_every_shape(sam, picture):

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from core import checks, classify, images
 from core.checkpoints import Checkpoint
 from core.errors import InputError
+from core.nets import hooks
 from core.sources import resolver
 from core.sources.resolver import Progress
 from core.types import RunInfo
@@ -201,15 +202,15 @@ def _recorded(
 
         return keep
 
-    hooks = []
+    handles = []
     for i, block in enumerate(model.blocks):
-        hooks.append(block.attn.register_forward_pre_hook(before(i)))
-        hooks.append(block.register_forward_hook(after(i)))
+        handles.append(block.attn.register_forward_pre_hook(hooks.here(before(i))))
+        handles.append(block.register_forward_hook(hooks.here(after(i))))
     try:
         model(*x)
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in handles:
+            handle.remove()
     return outputs, inputs
 
 

@@ -9,7 +9,6 @@ Source: Liu et al., "Swin Transformer: Hierarchical Vision Transformer using Shi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,7 +21,7 @@ from scipy.special import softmax
 from core import checks, classify, images
 from core.checkpoints import by_key
 from core.errors import InputError
-from core.nets import transforms
+from core.nets import tokens, transforms
 from core.sources import resolver
 from core.sources.resolver import Progress
 from core.types import RunInfo
@@ -192,20 +191,8 @@ def scores_of(model: Any, *x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     make queries and keys of them. No hook stays.
     """
     layers = [block.attn for stage in model.layers for block in stage.blocks]
-    inputs: dict[int, torch.Tensor] = {}
-
-    def record(place: int) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
-        def keep(_: Any, given: tuple[torch.Tensor, ...]) -> None:
-            inputs[place] = given[0]
-
-        return keep
-
-    hooks = [layer.register_forward_pre_hook(record(i)) for i, layer in enumerate(layers)]
-    try:
+    with tokens.inputs_of(layers) as inputs:
         model(*x)
-    finally:
-        for hook in hooks:
-            hook.remove()
     batch = len(x[0])
     return tuple(_scores(layer, inputs[i], batch) for i, layer in enumerate(layers))
 

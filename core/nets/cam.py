@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from core.nets import layers
+from core.nets import hooks, layers
 from core.nets.relevance import grad_cam
 from core.nets.whole import Joined
 
@@ -30,8 +30,8 @@ def best_class(model: Any, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """
     outputs: dict[int, torch.Tensor] = {}
     listed = layers.listed(model)
-    hooks = [
-        model.get_submodule(one.name).register_forward_hook(_keeper(outputs, number))
+    handles = [
+        model.get_submodule(one.name).register_forward_hook(hooks.here(_keeper(outputs, number)))
         for number, one in enumerate(listed)
     ]
     with torch.inference_mode(False), torch.enable_grad():
@@ -41,8 +41,8 @@ def best_class(model: Any, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
         try:
             logits = model(*inputs)
         finally:
-            for hook in hooks:
-                hook.remove()
+            for handle in handles:
+                handle.remove()
         if logits.is_cuda:
             torch.cuda.synchronize(logits.device)
         seconds = (time.perf_counter() - begin) / len(logits)

@@ -9,7 +9,6 @@ Sources: Carion et al., "End-to-End Object Detection with Transformers", 2020; Z
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from core.errors import InputError
-from core.nets import detector
+from core.nets import detector, hooks
 from core.nets.anchored import AnchoredNet
 
 Tensors = tuple[torch.Tensor, ...]
@@ -121,18 +120,18 @@ class _Call:
 def _calls_of(modules: Sequence[torch.nn.Module]) -> Iterator[dict[torch.nn.Module, _Call]]:
     """The last call of each module in the pass that this thread runs meanwhile."""
     found: dict[torch.nn.Module, _Call] = {}
-    here = threading.get_ident()
 
     def keep(module: torch.nn.Module, args: Any, named: Any, output: Any) -> None:
-        if threading.get_ident() == here:  # another one may be using the same model
-            found[module] = _Call(args, named, output)
+        found[module] = _Call(args, named, output)
 
-    hooks = [module.register_forward_hook(keep, with_kwargs=True) for module in modules]
+    handles = [
+        module.register_forward_hook(hooks.here(keep), with_kwargs=True) for module in modules
+    ]
     try:
         yield found
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def _projections(layers: Sequence[Any]) -> list[torch.nn.Module]:

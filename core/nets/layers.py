@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from core.nets import hooks
+
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 _PASSIVE = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Linear, nn.Flatten)
@@ -67,8 +69,8 @@ def _acts(module: nn.Module) -> bool:
 def watched(model: nn.Module, taken: Taken) -> Iterator[None]:
     """Call `taken(number, maps)` when one of the `listed` layers has run; maps are (B, C, h, w).
 
-    Only the first run of a layer counts, and only where it gives more than one place. No hook stays
-    behind.
+    Only the first run of a layer in this thread counts, and only where it gives more than one
+    place. No hook stays behind.
     """
     modules = dict(model.named_modules())
     done: set[int] = set()
@@ -84,15 +86,15 @@ def watched(model: nn.Module, taken: Taken) -> Iterator[None]:
 
         return hook
 
-    hooks = [
-        modules[layer.name].register_forward_hook(keep(number, layer.name))
+    handles = [
+        modules[layer.name].register_forward_hook(hooks.here(keep(number, layer.name)))
         for number, layer in enumerate(listed(model))
     ]
     try:
         yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def as_maps(model: nn.Module, name: str, output: torch.Tensor) -> torch.Tensor | None:

@@ -6,7 +6,6 @@ only the thread that set it, since another may be using the same model.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 
 from core.checkpoints import CATALOGUE
 from core.errors import InputError
+from core.nets import hooks
 from core.sources import resolver
 
 
@@ -56,21 +56,21 @@ def checkpoint() -> str:
 def inputs_of(layers: Sequence[Any]) -> Iterator[dict[int, torch.Tensor]]:
     """The first input of each layer, by its place, in the pass that this thread runs meanwhile."""
     found: dict[int, torch.Tensor] = {}
-    here = threading.get_ident()
 
     def record(place: int) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
         def keep(_: Any, given: tuple[torch.Tensor, ...]) -> None:
-            if threading.get_ident() == here:
-                found[place] = given[0]
+            found[place] = given[0]
 
         return keep
 
-    hooks = [layer.register_forward_pre_hook(record(i)) for i, layer in enumerate(layers)]
+    handles = [
+        layer.register_forward_pre_hook(hooks.here(record(i))) for i, layer in enumerate(layers)
+    ]
     try:
         yield found
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def projected(layer: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from core.images import RGB
 from core.imaging import bands
+from core.nets import hooks
 
 Size = tuple[int, int]
 Decoded = tuple[torch.Tensor, torch.Tensor]  # low-resolution logits (B, K, h, w), IoU (B, K)
@@ -192,7 +193,7 @@ class SamEngine:
 def followed(
     blocks: Sequence[torch.nn.Module], tell: Callable[[float], None] | None
 ) -> Iterator[None]:
-    """Report progress (0..1) after each block, while one pass runs alone on the device.
+    """Report progress (0..1) after each block of the pass that this thread runs meanwhile.
 
     An exception from `tell` ends the pass. The hooks are removed when the context ends.
     """
@@ -205,7 +206,7 @@ def followed(
         tell(done)
 
     handles = [
-        block.register_forward_hook(lambda *_, done=done: told(done))
+        block.register_forward_hook(hooks.here(lambda *_, done=done: told(done)))
         for block, done in zip(blocks, shares, strict=True)
     ]
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from core.nets import hooks
 from core.sam.clicks import Clicks
 from core.sam.engines import Embedding
 from core.sam.insight import Part
@@ -27,7 +28,9 @@ def read(clicks: Clicks, embedding: Embedding, prompts: PointPrompts) -> list[Pa
 
     def compute() -> None:
         handles = [
-            modules[-1].register_forward_hook(lambda _module, _inputs, out, key=key: note(key, out))
+            modules[-1].register_forward_hook(
+                hooks.here(lambda _module, _inputs, out, key=key: note(key, out))
+            )
             for key, modules in stations.items()
         ]
         try:
@@ -36,7 +39,7 @@ def read(clicks: Clicks, embedding: Embedding, prompts: PointPrompts) -> list[Pa
             for handle in handles:
                 handle.remove()
 
-    runtime.forward(compute, full_precision=True)  # alone on the device: records only this pass
+    runtime.forward(compute, full_precision=True)
     counts = {key: _parameters(modules) for key, modules in stations.items()}
     sparse, dense = shapes["prompt"][:2]
     tokens, places = shapes["transformer"][:2]
