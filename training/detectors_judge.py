@@ -28,7 +28,11 @@ def load(file: Path) -> tuple[torch.nn.Module, bool]:
 
 
 def ap50(file: Path, data: Path) -> tuple[float, int]:
-    """The mean over the classes, and the number of pictures."""
+    """The mean over the classes, and the number of pictures.
+
+    Raises:
+        FileNotFoundError: none is in `data`.
+    """
     net, nms = load(file)
     answers = detect.postprocess_nms if nms else detect.postprocess_sigmoid
     truths, found = [], []
@@ -42,4 +46,6 @@ def ap50(file: Path, data: Path) -> tuple[float, int]:
             logits, boxes = detector.answers(net, maps)
         found.append(answers(logits[0].numpy(), boxes[0].numpy(), 0.01, size))
         truths.append(objects(data / "Annotations" / f"{path.stem}.xml").astype(np.float32))
+    if not truths:
+        raise FileNotFoundError(f"no held-out pictures in {data / 'JPEGImages'}")
     return detectors_eval.mean_ap(truths, found, len(CLASSES))[0], len(truths)
