@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -200,6 +201,20 @@ def stock_layers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (linear, attention):
         monkeypatch.setattr(module, "speed_up", lambda network: None)
+
+
+def once_beside(action: Callable[[], object]) -> tuple[Callable[..., None], list[bool]]:
+    """A hook in whose first call another thread runs `action` to its end, and whether it has."""
+    begun: list[bool] = []
+
+    def between(*_: object) -> None:
+        if not begun:
+            begun.append(True)
+            thread = threading.Thread(target=action)
+            thread.start()
+            thread.join()
+
+    return between, begun
 
 
 def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:

@@ -15,24 +15,19 @@ import torch
 from core.lessons import dino, swin
 from core.nets import cam, footprints, hooks, layers, tokens
 from core.sam import engines
+from tests.conftest import once_beside
 
 
 def another_runs(model, moment, other):
     """Lets another thread run the model on `other`, once, when its first or last layer is reached
     by this one."""
-    listed, begun = layers.listed(model), []
+    listed = layers.listed(model)
 
     def run():
         with torch.inference_mode():
             model(other)
 
-    def between(*_):
-        if not begun:
-            begun.append(True)
-            thread = threading.Thread(target=run)
-            thread.start()
-            thread.join()
-
+    between, begun = once_beside(run)
     layer = model.get_submodule(listed[0 if moment == "first" else -1].name)
     if moment == "first":
         return layer.register_forward_pre_hook(between), begun

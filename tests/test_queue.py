@@ -337,9 +337,9 @@ def test_a_page_that_listens_again_gets_all_that_is_still_to_come(hub):
     assert hub.begun == hub.ended == ["0", "1", "2"]
 
 
-def test_each_client_that_leaves_has_the_whole_time_to_come_back(monkeypatch):
-    """Timers of one loop end in the order of their times, however busy the machine is."""
-    monkeypatch.setattr(streams, "GRACE", 0.4)
+def left_at_once(newest=lambda session: None):
+    """What Gradio is told of the clients of a session, and a coroutine function for one client that
+    leaves at once."""
     told = []
 
     async def gradio(scope, receive, send):
@@ -352,11 +352,19 @@ def test_each_client_that_leaves_has_the_whole_time_to_come_back(monkeypatch):
     async def ignores(message):
         pass
 
+    served = streams.Streams(gradio, newest)
+    return told, lambda: served.serve("s", {}, leaves, ignores)
+
+
+def test_each_client_that_leaves_has_the_whole_time_to_come_back(monkeypatch):
+    """Timers of one loop end in the order of their times, however busy the machine is."""
+    monkeypatch.setattr(streams, "GRACE", 0.4)
+    told, client = left_at_once()
+
     async def play():
-        served = streams.Streams(gradio, lambda session: None)
-        first = asyncio.ensure_future(served.serve("s", {}, leaves, ignores))
+        first = asyncio.ensure_future(client())
         await asyncio.sleep(0.25)
-        second = asyncio.ensure_future(served.serve("s", {}, leaves, ignores))
+        second = asyncio.ensure_future(client())
         await asyncio.sleep(0.25)
         assert told == [], "the time of the first is over, that of the second is not"
         await asyncio.gather(first, second)
@@ -373,21 +381,11 @@ def body(message):
 def test_one_that_asked_while_it_was_away_has_the_whole_time_from_then(monkeypatch):
     """A page asks for something new, and for its stream a moment later."""
     monkeypatch.setattr(streams, "GRACE", 0.4)
-    told, asked = [], []
-
-    async def gradio(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        told.append(await receive())
-
-    async def leaves():
-        return {"type": "http.disconnect"}
-
-    async def ignores(message):
-        pass
+    asked = []
+    told, client = left_at_once(lambda session: max(asked, default=None))
 
     async def play():
-        served = streams.Streams(gradio, lambda session: max(asked, default=None))
-        first = asyncio.ensure_future(served.serve("s", {}, leaves, ignores))
+        first = asyncio.ensure_future(client())
         await asyncio.sleep(0.3)
         asked.append(time.monotonic())
         await asyncio.sleep(0.2)

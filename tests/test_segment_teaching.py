@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,6 +14,7 @@ from core.errors import InputError
 from core.imaging import metrics
 from core.sam import diagram, insight
 from core.serving import runtime
+from tests.conftest import once_beside
 from tests.sams import ask
 
 pytestmark = pytest.mark.usefixtures("stock_layers")
@@ -141,16 +141,8 @@ def test_shapes_are_not_those_of_a_pass_beside(sam, picture):
     alone = {part.key: part.shape for part in segment.parts(image, CLICKS[:1])}
     with runtime.run("segment", "auto", segment._build) as run:
         module = run.lease.built.module
-    begun = []
-
-    def another_asks(*_):
-        if not begun:
-            begun.append(True)
-            points = torch.rand(1, 5, 2), torch.ones(1, 5, dtype=torch.int)
-            ask = threading.Thread(target=module.prompt_encoder, args=(points, None, None))
-            ask.start()
-            ask.join()
-
+    points = torch.rand(1, 5, 2), torch.ones(1, 5, dtype=torch.int)
+    another_asks, begun = once_beside(lambda: module.prompt_encoder(points, None, None))
     handle = module.mask_decoder.transformer.register_forward_pre_hook(another_asks)
     try:
         beside = {part.key: part.shape for part in segment.parts(image, CLICKS[:1])}

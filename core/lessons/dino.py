@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from core import checks, classify, images
 from core.checkpoints import Checkpoint
 from core.errors import InputError
-from core.nets import hooks
+from core.nets import hooks, tokens
 from core.sources import resolver
 from core.sources.resolver import Progress
 from core.types import RunInfo
@@ -188,13 +188,6 @@ def _recorded(
 ) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
     """The outputs of each block and the inputs of its attention, during one pass."""
     outputs: dict[int, torch.Tensor] = {}
-    inputs: dict[int, torch.Tensor] = {}
-
-    def before(place: int) -> Callable[..., None]:
-        def keep(_: Any, given: tuple[torch.Tensor, ...]) -> None:
-            inputs[place] = given[0]
-
-        return keep
 
     def after(place: int) -> Callable[..., None]:
         def keep(_: Any, __: Any, output: torch.Tensor) -> None:
@@ -202,15 +195,11 @@ def _recorded(
 
         return keep
 
-    handles = []
-    for i, block in enumerate(model.blocks):
-        handles.append(block.attn.register_forward_pre_hook(hooks.here(before(i))))
-        handles.append(block.register_forward_hook(hooks.here(after(i))))
-    try:
+    with (
+        tokens.inputs_of([block.attn for block in model.blocks]) as inputs,
+        hooks.heard([(block, after(i)) for i, block in enumerate(model.blocks)]),
+    ):
         model(*x)
-    finally:
-        for handle in handles:
-            handle.remove()
     return outputs, inputs
 
 

@@ -30,19 +30,16 @@ def best_class(model: Any, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """
     outputs: dict[int, torch.Tensor] = {}
     listed = layers.listed(model)
-    handles = [
-        model.get_submodule(one.name).register_forward_hook(hooks.here(_keeper(outputs, number)))
+    keepers = [
+        (model.get_submodule(one.name), _keeper(outputs, number))
         for number, one in enumerate(listed)
     ]
     with torch.inference_mode(False), torch.enable_grad():
         inputs = [x.clone() for x in given]
         inputs[0].requires_grad_()
         begin = time.perf_counter()
-        try:
+        with hooks.heard(keepers):
             logits = model(*inputs)
-        finally:
-            for handle in handles:
-                handle.remove()
         if logits.is_cuda:
             torch.cuda.synchronize(logits.device)
         seconds = (time.perf_counter() - begin) / len(logits)

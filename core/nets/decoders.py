@@ -124,14 +124,8 @@ def _calls_of(modules: Sequence[torch.nn.Module]) -> Iterator[dict[torch.nn.Modu
     def keep(module: torch.nn.Module, args: Any, named: Any, output: Any) -> None:
         found[module] = _Call(args, named, output)
 
-    handles = [
-        module.register_forward_hook(hooks.here(keep), with_kwargs=True) for module in modules
-    ]
-    try:
+    with hooks.heard([(module, keep) for module in modules], named=True):
         yield found
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _projections(layers: Sequence[Any]) -> list[torch.nn.Module]:

@@ -86,15 +86,9 @@ def watched(model: nn.Module, taken: Taken) -> Iterator[None]:
 
         return hook
 
-    handles = [
-        modules[layer.name].register_forward_hook(hooks.here(keep(number, layer.name)))
-        for number, layer in enumerate(listed(model))
-    ]
-    try:
+    kept = [(modules[one.name], keep(number, one.name)) for number, one in enumerate(listed(model))]
+    with hooks.heard(kept):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def as_maps(model: nn.Module, name: str, output: torch.Tensor) -> torch.Tensor | None:

@@ -63,14 +63,8 @@ def inputs_of(layers: Sequence[Any]) -> Iterator[dict[int, torch.Tensor]]:
 
         return keep
 
-    handles = [
-        layer.register_forward_pre_hook(hooks.here(record(i))) for i, layer in enumerate(layers)
-    ]
-    try:
+    with hooks.heard([(layer, record(i)) for i, layer in enumerate(layers)], before=True):
         yield found
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def projected(layer: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -205,12 +205,9 @@ def followed(
     def told(done: float) -> None:  # a hook's return value would replace the output
         tell(done)
 
-    handles = [
-        block.register_forward_hook(hooks.here(lambda *_, done=done: told(done)))
+    steps = [
+        (block, lambda *_, done=done: told(done))
         for block, done in zip(blocks, shares, strict=True)
     ]
-    try:
+    with hooks.heard(steps):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -27,17 +27,12 @@ def read(clicks: Clicks, embedding: Embedding, prompts: PointPrompts) -> list[Pa
         shapes[key] = _shapes(output)
 
     def compute() -> None:
-        handles = [
-            modules[-1].register_forward_hook(
-                hooks.here(lambda _module, _inputs, out, key=key: note(key, out))
-            )
+        noted = [
+            (modules[-1], lambda _module, _inputs, out, key=key: note(key, out))
             for key, modules in stations.items()
         ]
-        try:
+        with hooks.heard(noted):
             clicks.forward(embedding, prompts, None)
-        finally:
-            for handle in handles:
-                handle.remove()
 
     runtime.forward(compute, full_precision=True)
     counts = {key: _parameters(modules) for key, modules in stations.items()}

@@ -103,10 +103,13 @@ class _Stream:
 
     def left_over(self) -> list[Message]:
         """What nobody has read, or perhaps not, for the stream that follows this one."""
-        messages = self._recent.unseen(ends=False) + self._waiting
+        return [one for one in self._rest(ends=False) if _EVENT.search(one["body"])]
+
+    def _rest(self, ends: bool) -> list[Message]:
+        """The bodies that nobody has read, or perhaps not, which go out of this stream's hands."""
+        messages = self._recent.unseen(ends) + self._waiting
         self._waiting = []
-        bodies = (one for one in messages if _EVENT.search(one.get("body", b"")))
-        return [{**one, "more_body": True} for one in bodies]
+        return [{**one, "more_body": True} for one in messages if one.get("body")]
 
     @property
     def is_going(self) -> bool:
@@ -147,13 +150,11 @@ class _Stream:
 
     async def repeat_end(self, send: Send) -> bool:
         """Tell a client how the stream ended that it has missed; whether anything was left."""
-        rest = [*self._recent.unseen(ends=True), *self._waiting]
-        self._waiting = []
-        rest = [one for one in rest if one.get("body")]
+        rest = self._rest(ends=True)
         if self.start is None or not rest:
             return False
         for one in (self.start, *rest):
-            await send(_copy({**one, "more_body": True} if "body" in one else one))
+            await send(_copy(one))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return True
 
